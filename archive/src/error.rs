@@ -1,0 +1,79 @@
+//! What can go wrong in the archive; a variant exists because an adapter answers it differently.
+
+use crate::query::InvalidKey;
+
+/// An error of the archive.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data set cannot be read; the same bytes fail for ever (C000).
+    #[error("read data set at byte {offset}: {reason}")]
+    Malformed {
+        /// Where reading stopped.
+        offset: u64,
+        /// What was wrong there.
+        reason: &'static str,
+    },
+    /// A UID without which nothing can be filed is absent or no UID (A900).
+    #[error("file instance: {keyword} is absent or invalid")]
+    MissingIdentifier {
+        /// Keyword of the attribute.
+        keyword: &'static str,
+    },
+    /// The data set contradicts the command set, file meta information or resource (A900, C409).
+    #[error("file instance: {keyword} contradicts the request")]
+    Contradiction {
+        /// Keyword of the attribute.
+        keyword: &'static str,
+    },
+    /// The same SOP Instance UID is stored with other bytes; the first is kept (C410).
+    #[error("file instance: another instance with the same UIDs is already stored, and the first is kept")]
+    Conflict,
+    /// The instance was deleted and stays so (C4xx, 410).
+    #[error("file instance: it was deleted")]
+    Deleted,
+    /// Nothing can be stored now; the sender may try again (A700, 503).
+    #[error("store instance: {reason}")]
+    OutOfResources {
+        /// What is short and what gives it back.
+        reason: String,
+    },
+    /// The data set is longer than the configured limit (A700, 413).
+    #[error("store instance: it is longer than {bytes_max} bytes")]
+    TooLarge {
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// A query key cannot be used (A900, 400).
+    #[error(transparent)]
+    InvalidKey(#[from] InvalidKey),
+    /// The index cannot be asked now (A700, 503).
+    #[error("ask the index: it is away, try again in some seconds")]
+    IndexAway(#[source] sqlx::Error),
+    /// No such instance, frame or bulk data (404).
+    #[error("retrieve: there is no such {what}")]
+    NotFound {
+        /// Instance, frame or bulk data.
+        what: &'static str,
+    },
+    /// The frame cannot be told apart or decoded as asked (406).
+    #[error("retrieve frame: {reason}")]
+    NoFrames {
+        /// Why.
+        reason: &'static str,
+    },
+    /// The container cannot serve the instance any more; others are served (500, Cxxx).
+    #[error("read container")]
+    Tiering(#[from] tiering::Error),
+    /// The journal cannot serve the record.
+    #[error("read journal")]
+    Journal(#[from] crate::journal::Error),
+    /// A local file failed.
+    #[error("{doing}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}

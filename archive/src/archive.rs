@@ -1,31 +1,90 @@
-//! The archive as its adapters see it.
+//! The archive as its adapters see it, and what its parts share.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_core::Stream;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::dataset::{Attributes, TagPath};
+use crate::dataset::{Attributes, BulkPath, Identifiers};
+use crate::index::Tombstone;
+use crate::jobs::{self, Progress};
+use crate::journal::{Journal, Lsn};
+use crate::link::IndexLink;
+use crate::lock::DataLock;
+use crate::presence::Presence;
 use crate::query::Query;
-use crate::receive::{Origin, Receiver};
-use crate::retrieve::{Frames, InstanceBody, InstanceRef, Selector};
-use crate::{Error, Metrics, Uid};
+use crate::receive::{Origin, Receiver, joined};
+use crate::retrieve::{self, Frames, InstanceBody, InstanceRef, Selector};
+use crate::sealed::SealedSeries;
+use crate::tombstones::{self, Tombstones};
+use crate::{ArchiveOptions, Error, Metrics, Status, VerifyReport, follower};
 
 /// A stream that ends at the first error.
 pub type Results<T> = Pin<Box<dyn Stream<Item = Result<T, Error>> + Send>>;
 
-/// What the archive needs to know to start.
-#[derive(Debug, Clone)]
-pub struct ArchiveOptions {}
+/// Instances opened one after the other; one that cannot be read does not end the stream.
+pub type Opened = Pin<Box<dyn Stream<Item = (InstanceRef, Result<InstanceBody, Error>)> + Send>>;
 
 /// The archive: one store, one query and one retrieve service. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Archive {}
+pub struct Archive {
+    inner: Arc<Inner>,
+}
+
+/// What the archive's parts share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) options: ArchiveOptions,
+    pub(crate) metrics: Metrics,
+    pub(crate) journal: Journal,
+    pub(crate) store: tiering::Store,
+    pub(crate) link: IndexLink,
+    pub(crate) presence: Arc<Presence>,
+    pub(crate) tombstones: Tombstones,
+    pub(crate) sealed_series: SealedSeries,
+    /// End of the last journal record that the index has; `None` until it also has every container.
+    pub(crate) applied: watch::Sender<Option<Lsn>>,
+    /// Somebody waits for the follower.
+    pub(crate) hurry: Notify,
+    /// Somebody wants the packer to look.
+    pub(crate) pack_wanted: Notify,
+    /// One packer at a time.
+    pub(crate) packing: tokio::sync::Mutex<()>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) cancel: CancellationToken,
+    _lock: DataLock,
+}
 
 impl Archive {
+    /// Starts the archive: recovers the journal, opens the pools, connects the index, takes in containers that the
+    /// index does not know, and starts the follower and the jobs.
+    pub async fn start(options: ArchiveOptions) -> Result<Self, Error> {
+        let inner = open(options).await?;
+        let cancel = inner.cancel.clone();
+        let keeper = Arc::clone(&inner);
+        let keep_cancel = cancel.clone();
+        inner.tasks.spawn(async move { keeper.link.keep(keep_cancel).await });
+        inner.tasks.spawn(follower::run(Arc::clone(&inner), cancel.clone()));
+        inner.tasks.spawn(jobs::run(Arc::clone(&inner), cancel));
+        Ok(Self { inner })
+    }
+
+    /// Stops: ends the jobs and the follower, closes the journal and the index. Peers must have been served before.
+    pub async fn stop(&self) {
+        self.inner.cancel.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+        self.inner.journal.close().await;
+        self.inner.link.close().await;
+    }
+
     /// Begins to take one instance in. Fails at once with `OutOfResources` when nothing can be stored.
-    pub fn receive(&self, _origin: Origin) -> Result<Receiver, Error> {
-        Err(Error::NotFound { what: "archive" })
+    pub fn receive(&self, origin: Origin) -> Result<Receiver, Error> {
+        Receiver::new(Arc::clone(&self.inner), origin)
     }
 
     /// Searches; matches come as they are found, in stable order. Sees every instance acknowledged before the
@@ -33,69 +92,149 @@ impl Archive {
     ///
     /// A match has all attributes the index keeps of its level and the levels above, with the counts
     /// (0020,1200..1209), Modalities in Study and SOP Classes in Study; adapters pick what was asked for.
-    pub async fn search(&self, _query: Query) -> Result<Results<Attributes>, Error> {
-        Err(Error::NotFound { what: "archive" })
+    pub async fn search(&self, query: Query) -> Result<Results<Attributes>, Error> {
+        follower::catch_up(&self.inner).await?;
+        let index = self.inner.link.get()?;
+        let matches = index.search(&query).await?;
+        Ok(Box::pin(futures_util::StreamExt::map(matches, |found| found.map_err(Error::from))))
     }
 
     /// Finds instances; ordered by study, series number and instance number. Sees every instance acknowledged
     /// before the call.
-    pub async fn locate(&self, _selector: &Selector) -> Result<Vec<InstanceRef>, Error> {
-        Err(Error::NotFound { what: "archive" })
+    pub async fn locate(&self, selector: &Selector) -> Result<Vec<InstanceRef>, Error> {
+        self.inner.locate(selector).await
     }
 
     /// Tells whether something of the selection was there and was deleted (410 instead of 404).
-    pub async fn was_deleted(&self, _selector: &Selector) -> Result<bool, Error> {
-        Err(Error::NotFound { what: "archive" })
+    pub fn was_deleted(&self, selector: &Selector) -> bool {
+        let uids = [&selector.studies, &selector.series, &selector.instances];
+        uids.into_iter().flatten().any(|uid| self.inner.tombstones.has(uid))
     }
 
     /// Opens one instance for reading; the data set's bytes, verified.
-    pub async fn open(&self, _instance: &InstanceRef) -> Result<InstanceBody, Error> {
-        Err(Error::NotFound { what: "archive" })
+    pub async fn open(&self, instance: &InstanceRef) -> Result<InstanceBody, Error> {
+        retrieve::open(&self.inner, instance).await
     }
 
     /// Opens instances one after the other, in order, reading ahead within a memory bound. An instance
     /// that cannot be read is an `Err` item, and the stream goes on.
-    pub fn open_all(
-        &self,
-        _instances: Vec<InstanceRef>,
-    ) -> Pin<Box<dyn Stream<Item = (InstanceRef, Result<InstanceBody, Error>)> + Send>> {
-        Box::pin(futures_util::stream::empty())
+    pub fn open_all(&self, instances: Vec<InstanceRef>) -> Opened {
+        retrieve::open_all(Arc::clone(&self.inner), instances)
     }
 
     /// Returns the metadata of instances as DICOM JSON objects, one item each, in order. Each occurrence of the byte
     /// 01H stands for the base URL of the DICOMweb service, without a trailing slash.
-    pub async fn metadata(&self, _instances: Vec<InstanceRef>) -> Result<Results<Bytes>, Error> {
-        Err(Error::NotFound { what: "archive" })
+    pub fn metadata(&self, instances: Vec<InstanceRef>) -> Results<Bytes> {
+        retrieve::metadata(Arc::clone(&self.inner), instances)
     }
 
     /// Returns frames (1-based numbers) of an instance as stored. `NotFound` for a number past the last.
-    pub async fn frames(&self, _instance: &InstanceRef, _numbers: &[u32]) -> Result<Frames, Error> {
-        Err(Error::NotFound { what: "archive" })
+    pub async fn frames(&self, instance: &InstanceRef, numbers: &[u32]) -> Result<Frames, Error> {
+        retrieve::frames(&self.inner, instance, numbers).await
     }
 
     /// Returns how many frames the instance's Pixel Data has; `NotFound` without Pixel Data.
-    pub async fn frame_count(&self, _instance: &InstanceRef) -> Result<u32, Error> {
-        Err(Error::NotFound { what: "archive" })
+    pub async fn frame_count(&self, instance: &InstanceRef) -> Result<u32, Error> {
+        retrieve::frame_count(&self.inner, instance).await
     }
 
-    /// Returns one bulk value, little endian; the path has item numbers from 0 between the tags
-    /// (`54000100/0/54001010`), given here as tags and items alternating.
-    pub async fn bulk_data(
-        &self,
-        _instance: &InstanceRef,
-        _path: &TagPath,
-        _items: &[u32],
-    ) -> Result<InstanceBody, Error> {
-        Err(Error::NotFound { what: "archive" })
+    /// Returns one bulk value, little endian.
+    pub async fn bulk_data(&self, instance: &InstanceRef, path: &BulkPath) -> Result<InstanceBody, Error> {
+        retrieve::bulk_data(&self.inner, instance, path).await
     }
 
-    /// Returns the process's counters.
+    /// Deletes a study, series or instance for good: durable in the pools before it returns, and never brought back by
+    /// a rebuilt index or a resend. The bytes stay in their container until it is rewritten.
+    pub async fn delete(&self, mut tombstone: Tombstone) -> Result<(), Error> {
+        tombstone.deleted_millis = self.inner.options.clock.now().as_millisecond();
+        follower::catch_up(&self.inner).await?;
+        let index = self.inner.link.get()?;
+        let inner = Arc::clone(&self.inner);
+        let record = tombstones::encode(&tombstone);
+        joined(tokio::task::spawn_blocking(move || inner.store.add_tombstone(&record)).await)??;
+        self.inner.tombstones.enter(&tombstone);
+        index.add_tombstone(&tombstone).await?;
+        self.inner.sealed_series.all_changed();
+        Ok(())
+    }
+
+    /// Packs everything that is not sealed yet, without waiting for full containers. Returns the instances sealed.
+    pub async fn pack_now(&self, progress: Progress) -> Result<u64, Error> {
+        follower::catch_up(&self.inner).await?;
+        let inner = Arc::clone(&self.inner);
+        // In a task of its own: a caller that goes away does not leave a container half written.
+        joined(self.inner.tasks.spawn(async move { jobs::pack_all(&inner, &progress).await }).await)?
+    }
+
+    /// Reads every shard and every journal record and compares them with the index. Changes nothing.
+    pub async fn verify(&self, progress: Progress) -> Result<VerifyReport, Error> {
+        follower::catch_up(&self.inner).await?;
+        jobs::verify(&self.inner, progress).await
+    }
+
+    /// Empties the index and fills it from the containers, the tombstones and the journal. Nothing may be received
+    /// meanwhile: the data directory is locked against a running server.
+    pub async fn rebuild_index(options: ArchiveOptions, progress: Progress) -> Result<u64, Error> {
+        let inner = open(options).await?;
+        let rebuilt = jobs::rebuild(&inner, &progress).await;
+        Self { inner }.stop().await;
+        rebuilt
+    }
+
+    /// Returns the process's counters, brought up to date.
     pub fn metrics(&self) -> &Metrics {
-        unreachable!("the archive lands beside the adapters")
+        &self.inner.metrics
     }
 
-    /// Returns the study's UID of a series or instance known only by its own UID.
-    pub async fn study_of(&self, _instance: &Uid) -> Result<Option<Uid>, Error> {
-        Err(Error::NotFound { what: "archive" })
+    /// Returns sizes, counts and states for people and scripts.
+    pub async fn status(&self) -> Status {
+        jobs::status(&self.inner).await
+    }
+}
+
+/// Opens the parts in order: lock, journal, pools, index; nothing runs yet.
+async fn open(options: ArchiveOptions) -> Result<Arc<Inner>, Error> {
+    let lock = DataLock::take(&options.data)?;
+    let (journal_options, pools) = (options.journal.clone(), options.pools.clone());
+    let opened = tokio::task::spawn_blocking(move || -> Result<_, Error> {
+        let store = tiering::Store::open(pools, tiering::StoreOptions::default())?;
+        let journal = Journal::open(journal_options)?;
+        Ok((store, journal))
+    });
+    let (store, journal) = joined(opened.await)??;
+    let link = IndexLink::open(&options).await?;
+    let inner = Arc::new(Inner {
+        applied: watch::Sender::new(None),
+        options,
+        metrics: Metrics::default(),
+        journal,
+        store,
+        link,
+        presence: Arc::new(Presence::new()),
+        tombstones: Tombstones::default(),
+        sealed_series: SealedSeries::new(),
+        hurry: Notify::new(),
+        pack_wanted: Notify::new(),
+        packing: tokio::sync::Mutex::default(),
+        tasks: TaskTracker::new(),
+        cancel: CancellationToken::new(),
+        _lock: lock,
+    });
+    jobs::recover(&inner).await?;
+    Ok(inner)
+}
+
+impl Inner {
+    /// Returns the sealed instance with these UIDs. An index that is away answers "none": the follower finds the
+    /// duplicate later and keeps the first.
+    pub(crate) async fn find_sealed(&self, identifiers: &Identifiers) -> Option<InstanceRef> {
+        let Identifiers { study_instance_uid: study, series_instance_uid: series, .. } = identifiers;
+        match self.sealed_instance(study, series, &identifiers.sop_instance_uid).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(%error, "whether an instance is sealed is not known now");
+                None
+            }
+        }
     }
 }

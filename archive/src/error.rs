@@ -1,6 +1,7 @@
 //! What can go wrong in the archive; a variant exists because an adapter answers it differently.
 
 use crate::query::InvalidKey;
+use crate::{index, journal};
 
 /// An error of the archive.
 #[derive(Debug, thiserror::Error)]
@@ -25,10 +26,16 @@ pub enum Error {
         /// Keyword of the attribute.
         keyword: &'static str,
     },
+    /// Instances of this SOP class are not stored (0122).
+    #[error("file instance: its SOP class is not a storage class that is taken here")]
+    SopClassNotSupported,
+    /// Data sets in this transfer syntax are not stored (C122).
+    #[error("file instance: its transfer syntax is not taken here")]
+    TransferSyntaxNotSupported,
     /// The same SOP Instance UID is stored with other bytes; the first is kept (C410).
     #[error("file instance: another instance with the same UIDs is already stored, and the first is kept")]
     Conflict,
-    /// The instance was deleted and stays so (C4xx, 410).
+    /// The instance was deleted and stays so (C411, 410).
     #[error("file instance: it was deleted")]
     Deleted,
     /// Nothing can be stored now; the sender may try again (A700, 503).
@@ -48,7 +55,7 @@ pub enum Error {
     InvalidKey(#[from] InvalidKey),
     /// The index cannot be asked now (A700, 503).
     #[error("ask the index: it is away, try again in some seconds")]
-    IndexAway(#[source] sqlx::Error),
+    IndexAway(#[source] Option<index::Error>),
     /// No such instance, frame or bulk data (404).
     #[error("retrieve: there is no such {what}")]
     NotFound {
@@ -61,12 +68,15 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
-    /// The container cannot serve the instance any more; others are served (500, Cxxx).
-    #[error("read container")]
+    /// A container cannot serve the instance, or no pool takes one; others are served (500, Cxxx).
+    #[error("use the pools")]
     Tiering(#[from] tiering::Error),
     /// The journal cannot serve the record.
-    #[error("read journal")]
-    Journal(#[from] crate::journal::Error),
+    #[error("read the journal")]
+    Journal(#[from] journal::Error),
+    /// Another process has the data directory.
+    #[error("open the data directory: another filmroom uses it, stop that one first")]
+    Locked,
     /// A local file failed.
     #[error("{doing}")]
     Io {
@@ -76,4 +86,18 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl From<index::Error> for Error {
+    fn from(error: index::Error) -> Self {
+        Self::IndexAway(Some(error))
+    }
+}
+
+impl Error {
+    /// A journal that cannot take a record: the sender may try again.
+    pub(crate) fn from_journal_write(error: &journal::Error) -> Self {
+        tracing::error!(error = error as &dyn std::error::Error, "the journal takes no instance");
+        Self::OutOfResources { reason: error.to_string() }
+    }
 }

@@ -1,4 +1,6 @@
 //! What Filmroom keeps: instances, queries, the journal, the index and the jobs. The only owner of Postgres.
+//!
+//! [`Archive`] is what adapters use: one store, one query and one retrieve service.
 
 pub mod dataset;
 pub mod index;
@@ -6,17 +8,31 @@ pub mod journal;
 pub mod query;
 
 mod archive;
+mod checksum;
 mod clock;
 mod error;
+mod follower;
+mod jobs;
+mod link;
+mod lock;
 mod metrics;
+mod options;
+mod presence;
+mod quarantine;
 mod receive;
 mod retrieve;
+mod sealed;
+mod source;
+mod tombstones;
 mod uid;
 
-pub use archive::{Archive, ArchiveOptions};
+pub use archive::{Archive, Opened, Results};
 pub use clock::Clock;
 pub use error::Error;
+pub use jobs::{ContainerFault, DeviceState, PoolState, Progress, Status, VerifyReport};
 pub use metrics::{Metrics, Operation};
+pub use options::{ArchiveOptions, PackOptions};
 pub use receive::{Origin, Outcome, Receiver, Stored};
-pub use retrieve::{Frame, Frames, InstanceBody, InstanceRef, Location, Selector};
-pub use uid::Uid;
+pub use retrieve::{Frame, Frames, InstanceBody, InstanceRef, Location, Sealed, Selector};
+pub use index::Tombstone;
+pub use uid::{InvalidUid, UID_CHARS_MAX, Uid};

@@ -1,6 +1,18 @@
 //! Queries: levels, keys and matching (PS3.4 §C), the same for C-FIND and QIDO-RS.
+//!
+//! Rules that the standard leaves open: person names are compared without case and accents, group by group; IS and
+//! DS are compared as numbers; Modalities in Study takes a list. A key that the index does not keep is ignored.
 
 use crate::dataset::TagPath;
+
+pub use keys::{KnownKey, known_key};
+pub(crate) use filter::matches;
+
+pub(crate) mod dates;
+mod filter;
+mod keys;
+mod matching;
+pub(crate) mod text;
 
 /// A level of the information model (PS3.4 §C.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,4 +72,24 @@ pub struct InvalidKey {
     pub path: String,
     /// What is wrong and what would be right.
     pub reason: &'static str,
+}
+
+impl InvalidKey {
+    /// Makes the error for a key; the value is never part of it, for it may name a patient.
+    pub(crate) fn new(path: &TagPath, reason: &'static str) -> Self {
+        let tags: Vec<String> = path.0.iter().map(|t| format!("{:04X}{:04X}", t.0, t.1)).collect();
+        Self { path: tags.join("."), reason }
+    }
+}
+
+impl Query {
+    /// Tells whether a key restricts the matches of this level; keys of lower levels never do (QR-013).
+    pub fn is_matched(path: &TagPath, level: Level) -> bool {
+        known_key(path).is_some_and(|known| known.level <= level)
+    }
+
+    /// Returns the keys that are ignored in matching: unknown ones and those of lower levels.
+    pub fn unsupported(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter().filter(|key| !Self::is_matched(&key.path, self.level))
+    }
 }

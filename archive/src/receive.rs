@@ -1,7 +1,17 @@
 //! Taking one instance in: the store service behind C-STORE, STOW-RS and import.
 
+use std::fs::File;
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use crate::archive::Inner;
+use crate::checksum::crc32c;
+use crate::dataset::{self, Identifiers, ReadError, TransferSyntax};
+use crate::journal::{self, LargeWriter, Payload, RecordHead};
+use crate::presence::{Reservation, Reserved};
+use crate::retrieve::{InstanceRef, Location};
+use crate::source::file_source;
 use crate::{Error, Uid};
 
 /// Where an instance comes from and what was said about it before its data set.
@@ -22,20 +32,18 @@ pub struct Origin {
 }
 
 /// Takes the bytes of one data set. Dropped before `finish`, it leaves nothing behind.
+///
+/// Up to the journal's inline limit (1 MiB by default) the bytes stay in memory; a longer data set goes to a file of
+/// its own in every journal copy as it arrives, so memory does not grow with the instance.
 #[derive(Debug)]
-pub struct Receiver {}
-
-impl Receiver {
-    /// Takes the next bytes; waits while the disks are slower than the sender.
-    pub async fn write(&mut self, _chunk: Bytes) -> Result<(), Error> {
-        Ok(())
-    }
-
-    /// Files the instance: returns when it is durable on every journal copy. What was begun is finished
-    /// even if the call is dropped.
-    pub async fn finish(self) -> Result<Stored, Error> {
-        Err(Error::NotFound { what: "receiver" })
-    }
+pub struct Receiver {
+    archive: Arc<Inner>,
+    origin: Origin,
+    syntax: &'static TransferSyntax,
+    chunks: Vec<Bytes>,
+    chunk_bytes: u64,
+    total_bytes: u64,
+    large: Option<LargeWriter>,
 }
 
 /// What became of an instance.
@@ -60,4 +68,231 @@ pub enum Outcome {
     New,
     /// The same bytes were already stored.
     Duplicate,
+}
+
+impl Receiver {
+    pub(crate) fn new(archive: Arc<Inner>, origin: Origin) -> Result<Self, Error> {
+        let syntax = dataset::transfer_syntax(origin.transfer_syntax_uid.as_str())
+            .filter(|syntax| syntax.accepted)
+            .ok_or(Error::TransferSyntaxNotSupported)?;
+        Ok(Self { archive, origin, syntax, chunks: Vec::new(), chunk_bytes: 0, total_bytes: 0, large: None })
+    }
+
+    /// Takes the next bytes; waits while the disks are slower than the sender.
+    ///
+    /// A dropped call makes the receiver useless: drop it too, nothing is left behind.
+    pub async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
+        let len = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        self.total_bytes = self.total_bytes.saturating_add(len);
+        if self.total_bytes > self.archive.options.instance_bytes_max {
+            return Err(Error::TooLarge { bytes_max: self.archive.options.instance_bytes_max });
+        }
+        self.chunk_bytes = self.chunk_bytes.saturating_add(len);
+        self.chunks.push(chunk);
+        if self.chunk_bytes > self.archive.options.journal.inline_bytes_max {
+            self.spill().await?;
+        }
+        Ok(())
+    }
+
+    /// Moves what is in memory to the large file.
+    async fn spill(&mut self) -> Result<(), Error> {
+        let chunks = std::mem::take(&mut self.chunks);
+        self.chunk_bytes = 0;
+        let writer = self.large.take();
+        let journal = self.archive.journal.clone();
+        let written = tokio::task::spawn_blocking(move || -> Result<LargeWriter, journal::Error> {
+            let mut writer = match writer {
+                Some(writer) => writer,
+                None => journal.begin_large()?,
+            };
+            for chunk in &chunks {
+                writer.write(chunk)?;
+            }
+            Ok(writer)
+        });
+        self.large = Some(joined(written.await)?.map_err(|e| Error::from_journal_write(&e))?);
+        Ok(())
+    }
+
+    /// Files the instance: returns when it is durable on every journal copy. What was begun is finished
+    /// even if the call is dropped.
+    pub async fn finish(self) -> Result<Stored, Error> {
+        let archive = Arc::clone(&self.archive);
+        let filed = archive.tasks.spawn(self.file());
+        joined(filed.await)?
+    }
+
+    async fn file(mut self) -> Result<Stored, Error> {
+        if self.large.is_some() && !self.chunks.is_empty() {
+            self.spill().await?;
+        }
+        let received = self.payload().await?;
+        let (archive, origin) = (self.archive, self.origin);
+        let identifiers = received.identifiers.clone();
+        check(&origin, &identifiers)?;
+        archive.tombstones.check(&identifiers)?;
+        let reservation = match archive.presence.reserve(&identifiers.series_instance_uid, &identifiers.sop_instance_uid).await
+        {
+            Reserved::New(reservation) => reservation,
+            Reserved::Stored(record) => {
+                let stored = instance_ref(&origin, &identifiers, Location::Journal(record.clone()), record.payload_bytes);
+                return already_stored(&archive, &received, stored, identifiers).await;
+            }
+        };
+        if let Some(stored) = archive.find_sealed(&identifiers).await {
+            drop(reservation);
+            return already_stored(&archive, &received, stored, identifiers).await;
+        }
+        append(&archive, &origin, received, reservation).await?;
+        archive.metrics.instances("received", 1);
+        Ok(stored(identifiers, Outcome::New))
+    }
+
+    /// Ends the payload and reads its identifiers.
+    async fn payload(&mut self) -> Result<Received, Error> {
+        let syntax = self.syntax;
+        if let Some(writer) = self.large.take() {
+            let ended = tokio::task::spawn_blocking(move || -> Result<Received, Error> {
+                let payload = writer.finish().map_err(|e| Error::from_journal_write(&e))?;
+                let file = File::open(payload.path())
+                    .map_err(|source| Error::Io { doing: "open a large payload just written", source })?;
+                let (bytes, crc32c) = (payload.bytes(), payload.crc32c());
+                let identifiers = dataset::read_identifiers(&file_source(file, bytes), syntax)?;
+                Ok(Received { payload: Payload::Large(payload), bytes, crc32c, identifiers })
+            });
+            return joined(ended.await)?;
+        }
+        let data_set = join(std::mem::take(&mut self.chunks));
+        let identifiers = dataset::read_identifiers(&data_set[..], syntax)?;
+        let crc32c = crc32c(&data_set);
+        let bytes = self.total_bytes;
+        Ok(Received { payload: Payload::Inline(vec![data_set]), bytes, crc32c, identifiers })
+    }
+}
+
+/// A whole payload, not yet in the journal.
+struct Received {
+    payload: Payload,
+    bytes: u64,
+    crc32c: u32,
+    identifiers: Identifiers,
+}
+
+/// Puts the chunks into one piece; the usual instance came in one or a few.
+fn join(mut chunks: Vec<Bytes>) -> Bytes {
+    if chunks.len() == 1 {
+        return chunks.pop().unwrap_or_default();
+    }
+    let mut whole = Vec::with_capacity(chunks.iter().map(Bytes::len).sum());
+    for chunk in &chunks {
+        whole.extend_from_slice(chunk);
+    }
+    whole.into()
+}
+
+/// Refuses a data set that contradicts what was said about it (PS3.4 §B.2.3, PS3.18 §10.5.3).
+fn check(origin: &Origin, identifiers: &Identifiers) -> Result<(), Error> {
+    let pairs = [
+        (&origin.sop_class_uid, &identifiers.sop_class_uid, "SOPClassUID"),
+        (&origin.sop_instance_uid, &identifiers.sop_instance_uid, "SOPInstanceUID"),
+        (&origin.study_instance_uid, &identifiers.study_instance_uid, "StudyInstanceUID"),
+    ];
+    for (said, found, keyword) in pairs {
+        if said.as_ref().is_some_and(|said| said != found) {
+            return Err(Error::Contradiction { keyword });
+        }
+    }
+    if !dataset::is_storage(identifiers.sop_class_uid.as_str()) {
+        return Err(Error::SopClassNotSupported);
+    }
+    Ok(())
+}
+
+async fn append(
+    archive: &Arc<Inner>,
+    origin: &Origin,
+    received: Received,
+    reservation: Reservation,
+) -> Result<(), Error> {
+    let identifiers = received.identifiers;
+    let head = RecordHead {
+        study_instance_uid: identifiers.study_instance_uid,
+        series_instance_uid: identifiers.series_instance_uid,
+        sop_instance_uid: identifiers.sop_instance_uid,
+        sop_class_uid: identifiers.sop_class_uid,
+        transfer_syntax_uid: origin.transfer_syntax_uid.clone(),
+        calling_ae: origin.calling_ae.clone(),
+        called_ae: origin.called_ae.clone(),
+        received_millis: archive.options.clock.now().as_millisecond(),
+    };
+    let record = archive.journal.append(head, received.payload).await.map_err(|e| {
+        archive.pack_wanted.notify_one();
+        Error::from_journal_write(&e)
+    })?;
+    reservation.confirm(record);
+    Ok(())
+}
+
+/// Answers a resent instance: the same bytes are a success, others a conflict (the first is kept).
+async fn already_stored(
+    archive: &Arc<Inner>,
+    received: &Received,
+    stored_as: InstanceRef,
+    identifiers: Identifiers,
+) -> Result<Stored, Error> {
+    let same = stored_as.bytes == received.bytes
+        && stored_as.crc32c() == received.crc32c
+        && archive.same_bytes(&stored_as, &received.payload).await?;
+    if same {
+        archive.metrics.instances("duplicate", 1);
+        return Ok(stored(identifiers, Outcome::Duplicate));
+    }
+    archive.metrics.instances("conflict", 1);
+    tracing::warn!(
+        study_instance_uid = %identifiers.study_instance_uid,
+        sop_instance_uid = %identifiers.sop_instance_uid,
+        "refused other bytes under a stored SOP Instance UID"
+    );
+    Err(Error::Conflict)
+}
+
+fn instance_ref(origin: &Origin, identifiers: &Identifiers, location: Location, bytes: u64) -> InstanceRef {
+    InstanceRef {
+        study_instance_uid: identifiers.study_instance_uid.clone(),
+        series_instance_uid: identifiers.series_instance_uid.clone(),
+        sop_instance_uid: identifiers.sop_instance_uid.clone(),
+        sop_class_uid: identifiers.sop_class_uid.clone(),
+        transfer_syntax_uid: origin.transfer_syntax_uid.clone(),
+        bytes,
+        location,
+    }
+}
+
+fn stored(identifiers: Identifiers, outcome: Outcome) -> Stored {
+    Stored {
+        sop_class_uid: identifiers.sop_class_uid,
+        sop_instance_uid: identifiers.sop_instance_uid,
+        study_instance_uid: identifiers.study_instance_uid,
+        series_instance_uid: identifiers.series_instance_uid,
+        outcome,
+    }
+}
+
+/// Turns a task that panicked or was stopped into an error that a sender may answer by trying again.
+pub(crate) fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, Error> {
+    result.map_err(|error| {
+        tracing::error!(panicked = error.is_panic(), "a task of the archive ended early");
+        Error::OutOfResources { reason: "the server is stopping or met a bug".to_owned() }
+    })
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Malformed { offset, reason } => Self::Malformed { offset, reason },
+            ReadError::Missing { keyword } => Self::MissingIdentifier { keyword },
+            ReadError::Source(source) => Self::Io { doing: "read a data set", source: source.0 },
+        }
+    }
 }

@@ -1,8 +1,20 @@
 //! Reading instances back: what adapters ask for and what they get.
 
-use bytes::Bytes;
+mod body;
+mod frames;
+mod locate;
+mod metadata;
 
-use crate::Uid;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tiering::{ContainerId, Extent};
+
+pub(crate) use body::{open, open_all};
+pub(crate) use frames::{bulk_data, frame_count, frames};
+pub(crate) use metadata::{metadata, pack_block};
+
+use crate::{Error, Uid};
 
 /// Names what to retrieve. Empty lists do not restrict.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,25 +55,42 @@ pub enum Location {
     /// Not yet sealed.
     Journal(crate::journal::RecordRef),
     /// Sealed.
-    Container {
-        /// The container.
-        container: tiering::ContainerId,
-        /// First byte in the container's logical bytes.
-        offset: u64,
-        /// CRC-32C of the data set.
-        crc32c: u32,
-        /// Row of the series segment that describes it.
-        segment: i64,
-    },
+    Container(Sealed),
+}
+
+/// Where a sealed instance lies, and what its series' manifest says of its pixel data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// The container.
+    pub container: ContainerId,
+    /// First byte in the container's logical bytes.
+    pub offset: u64,
+    /// CRC-32C of the data set.
+    pub crc32c: u32,
+    /// Row of the series segment that describes it.
+    pub segment: i64,
+    /// Its place among the segment's instances, counted from 0.
+    pub position: usize,
+    /// First byte of the Pixel Data value within the data set, 0 when there is none.
+    pub pixel_data: u64,
+    /// Where the fragments of encapsulated frames are listed.
+    pub frame_table: Option<Extent>,
+    /// Attributes that lay out the frames, as compact DICOM JSON.
+    pub detail: Bytes,
 }
 
 /// The frames that were asked for, in the order asked.
-#[derive(Debug)]
 pub struct Frames {
-    /// Transfer syntax of the frames as stored.
+    /// Transfer syntax of the frames: the stored one if they are encapsulated, else Explicit VR Little Endian.
     pub transfer_syntax_uid: Uid,
-    /// One per requested frame number.
-    pub frames: Vec<Frame>,
+    /// One per requested frame number; each is read when it is taken.
+    pub frames: std::pin::Pin<Box<dyn futures_core::Stream<Item = Result<Frame, Error>> + Send>>,
+}
+
+impl std::fmt::Debug for Frames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frames").field("transfer_syntax_uid", &self.transfer_syntax_uid).finish_non_exhaustive()
+    }
 }
 
 /// One frame: native pixels, or all fragments of one encapsulated frame together.
@@ -78,5 +107,34 @@ pub struct InstanceBody {
     /// Total length in bytes.
     pub bytes: u64,
     /// The pieces in order; ends at the first error.
-    pub chunks: std::pin::Pin<Box<dyn futures_core::Stream<Item = Result<Bytes, crate::Error>> + Send>>,
+    pub chunks: std::pin::Pin<Box<dyn futures_core::Stream<Item = Result<Bytes, Error>> + Send>>,
 }
+
+impl std::fmt::Debug for InstanceBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InstanceBody").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+impl InstanceBody {
+    /// Returns a body that is already in memory.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self {
+            bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            chunks: Box::pin(futures_util::stream::once(std::future::ready(Ok(bytes)))),
+        }
+    }
+}
+
+impl InstanceRef {
+    /// Returns the CRC-32C of the data set.
+    pub fn crc32c(&self) -> u32 {
+        match &self.location {
+            Location::Journal(record) => record.crc32c,
+            Location::Container(sealed) => sealed.crc32c,
+        }
+    }
+}
+
+/// Keeps what a stream needs.
+type Shared = Arc<crate::archive::Inner>;

@@ -1,1 +1,33 @@
-//! placeholder
+//! The DICOMweb adapter (PS3.18): QIDO-RS, WADO-RS and STOW-RS on top of [`archive::Archive`].
+//!
+//! Wire to archive types and back, no storage and no SQL. [`router`] makes the routes; the server binds the socket,
+//! sets `TCP_NODELAY` and, if forwarded headers are to be trusted by peer address, serves with
+//! `into_make_service_with_connect_info::<SocketAddr>()`.
+//!
+//! What is answered differently from the letter of the standard, on purpose:
+//! - No `Accept` header, and `*/*`, mean "as stored": `transfer-syntax=*` (PS3.18 §8.7.5 would have 406).
+//! - Nothing is transcoded yet: a transfer syntax that is not the stored one is answered with 406 and a text that says
+//!   that `transfer-syntax=*` works.
+//! - `/frames/{list}` and `/bulkdata/{path}` of a compressed instance may be asked as
+//!   `application/octet-stream; transfer-syntax=*`, as OHIF does; the part names its true media type.
+//! - STOW-RS takes `application/dicom` only; metadata with bulk data (`application/dicom+json`) is answered with 415.
+
+mod accept;
+mod backend;
+mod base_url;
+mod call;
+mod cors;
+mod media_type;
+mod multipart;
+mod observe;
+mod options;
+mod problem;
+mod qido;
+mod query_string;
+mod routes;
+mod stow;
+mod wado;
+
+pub use backend::{Backend, Opened, Receive};
+pub use options::{Cors, EmptySearch, Forwarded, Options, StowLimits};
+pub use routes::router;

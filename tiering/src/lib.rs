@@ -1,13 +1,39 @@
 //! Where Filmroom keeps sealed instances: containers, erasure code, devices, pools. Knows no SQL and no DICOM attribute.
+//!
+//! A [`Store`] is a set of pools. A *pool* has devices and one [`CodeProfile`] k+m; a *device* is one failure domain, here
+//! a directory. A *container* is an immutable run of bytes that is cut into units, coded, and kept as k+m *shards* on as
+//! many devices of one pool; the `shard` module documents the file format byte by byte, `layout` how bytes are striped.
+//!
+//! What reads it: [`Store::read`] and its kin return bytes only after a checksum agreed, decoding what is damaged or
+//! missing from other shards. What writes it: [`Store::create`] gives a [`ContainerWriter`], whose
+//! [`seal`](ContainerWriter::seal) returns once every shard is fsynced, has its final name, and was read back.
+//! Nothing here ever overwrites a published file.
 
-/// A container's UUIDv7 (contract; the module is written beside it).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ContainerId(pub uuid::Uuid);
+mod checksum;
+mod damage;
+mod device;
+mod erasure;
+mod error;
+mod files;
+mod id;
+mod layout;
+mod placement;
+mod pool;
+mod profile;
+mod shard;
+mod store;
+mod toc;
+mod tombstones;
+mod wire;
+mod writer;
 
-/// An error of the store.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nothing of the kind.
-    #[error("read container: it is not here")]
-    Missing,
-}
+pub use damage::DamageCounts;
+pub use error::Error;
+pub use id::{ContainerId, DeviceId};
+pub use pool::{ContainerPlaces, DeviceStatus, PoolConfig, PoolStatus};
+pub use profile::{CodeProfile, Tier};
+pub use store::verify::{ShardVerdict, Verdict, Verification};
+pub use store::{Store, StoreOptions};
+pub use toc::manifest::{Extent, InstanceKind, Manifest, ManifestInstance};
+pub use toc::{Toc, TocSegment};
+pub use writer::{ContainerWriter, Sealed};

@@ -1,0 +1,358 @@
+//! Reads a data set's attributes, leaving long values where they are.
+//!
+//! What a device got wrong does not lose what it got right: reading stops at the first error that cannot be
+//! stepped over and gives what was read, if that says which instance it is.
+
+use dicom_core::VR;
+use dicom_core::dictionary::VirtualVr;
+use dicom_core::header::Tag;
+
+use super::charset::Charset;
+use super::cursor::Erased;
+use super::dictionary::{is_binary, may_be_bulk, unit_bytes};
+use super::inflate::inflate;
+use super::transfer_syntax::TransferSyntax;
+use super::value::decode;
+use super::walker::{Bounds, Element, Encoding, Token, Walker};
+use super::{Attribute, Attributes, ReadError, Source, Value};
+
+/// What reading may cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Sequences within sequences; deeper ones stop the reading.
+    pub depth_max: usize,
+    /// Elements and items together.
+    pub elements_max: u64,
+    /// Bytes of all values that are kept inline.
+    pub header_bytes_max: u64,
+    /// Longest binary or numeric value that is kept inline; longer ones become `Value::Bulk`.
+    pub inline_bytes_max: u64,
+    /// Longest text that is kept inline, where its value representation allows bulk data.
+    pub text_bytes_max: u64,
+    /// Longest data set that a deflated one may become.
+    pub inflated_bytes_max: u64,
+    /// Most bytes that one deflated byte may become, on the average of long data sets.
+    pub inflate_ratio_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            depth_max: 64,
+            elements_max: 1_000_000,
+            header_bytes_max: 16 << 20,
+            inline_bytes_max: 1024,
+            text_bytes_max: 64 << 10,
+            inflated_bytes_max: 256 << 20,
+            inflate_ratio_max: 250,
+        }
+    }
+}
+
+/// A data set that was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// The attributes, without group lengths, groups 0000 and 0002 and trailing padding.
+    pub attributes: Attributes,
+    /// Where the Pixel Data of the outermost data set is, if it has any.
+    pub pixel_data: Option<PixelData>,
+    /// False: reading stopped at an error, or Pixel Data was cut off; what was read is there.
+    pub complete: bool,
+}
+
+/// Where Pixel Data, Float or Double Float Pixel Data is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PixelData {
+    /// First byte of the value, counted from the first byte of the data set (of the inflated one).
+    pub offset: u64,
+    /// Length of the value; up to before the sequence delimiter if encapsulated.
+    pub bytes: u64,
+    /// Whether it is in fragments (PS3.5 §A.4).
+    pub encapsulated: bool,
+    /// OB, OW, OF or OD.
+    pub vr: VR,
+}
+
+/// Reads a data set in a transfer syntax.
+///
+/// Identifiers of queries are data sets too, so none of the attributes is required. An error comes only
+/// from data sets that are wrong before all four UIDs are read, or whose bytes cannot be had.
+pub fn read<S: Source + ?Sized>(
+    source: &S,
+    syntax: &TransferSyntax,
+    limits: &Limits,
+) -> Result<Parsed, ReadError> {
+    if syntax.deflated {
+        let inflated = inflate(source, limits)?;
+        return read_plain(&Erased(inflated.as_slice()), Encoding::of(syntax), limits);
+    }
+    read_plain(&Erased(source), Encoding::of(syntax), limits)
+}
+
+fn read_plain(
+    source: &dyn Source,
+    encoding: Encoding,
+    limits: &Limits,
+) -> Result<Parsed, ReadError> {
+    let bounds = Bounds {
+        depth_max: limits.depth_max,
+        elements_max: limits.elements_max,
+        flat: false,
+    };
+    let mut walker = Walker::new(source, encoding, bounds)?;
+    let mut builder = Builder::new(limits);
+    let stopped = loop {
+        match walker.next() {
+            Ok(Some(token)) => {
+                if let Err(error) = builder.take(token, &mut walker) {
+                    break Some(error);
+                }
+            }
+            Ok(None) => break None,
+            Err(error) => break Some(error),
+        }
+    };
+    let complete = stopped.is_none() && !walker.truncated();
+    let (attributes, pixel_data) = builder.finish();
+    match stopped {
+        Some(error @ ReadError::Source(_)) => Err(error),
+        Some(error) if !is_identified(&attributes) => Err(error),
+        Some(_) | None => Ok(Parsed {
+            attributes,
+            pixel_data,
+            complete,
+        }),
+    }
+}
+
+/// The tags of the four UIDs that say which instance a data set is.
+pub(super) const IDENTIFIERS: [Tag; 4] = [
+    Tag(0x0008, 0x0016),
+    Tag(0x0008, 0x0018),
+    Tag(0x0020, 0x000D),
+    Tag(0x0020, 0x000E),
+];
+
+fn is_identified(attributes: &Attributes) -> bool {
+    IDENTIFIERS
+        .iter()
+        .all(|tag| attributes.text(*tag).is_some())
+}
+
+const SPECIFIC_CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
+const PIXEL_REPRESENTATION: Tag = Tag(0x0028, 0x0103);
+const LUT_DESCRIPTOR: Tag = Tag(0x0028, 0x3002);
+const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
+
+fn is_pixel_data(tag: Tag) -> bool {
+    matches!(tag, PIXEL_DATA | Tag(0x7FE0, 0x0008 | 0x0009))
+}
+
+/// One data set that is being read, and the sequence in it whose items are.
+#[derive(Default)]
+struct Level {
+    attributes: Attributes,
+    charset: Charset,
+    signed: bool,
+    sequence: Option<(Tag, Vec<Attributes>)>,
+}
+
+struct Builder<'a> {
+    limits: &'a Limits,
+    /// The outermost data set first.
+    levels: Vec<Level>,
+    inline_bytes: u64,
+    pixel_data: Option<PixelData>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(limits: &'a Limits) -> Self {
+        Self {
+            limits,
+            levels: vec![Level::default()],
+            inline_bytes: 0,
+            pixel_data: None,
+        }
+    }
+
+    fn take(&mut self, token: Token, walker: &mut Walker<'_>) -> Result<(), ReadError> {
+        match token {
+            Token::Element(element) => self.element(&element, walker)?,
+            Token::SequenceStart { tag } => {
+                if let Some(level) = self.levels.last_mut() {
+                    level.sequence = Some((tag, Vec::new()));
+                }
+            }
+            Token::SequenceEnd => self.end_sequence(),
+            Token::ItemStart => {
+                let outer = self.levels.last();
+                let charset = outer.map(|level| level.charset).unwrap_or_default();
+                let signed = outer.is_some_and(|level| level.signed);
+                self.levels.push(Level {
+                    charset,
+                    signed,
+                    ..Level::default()
+                });
+            }
+            Token::ItemEnd => self.end_item(),
+        }
+        Ok(())
+    }
+
+    fn end_sequence(&mut self) {
+        let Some(level) = self.levels.last_mut() else {
+            return;
+        };
+        let Some((tag, items)) = level.sequence.take() else {
+            return;
+        };
+        let value = if items.is_empty() {
+            Value::Empty
+        } else {
+            Value::Sequence(items)
+        };
+        insert(level, tag, Attribute { vr: VR::SQ, value });
+    }
+
+    fn end_item(&mut self) {
+        let Some(item) = self.levels.pop() else {
+            return;
+        };
+        if let Some((_, items)) = self
+            .levels
+            .last_mut()
+            .and_then(|level| level.sequence.as_mut())
+        {
+            items.push(item.attributes);
+        }
+    }
+
+    /// Closes what is still open and gives the outermost data set.
+    fn finish(mut self) -> (Attributes, Option<PixelData>) {
+        while self.levels.len() > 1 {
+            self.end_sequence();
+            self.end_item();
+        }
+        self.end_sequence();
+        let attributes = self
+            .levels
+            .pop()
+            .map(|level| level.attributes)
+            .unwrap_or_default();
+        (attributes, self.pixel_data)
+    }
+
+    fn element(&mut self, element: &Element, walker: &mut Walker<'_>) -> Result<(), ReadError> {
+        let tag = element.tag;
+        let root = self.levels.len() == 1;
+        let Some(level) = self.levels.last_mut() else {
+            return Ok(());
+        };
+        let dropped = tag.element() == 0
+            || matches!(tag.group(), 0x0000 | 0x0002)
+            || tag == Tag(0xFFFC, 0xFFFC);
+        if dropped {
+            return Ok(());
+        }
+        let vr = resolve(element, level);
+        if root && is_pixel_data(tag) {
+            self.pixel_data = Some(PixelData {
+                offset: element.offset,
+                bytes: element.bytes,
+                encapsulated: element.encapsulated,
+                vr,
+            });
+        }
+        if self.limits.is_bulk(element, vr) {
+            let Element {
+                offset,
+                bytes,
+                encapsulated,
+                ..
+            } = *element;
+            insert(
+                level,
+                tag,
+                Attribute {
+                    vr,
+                    value: Value::Bulk {
+                        offset,
+                        bytes,
+                        encapsulated,
+                    },
+                },
+            );
+            return Ok(());
+        }
+        self.inline_bytes = self.inline_bytes.saturating_add(element.bytes);
+        if self.inline_bytes > self.limits.header_bytes_max {
+            return Err(ReadError::malformed(
+                element.offset,
+                "the header is longer than the limit",
+            ));
+        }
+        let len = usize::try_from(element.bytes)
+            .map_err(|_| ReadError::malformed(element.offset, "a value is too long"))?;
+        let bytes = walker.cursor.at(element.offset, len)?;
+        if bytes.len() != len {
+            return Err(ReadError::malformed(
+                element.offset,
+                "a value leaves the data set",
+            ));
+        }
+        let attribute = decode(vr, bytes, element.big_endian, level.charset);
+        level.notice(tag, &attribute);
+        insert(level, tag, attribute);
+        Ok(())
+    }
+}
+
+/// Keeps the first of several elements with one tag, as `read_identifiers` does.
+fn insert(level: &mut Level, tag: Tag, attribute: Attribute) {
+    level.attributes.0.entry(tag).or_insert(attribute);
+}
+
+impl Level {
+    /// Remembers what decides how later elements are read.
+    fn notice(&mut self, tag: Tag, attribute: &Attribute) {
+        match (tag, &attribute.value) {
+            (SPECIFIC_CHARACTER_SET, Value::Text(terms)) => {
+                self.charset = Charset::from_terms(terms.iter().map(String::as_str));
+            }
+            (SPECIFIC_CHARACTER_SET, _) => self.charset = Charset::default(),
+            (PIXEL_REPRESENTATION, Value::Integers(values)) => {
+                self.signed = values.first() == Some(&1);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Limits {
+    fn is_bulk(&self, element: &Element, vr: VR) -> bool {
+        if element.bytes == 0 {
+            return false;
+        }
+        let bytes_max = if is_binary(vr) || unit_bytes(vr) > 1 {
+            self.inline_bytes_max
+        } else {
+            self.text_bytes_max
+        };
+        is_pixel_data(element.tag)
+            || element.encapsulated
+            || (may_be_bulk(vr) && element.bytes > bytes_max)
+    }
+}
+
+/// Settles value representations that depend on the context (PS3.6 §6, PS3.5 §A.1).
+fn resolve(element: &Element, level: &Level) -> VR {
+    match element.vr {
+        VirtualVr::Exact(vr) => vr,
+        VirtualVr::Xs if level.signed => VR::SS,
+        VirtualVr::Xs => VR::US,
+        VirtualVr::Px | VirtualVr::Ox if element.encapsulated => VR::OB,
+        VirtualVr::Lt if level.attributes.integer(LUT_DESCRIPTOR) == Some(1) => VR::US,
+        VirtualVr::Px | VirtualVr::Ox | VirtualVr::Lt => VR::OW,
+        _ => VR::UN,
+    }
+}

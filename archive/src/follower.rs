@@ -1,0 +1,187 @@
+//! The follower: carries journal records into the index, in order, each batch with its last LSN in one transaction.
+//!
+//! It reads the records back from the journal, so replay after a crash and the normal way are the same code, and a
+//! Postgres that is away costs no memory: the follower simply falls behind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dicom_dictionary_std::tags;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::Inner;
+use crate::dataset::{self, Attributes, Limits};
+use crate::index::{Applied, Arrival, ArrivalHead, Index};
+use crate::journal::{Lsn, Record};
+use crate::receive::joined;
+use crate::source::record_source;
+use crate::jobs::{self, Progress};
+use crate::{Error, quarantine};
+
+/// Instances in one transaction at most.
+const BATCH_RECORDS_MAX: usize = 5_000;
+/// Journal bytes that one batch covers at most.
+const BATCH_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// How long a batch gathers when nobody waits for it.
+const GATHER: Duration = Duration::from_millis(50);
+/// Pause after a transaction failed.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// Waits until everything acknowledged so far is in the index (read your writes).
+pub(crate) async fn catch_up(archive: &Inner) -> Result<(), Error> {
+    let target = archive.journal.durable_end();
+    let mut applied = archive.applied.subscribe();
+    let reached = |at: &Option<Lsn>| at.is_some_and(|at| at >= target);
+    if reached(&applied.borrow()) {
+        return Ok(());
+    }
+    archive.hurry.notify_one();
+    match timeout(archive.options.barrier_wait_max, applied.wait_for(reached)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Error::IndexAway(None)),
+    }
+}
+
+/// Follows the journal until cancelled.
+pub(crate) async fn run(archive: Arc<Inner>, cancel: CancellationToken) {
+    let follow = async {
+        let mut at = start(&archive).await;
+        archive.applied.send_replace(Some(at));
+        loop {
+            gather(&archive, at).await;
+            at = step(&archive, at).await;
+            archive.applied.send_replace(Some(at));
+        }
+    };
+    cancel.run_until_cancelled(follow).await;
+}
+
+/// Brings the index up to the containers, again and again until it is; returns where in the journal to begin.
+async fn start(archive: &Arc<Inner>) -> Lsn {
+    loop {
+        let index = archive.link.wait().await;
+        match try_start(archive, &index).await {
+            Ok(at) => return at,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the index is not up to the containers yet");
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+        }
+    }
+}
+
+/// Begins after the last record the index has, within what the journal still holds.
+async fn try_start(archive: &Arc<Inner>, index: &Index) -> Result<Lsn, Error> {
+    jobs::take_in(archive, index, &Progress::silent()).await?;
+    let first = archive.journal.first();
+    let applied = index.applied(archive.journal.id()).await?.unwrap_or(first);
+    let at = applied.clamp(first, archive.journal.durable_end().max(first));
+    jobs::give_back(archive, index, at).await?;
+    Ok(at)
+}
+
+/// Waits for records, then a little for more of them unless somebody waits for the index.
+async fn gather(archive: &Inner, at: Lsn) {
+    let mut durable = archive.journal.subscribe();
+    if durable.wait_for(|end| *end > at).await.is_err() {
+        std::future::pending::<()>().await; // the journal was closed: nothing comes any more
+    }
+    let hurried = timeout(GATHER, archive.hurry.notified()).await;
+    tracing::trace!(hurried = hurried.is_ok(), "records gathered");
+}
+
+/// Applies one batch, again and again until it is in; returns where it ends.
+async fn step(archive: &Arc<Inner>, at: Lsn) -> Lsn {
+    loop {
+        match apply_batch(archive, at).await {
+            Ok(end) => return end,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "records are not in the index yet, trying again");
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+        }
+    }
+}
+
+async fn apply_batch(archive: &Arc<Inner>, at: Lsn) -> Result<Lsn, Error> {
+    let reader = Arc::clone(archive);
+    let read = tokio::task::spawn_blocking(move || read_batch(&reader, at));
+    let records = joined(read.await)??;
+    let Some(end) = records.last().map(|(record, _)| record.end) else {
+        // Nothing but segment ends and released segments up to the durable end.
+        return Ok(archive.journal.durable_end());
+    };
+    let (records, arrivals): (Vec<_>, Vec<_>) = records.into_iter().unzip();
+    let index = archive.link.get()?;
+    let applied = index.apply(archive.journal.id(), &arrivals, end).await?;
+    let settler = Arc::clone(archive);
+    let settled = tokio::task::spawn_blocking(move || settle(&settler, &records, &applied));
+    joined(settled.await)??;
+    Ok(end)
+}
+
+fn read_batch(archive: &Inner, at: Lsn) -> Result<Vec<(Record, Arrival)>, Error> {
+    let records = archive.journal.read_from(at, BATCH_RECORDS_MAX, BATCH_BYTES_MAX)?;
+    Ok(records.into_iter().map(|record| {
+        let arrival = arrival(archive, &record);
+        (record, arrival)
+    }).collect())
+}
+
+/// Reads what the index keeps of one instance. Parts that cannot be read stay empty: the instance is acknowledged and
+/// must be found by its UIDs at least.
+fn arrival(archive: &Inner, record: &Record) -> Arrival {
+    let all = dataset::transfer_syntax(record.head.transfer_syntax_uid.as_str())
+        .and_then(|syntax| {
+            dataset::read(&record_source(&archive.journal, &record.at), syntax, &Limits::default()).ok()
+        })
+        .map_or_else(Attributes::default, |parsed| parsed.attributes);
+    let levels = dataset::level_attributes(&all);
+    let mut detail = Vec::new();
+    dataset::write_json(&levels.instance, &|_| String::new(), &mut detail);
+    let head = &record.head;
+    Arrival {
+        record: record.at.clone(),
+        head: ArrivalHead {
+            study_instance_uid: head.study_instance_uid.clone(),
+            series_instance_uid: head.series_instance_uid.clone(),
+            sop_instance_uid: head.sop_instance_uid.clone(),
+            sop_class_uid: head.sop_class_uid.clone(),
+            transfer_syntax_uid: head.transfer_syntax_uid.clone(),
+            calling_ae: head.calling_ae.clone(),
+            received_millis: head.received_millis,
+        },
+        instance_number: all.integer(tags::INSTANCE_NUMBER).and_then(|number| i32::try_from(number).ok()),
+        detail: detail.into(),
+        patient: levels.patient,
+        study: levels.study,
+        series: levels.series,
+    }
+}
+
+/// Acts on what the index said of each record: a copy gives its space back, other bytes under a stored UID are put
+/// aside. A record is settled before its LSN counts as applied, so a crash repeats this.
+fn settle(archive: &Inner, records: &[Record], applied: &[Applied]) -> Result<(), Error> {
+    for (record, applied) in records.iter().zip(applied) {
+        match applied {
+            Applied::New | Applied::Known => {}
+            Applied::Same(_) | Applied::Deleted => drop_record(archive, record),
+            Applied::Different(_) => {
+                archive.metrics.instances("conflict", 1);
+                quarantine::put_aside(archive, record)?;
+                drop_record(archive, record);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn drop_record(archive: &Inner, record: &Record) {
+    archive.presence.forget_record(&record.head.series_instance_uid, &record.head.sop_instance_uid, &record.at);
+    if record.at.large
+        && let Err(error) = archive.journal.release_large(&record.at)
+    {
+        tracing::warn!(%error, "a large payload that is not needed stays behind");
+    }
+}

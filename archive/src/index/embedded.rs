@@ -1,0 +1,229 @@
+//! A Postgres of our own under the data directory, for archives without a database URL.
+//!
+//! The cluster is made with the machine's PostgreSQL programs, listens on a Unix socket only, and trusts the user that
+//! owns it and the user of this process by `peer`. Its log never holds parameters or keys, for they may name patients.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use super::Error;
+use owner::Owner;
+use programs::Programs;
+
+mod orphan;
+mod owner;
+mod programs;
+mod socket;
+
+/// Role and database of the archive.
+const ROLE: &str = "filmroom";
+/// The port only names the socket file.
+const PORT: u16 = 5432;
+/// Longest wait for a start: crash recovery replays up to `max_wal_size` of log.
+const START_LONGEST: Duration = Duration::from_mins(5);
+/// Longest wait for a fast shutdown, which writes a checkpoint.
+const STOP_LONGEST: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+
+/// A running server. Dropped without `stop`, it is told to shut down and not waited for.
+#[derive(Debug)]
+pub struct EmbeddedPostgres {
+    child: Child,
+    pid: rustix::process::Pid,
+    options: PgConnectOptions,
+    stopped: bool,
+}
+
+impl EmbeddedPostgres {
+    /// Starts the server under `directory`, making the cluster first if there is none. A server that an earlier
+    /// process left behind is shut down first, so only the owner of the data directory's lock may call this. Takes
+    /// some seconds the first time. A dropped call may leave such a server behind.
+    pub async fn start(directory: &Path) -> Result<Self, Error> {
+        let directory = prepare(directory)?;
+        let owner = Owner::choose()?;
+        owner.own(&directory)?;
+        let cluster = directory.join("cluster");
+        let programs = Programs::find(&cluster).await?;
+        orphan::stop(&cluster).await?;
+        if !cluster.join("PG_VERSION").exists() {
+            initialise(&programs, &owner, &directory, &cluster).await?;
+        }
+        access(&owner, &cluster)?;
+        let socket = socket::directory(&directory, &owner)?;
+        let mut child = spawn(&programs, &owner, &directory, &cluster, &socket)?;
+        let pid = child
+            .id()
+            .and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?))
+            .ok_or_else(|| cluster_error("postgres ended at once, see postgres.log"))?;
+        let options = PgConnectOptions::new_without_pgpass()
+            .socket(&socket)
+            .port(PORT)
+            .username(ROLE)
+            .application_name("filmroom")
+            .database("postgres");
+        timeout(START_LONGEST, ready(&mut child, &options, &directory))
+            .await
+            .map_err(|_| cluster_error("postgres is not ready after five minutes, see postgres.log"))??;
+        Ok(Self { child, pid, options: options.database(ROLE), stopped: false })
+    }
+
+    /// Returns how to connect to the archive's database.
+    pub fn options(&self) -> PgConnectOptions {
+        self.options.clone()
+    }
+
+    /// Returns the process id of the server.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Tells whether the server still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Shuts the server down: open connections are ended, a checkpoint is written.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        self.stopped = true;
+        // The process may have ended by itself; then there is nothing to tell.
+        drop(rustix::process::kill_process(self.pid, rustix::process::Signal::INT));
+        timeout(STOP_LONGEST, self.child.wait())
+            .await
+            .map_err(|_| cluster_error("postgres does not shut down, see postgres.log"))?
+            .map_err(|source| Error::Io { doing: "wait for postgres", source })?;
+        Ok(())
+    }
+}
+
+impl Drop for EmbeddedPostgres {
+    fn drop(&mut self) {
+        if !self.stopped && self.child.id().is_some() {
+            // Nothing can be done about a failure here; the next start meets the server as an orphan.
+            drop(rustix::process::kill_process(self.pid, rustix::process::Signal::INT));
+        }
+    }
+}
+
+pub(super) fn cluster_error(reason: impl Into<String>) -> Error {
+    Error::Cluster { reason: reason.into() }
+}
+
+pub(super) fn io_error(doing: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |source| Error::Io { doing, source }
+}
+
+fn prepare(directory: &Path) -> Result<PathBuf, Error> {
+    std::fs::create_dir_all(directory).map_err(io_error("make the cluster's directory"))?;
+    directory.canonicalize().map_err(io_error("find the cluster's directory"))
+}
+
+/// Makes the cluster beside its place and renames it, so that a half-made one is never taken for a whole one.
+async fn initialise(programs: &Programs, owner: &Owner, directory: &Path, cluster: &Path) -> Result<(), Error> {
+    let unfinished = directory.join("cluster.unfinished");
+    if unfinished.exists() {
+        std::fs::remove_dir_all(&unfinished).map_err(io_error("remove an unfinished cluster"))?;
+    }
+    let mut command = Command::new(programs.path("initdb"));
+    command
+        .args(["--username", ROLE, "--encoding", "UTF8", "--locale", "C", "--data-checksums"])
+        .args(["--auth-local", "peer", "--auth-host", "reject", "--pgdata"])
+        .arg(&unfinished)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    owner.run_as(&mut command);
+    let output = command.output().await.map_err(io_error("run initdb"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let line = said.lines().rfind(|line| line.contains("error")).unwrap_or("no reason given");
+        return Err(cluster_error(format!("initdb failed: {line}")));
+    }
+    std::fs::rename(&unfinished, cluster).map_err(io_error("name the new cluster"))
+}
+
+/// Lets the cluster's owner and this process's user in as the archive's role, and nobody else.
+fn access(owner: &Owner, cluster: &Path) -> Result<(), Error> {
+    let hba = format!("local all {ROLE} peer map=filmroom\n");
+    let mut users = vec![owner.name()?, owner::current_name()?];
+    users.dedup();
+    let ident: String = users.iter().map(|user| format!("filmroom \"{user}\" {ROLE}\n")).collect();
+    for (name, text) in [("pg_hba.conf", hba), ("pg_ident.conf", ident)] {
+        std::fs::write(cluster.join(name), text).map_err(io_error("write the cluster's access rules"))?;
+    }
+    Ok(())
+}
+
+fn spawn(
+    programs: &Programs,
+    owner: &Owner,
+    directory: &Path,
+    cluster: &Path,
+    socket: &Path,
+) -> Result<Child, Error> {
+    let log = std::fs::File::create(directory.join("postgres.log")).map_err(io_error("open postgres.log"))?;
+    let also = log.try_clone().map_err(io_error("open postgres.log"))?;
+    let mut command = Command::new(programs.path("postgres"));
+    command.arg("-D").arg(cluster).arg("-k").arg(socket).args(["-p", &PORT.to_string()]);
+    for setting in SETTINGS {
+        command.args(["-c", setting]);
+    }
+    command.current_dir(directory).stdin(Stdio::null()).stdout(log).stderr(also);
+    // A Ctrl-C at the terminal is for the archive, which stops Postgres last.
+    command.process_group(0);
+    owner.run_as(&mut command);
+    command.spawn().map_err(io_error("run postgres"))
+}
+
+/// Durability first; then room for batches of some thousand rows; a log without values.
+const SETTINGS: [&str; 16] = [
+    "listen_addresses=",
+    "unix_socket_permissions=0700",
+    "fsync=on",
+    "full_page_writes=on",
+    "synchronous_commit=on",
+    "shared_buffers=128MB",
+    "max_wal_size=1GB",
+    "wal_compression=on",
+    "max_connections=100",
+    "jit=off",
+    "random_page_cost=1.5",
+    "log_statement=none",
+    "log_min_error_statement=panic",
+    "log_min_duration_statement=-1",
+    "log_error_verbosity=terse",
+    "logging_collector=off",
+];
+
+/// Waits until the server answers, and makes the archive's database if it is not there.
+async fn ready(child: &mut Child, options: &PgConnectOptions, directory: &Path) -> Result<(), Error> {
+    loop {
+        if child.try_wait().map_err(io_error("wait for postgres"))?.is_some() {
+            let log = directory.join("postgres.log");
+            return Err(cluster_error(format!("postgres ended at once, see {}", log.display())));
+        }
+        match options.connect().await {
+            Ok(mut connection) => return make_database(&mut connection).await,
+            Err(sqlx::Error::Database(refused)) if refused.code().is_some_and(|code| code.starts_with("28")) => {
+                return Err(Error::Statement(sqlx::Error::Database(refused)));
+            }
+            Err(_) => sleep(POLL).await, // not listening yet, or still replaying its log
+        }
+    }
+}
+
+async fn make_database(connection: &mut sqlx::PgConnection) -> Result<(), Error> {
+    let there: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+        .bind(ROLE)
+        .fetch_one(&mut *connection)
+        .await?;
+    if !there {
+        sqlx::query("create database filmroom").execute(connection).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,350 @@
+//! Searches: pages of rows by key, turned into attributes as they are asked for.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use dicom_core::{Tag, VR};
+use futures_core::Stream;
+use futures_util::stream::try_unfold;
+use sqlx::{Postgres, QueryBuilder};
+
+use super::instances::{Instance, SeriesRef};
+use super::{Error, Index, condition, json};
+use crate::Uid;
+use crate::dataset::{Attribute, Attributes, Value};
+use crate::query::{Key, Level, Query, matches};
+
+/// Rows that one statement reads; the connection is free in between.
+const PAGE_ROWS: u64 = 500;
+/// Series that are opened at once in a search for instances.
+const PAGE_SERIES: u64 = 16;
+
+const SOP_INSTANCE_UID: Tag = Tag(0x0008, 0x0018);
+
+/// Matches as they are found.
+pub type Matches = Pin<Box<dyn Stream<Item = Result<Attributes, Error>> + Send>>;
+
+impl Index {
+    /// Searches. A match has what the index keeps of its level and those above, and counts: of the patient at PATIENT level
+    /// (0020,1200/1202/1204), of the study from STUDY level on (0020,1206/1208), of the series from SERIES level on
+    /// (0020,1209). The first rows are read before this returns; dropping the stream stops the search.
+    pub async fn search(&self, query: &Query) -> Result<Matches, Error> {
+        let post = condition::without_column(query);
+        let mut search = Search {
+            index: self.clone(),
+            found: VecDeque::new(),
+            cursor: None,
+            skip: query.offset,
+            left: query.limit.unwrap_or(u64::MAX),
+            ended: query.limit == Some(0),
+            only: only(query),
+            series_only: None,
+            post,
+            query: Arc::new(query.clone()),
+        };
+        search.narrow().await?;
+        search.fill().await?;
+        Ok(Box::pin(try_unfold(search, |mut search| async move {
+            search.fill().await?;
+            Ok(search.found.pop_front().map(|attributes| (attributes, search)))
+        })))
+    }
+}
+
+/// Position after the last row that was read.
+#[derive(Debug, Clone)]
+struct Cursor {
+    rank: i32,
+    first: String,
+    second: String,
+    third: String,
+}
+
+struct Search {
+    index: Index,
+    query: Arc<Query>,
+    /// Keys that are matched in memory.
+    post: Vec<Key>,
+    /// SOP Instance UIDs that were asked for.
+    only: BTreeSet<Uid>,
+    /// Series of those, when only they are known.
+    series_only: Option<Vec<String>>,
+    found: VecDeque<Attributes>,
+    cursor: Option<Cursor>,
+    skip: u64,
+    left: u64,
+    ended: bool,
+}
+
+impl Search {
+    /// A SOP Instance UID alone is looked up first: the statement then reads its series, not all of them.
+    async fn narrow(&mut self) -> Result<(), Error> {
+        if self.query.level != Level::Instance || self.only.is_empty() || condition::names_parents(&self.query) {
+            return Ok(());
+        }
+        let mut series = BTreeSet::new();
+        for sop in &self.only {
+            for located in self.index.find_by_sop(sop).await? {
+                series.insert(located.instance.series_instance_uid.as_str().to_owned());
+            }
+        }
+        self.series_only = Some(series.into_iter().collect());
+        Ok(())
+    }
+
+    /// Reads pages until there is a match to give or nothing more.
+    async fn fill(&mut self) -> Result<(), Error> {
+        while self.found.is_empty() && !self.ended {
+            let in_sql = self.post.is_empty() && self.query.level != Level::Instance;
+            let limit = match self.query.level {
+                Level::Instance => PAGE_SERIES,
+                Level::Patient | Level::Study | Level::Series if in_sql => self.left.min(PAGE_ROWS),
+                Level::Patient | Level::Study | Level::Series => PAGE_ROWS,
+            };
+            let offset = if in_sql { std::mem::take(&mut self.skip) } else { 0 };
+            let rows = self.page(limit, offset).await?;
+            self.ended = rows.len() < usize::try_from(limit).unwrap_or(usize::MAX);
+            if let Some(last) = rows.last() {
+                self.cursor = Some(last.cursor());
+            }
+            if self.query.level == Level::Instance {
+                self.take_instances(&rows).await?;
+            } else {
+                for row in &rows {
+                    let attributes = row.attributes(self.query.level)?;
+                    self.take(attributes);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, attributes: Attributes) {
+        if self.left == 0 || !matches(&attributes, &self.post) {
+            return;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return;
+        }
+        self.left -= 1;
+        self.ended |= self.left == 0;
+        self.found.push_back(attributes);
+    }
+
+    async fn take_instances(&mut self, rows: &[Row]) -> Result<(), Error> {
+        let series = rows.iter().map(Row::series_ref).collect::<Result<Vec<_>, _>>()?;
+        let mut connection = self.index.pool.acquire().await?;
+        let instances = self.index.instances_of(&mut connection, &series, &self.only).await?;
+        drop(connection);
+        for (row, mut instances) in rows.iter().zip(instances) {
+            let upper = row.attributes(Level::Instance)?;
+            instances.sort_by(|a, b| {
+                a.located.instance.sop_instance_uid.cmp(&b.located.instance.sop_instance_uid)
+            });
+            for instance in instances {
+                let mut attributes = upper.clone();
+                describe(&mut attributes, &instance)?;
+                self.take(attributes);
+            }
+        }
+        Ok(())
+    }
+
+    async fn page(&self, limit: u64, offset: u64) -> Result<Vec<Row>, Error> {
+        let mut sql = QueryBuilder::new("");
+        match self.query.level {
+            Level::Patient => sql.push(PATIENT),
+            Level::Study => sql.push(STUDY),
+            Level::Series | Level::Instance => sql.push(SERIES),
+        };
+        condition::push(&mut sql, &self.query)?;
+        condition::push_sop_classes(&mut sql, &self.query);
+        if let Some(series) = &self.series_only {
+            sql.push(" and s.series_instance_uid = any(").push_bind(series.clone()).push(")");
+        }
+        self.push_order(&mut sql, limit, offset);
+        // Planned with these very values: what an index is worth depends on them.
+        Ok(sql.build_query_as().persistent(false).fetch_all(&self.index.pool).await?)
+    }
+
+    fn push_order(&self, sql: &mut QueryBuilder<Postgres>, limit: u64, offset: u64) {
+        let cursor = self.cursor.as_ref();
+        let (order, counts) = match self.query.level {
+            Level::Patient => {
+                if let Some(cursor) = cursor {
+                    sql.push(" and (p.patient_id, p.issuer_of_patient_id, p.only_study_instance_uid) > (");
+                    sql.push_bind(cursor.first.clone()).push(", ").push_bind(cursor.second.clone()).push(", ");
+                    sql.push_bind(cursor.third.clone()).push(")");
+                }
+                (" order by patient_id, issuer_of_patient_id, only_study_instance_uid", PATIENT_COUNTS)
+            }
+            Level::Study => {
+                if let Some(cursor) = cursor {
+                    sql.push(" and (t.date_rank, t.study_instance_uid) > (").push_bind(cursor.rank).push(", ");
+                    sql.push_bind(cursor.first.clone()).push(")");
+                }
+                (" order by date_rank, study_instance_uid", STUDY_COUNTS)
+            }
+            Level::Series | Level::Instance => {
+                if let Some(cursor) = cursor {
+                    // The first half is implied, and is what the index of studies understands.
+                    sql.push(" and (t.date_rank, t.study_instance_uid) >= (").push_bind(cursor.rank).push(", ");
+                    sql.push_bind(cursor.first.clone()).push(")");
+                    sql.push(" and (t.date_rank, t.study_instance_uid, s.series_instance_uid) > (");
+                    sql.push_bind(cursor.rank).push(", ").push_bind(cursor.first.clone()).push(", ");
+                    sql.push_bind(cursor.second.clone()).push(")");
+                }
+                (" order by date_rank, study_instance_uid, series_instance_uid", STUDY_COUNTS)
+            }
+        };
+        sql.push(order).push(" limit ").push_bind(super::signed(limit));
+        sql.push(" offset ").push_bind(super::signed(offset));
+        // Counts only for the rows of the page.
+        sql.push(counts).push(order);
+    }
+}
+
+const PATIENT: &str = "select m.*, c.* from (
+    select p.id, p.patient_id, p.issuer_of_patient_id, p.only_study_instance_uid, p.attributes as patient_attributes
+    from patient p
+    where exists (select from study t where t.patient = p.id)";
+
+const PATIENT_COUNTS: &str = ") as m cross join lateral (
+    select count(distinct t.id) as patient_studies, count(s.id) as patient_series,
+        coalesce(sum(s.instances), 0)::bigint as patient_instances
+    from study t left join series s on s.study = t.id where t.patient = m.id) as c";
+
+const STUDY: &str = "select m.*, c.* from (
+    select t.id, t.date_rank, t.study_instance_uid, t.modalities, p.attributes as patient_attributes, \
+        t.attributes as study_attributes
+    from study t join patient p on p.id = t.patient
+    where true";
+
+const SERIES: &str = "select m.*, c.* from (
+    select t.id, t.date_rank, t.study_instance_uid, t.modalities, s.id as series, s.series_instance_uid, \
+        s.series_number, s.instances as series_instances, p.attributes as patient_attributes, \
+        t.attributes as study_attributes, s.attributes as series_attributes
+    from series s join study t on t.id = s.study join patient p on p.id = t.patient
+    where true";
+
+const STUDY_COUNTS: &str = ") as m cross join lateral (
+    select count(*) as study_series, coalesce(sum(s.instances), 0)::bigint as study_instances,
+        array(select distinct u from series x, unnest(x.sop_class_uids) as u where x.study = m.id order by u) as sop_classes
+    from series s where s.study = m.id) as c";
+
+#[derive(Debug, Default, sqlx::FromRow)]
+#[sqlx(default)]
+struct Row {
+    date_rank: i32,
+    patient_id: String,
+    issuer_of_patient_id: String,
+    only_study_instance_uid: String,
+    study_instance_uid: String,
+    series: i64,
+    series_instance_uid: String,
+    series_number: Option<i64>,
+    patient_attributes: String,
+    study_attributes: Option<String>,
+    series_attributes: Option<String>,
+    modalities: Vec<String>,
+    sop_classes: Vec<String>,
+    patient_studies: Option<i64>,
+    patient_series: Option<i64>,
+    patient_instances: Option<i64>,
+    study_series: Option<i64>,
+    study_instances: Option<i64>,
+    series_instances: Option<i64>,
+}
+
+impl Row {
+    fn cursor(&self) -> Cursor {
+        if self.study_instance_uid.is_empty() {
+            return Cursor {
+                rank: 0,
+                first: self.patient_id.clone(),
+                second: self.issuer_of_patient_id.clone(),
+                third: self.only_study_instance_uid.clone(),
+            };
+        }
+        Cursor {
+            rank: self.date_rank,
+            first: self.study_instance_uid.clone(),
+            second: self.series_instance_uid.clone(),
+            third: String::new(),
+        }
+    }
+
+    fn series_ref(&self) -> Result<SeriesRef, Error> {
+        let damaged = |_| Error::Damaged { what: "series" };
+        Ok(SeriesRef {
+            id: self.series,
+            study: self.study_instance_uid.parse().map_err(damaged)?,
+            series: self.series_instance_uid.parse().map_err(damaged)?,
+            number: self.series_number,
+        })
+    }
+
+    fn attributes(&self, level: Level) -> Result<Attributes, Error> {
+        let mut all = json::read(&self.patient_attributes)?;
+        for lower in [&self.study_attributes, &self.series_attributes].into_iter().flatten() {
+            all.0.extend(json::read(lower)?.0);
+        }
+        let counts = [
+            (Tag(0x0020, 0x1200), self.patient_studies),
+            (Tag(0x0020, 0x1202), self.patient_series),
+            (Tag(0x0020, 0x1204), self.patient_instances),
+            (Tag(0x0020, 0x1206), self.study_series),
+            (Tag(0x0020, 0x1208), self.study_instances),
+            (Tag(0x0020, 0x1209), self.series_instances),
+        ];
+        for (tag, count) in counts {
+            if let Some(count) = count {
+                all.put_text(tag, VR::IS, count.to_string());
+            }
+        }
+        if level >= Level::Study {
+            all.put_text(Tag(0x0020, 0x000D), VR::UI, self.study_instance_uid.as_str());
+            put_list(&mut all, Tag(0x0008, 0x0061), VR::CS, &self.modalities);
+            put_list(&mut all, Tag(0x0008, 0x0062), VR::UI, &self.sop_classes);
+            all.put_text(Tag(0x0008, 0x0056), VR::CS, "ONLINE"); // QR-061
+        }
+        if level >= Level::Series {
+            all.put_text(Tag(0x0020, 0x000E), VR::UI, self.series_instance_uid.as_str());
+        }
+        Ok(all)
+    }
+}
+
+/// An attribute without values is left out, not empty.
+fn put_list(attributes: &mut Attributes, tag: Tag, vr: VR, values: &[String]) {
+    if !values.is_empty() {
+        attributes.0.insert(tag, Attribute { vr, value: Value::Text(values.to_vec()) });
+    }
+}
+
+/// Adds what is known of the instance (WE-063).
+fn describe(attributes: &mut Attributes, instance: &Instance) -> Result<(), Error> {
+    if !instance.detail.is_empty() {
+        let detail = std::str::from_utf8(&instance.detail).map_err(|_| Error::Damaged { what: "detail" })?;
+        attributes.0.extend(json::read(detail)?.0);
+    }
+    let found = &instance.located.instance;
+    attributes.put_text(Tag(0x0008, 0x0016), VR::UI, found.sop_class_uid.as_str());
+    attributes.put_text(SOP_INSTANCE_UID, VR::UI, found.sop_instance_uid.as_str());
+    attributes.put_text(Tag(0x0008, 0x3002), VR::UI, found.transfer_syntax_uid.as_str());
+    if let Some(number) = instance.located.instance_number {
+        attributes.put_text(Tag(0x0020, 0x0013), VR::IS, number.to_string());
+    }
+    Ok(())
+}
+
+fn only(query: &Query) -> BTreeSet<Uid> {
+    if query.level != Level::Instance {
+        return BTreeSet::new();
+    }
+    let key = query.keys.iter().find(|key| key.path.0 == [SOP_INSTANCE_UID]);
+    let uids = key.and_then(|key| condition::uids(&key.matching)).unwrap_or_default();
+    uids.iter().filter_map(|uid| uid.parse().ok()).collect()
+}

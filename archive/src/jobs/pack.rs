@@ -1,0 +1,303 @@
+//! Packing: takes unsealed instances out of the journal into a container, and seals it.
+//!
+//! Order of events, each durable before the next: shards written, fsynced, linked, read back and verified; one
+//! transaction with container, segments and the end of the hot rows; the journal's space given back. A crash before
+//! the transaction leaves a container that the next start takes in (`recover`); after it, only space to give back.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tiering::{
+    ContainerWriter, Extent, InstanceKind, Manifest, ManifestInstance, Tier, Toc, TocSegment,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Progress, describe};
+use super::plan::{Batch, Month, Patience, batches};
+use crate::archive::Inner;
+use crate::checksum::crc32c;
+use crate::dataset::{self, InstanceUids, Limits};
+use crate::index::{Hot, Index};
+use crate::journal::{Journal, RecordRef};
+use crate::receive::joined;
+use crate::retrieve::pack_block;
+use crate::source::{PayloadSource, record_source, verify_record};
+use crate::{Error, Uid};
+
+/// Packs the studies that are due. Stops between containers when cancelled.
+pub(crate) async fn pack_due(archive: &Arc<Inner>, cancel: &CancellationToken) -> Result<(), Error> {
+    let Ok(index) = archive.link.get() else { return Ok(()) };
+    let options = &archive.options.pack;
+    let now = archive.options.clock.now().as_millisecond();
+    let (quiet_before, patience) = if archive.under_pressure() {
+        (i64::MAX, Patience::None)
+    } else {
+        let quiet = i64::try_from(options.quiet.as_millis()).unwrap_or(i64::MAX);
+        (now.saturating_sub(quiet), Patience::Until(options.wait_max))
+    };
+    let studies = index.quiet_studies(quiet_before).await?;
+    for batch in batches(studies, options.container_bytes, patience, now) {
+        if cancel.is_cancelled() {
+            return Ok(());
+        }
+        pack_batch(archive, &index, &batch).await?;
+    }
+    Ok(())
+}
+
+/// Packs everything that is not sealed; returns how many instances were sealed.
+pub(crate) async fn pack_all(archive: &Arc<Inner>, progress: &Progress) -> Result<u64, Error> {
+    let index = archive.link.get()?;
+    let studies = index.quiet_studies(i64::MAX).await?;
+    let total = studies.iter().map(|study| study.instances).sum();
+    let mut done = 0;
+    progress.report(done, total);
+    let now = archive.options.clock.now().as_millisecond();
+    for batch in batches(studies, archive.options.pack.container_bytes, Patience::None, now) {
+        done += pack_batch(archive, &index, &batch).await?;
+        progress.report(done, total);
+    }
+    Ok(done)
+}
+
+/// Packs one batch into as many containers as it needs.
+async fn pack_batch(archive: &Arc<Inner>, index: &Index, batch: &Batch) -> Result<u64, Error> {
+    let _one_packer = archive.packing.lock().await;
+    let mut instances = Vec::new();
+    for study in &batch.studies {
+        let study: Uid = study.parse().expect("the index keeps valid UIDs");
+        for hot in index.hot_instances(&study).await? {
+            instances.push((study.clone(), hot));
+        }
+    }
+    let mut sealed = 0;
+    let mut rest = instances;
+    while !rest.is_empty() {
+        let full = full_container(&rest, archive.options.pack.container_bytes);
+        let later = rest.split_off(full);
+        sealed += pack_container(archive, index, batch.month, rest).await?;
+        rest = later;
+    }
+    Ok(sealed)
+}
+
+/// Returns how many of the instances, at least one, fill one container.
+fn full_container(instances: &[(Uid, Hot)], container_bytes: u64) -> usize {
+    let mut bytes = 0_u64;
+    for (count, (_, hot)) in instances.iter().enumerate() {
+        bytes = bytes.saturating_add(hot.record.payload_bytes);
+        if bytes > container_bytes {
+            return count.max(1);
+        }
+    }
+    instances.len()
+}
+
+async fn pack_container(
+    archive: &Arc<Inner>,
+    index: &Index,
+    month: Month,
+    instances: Vec<(Uid, Hot)>,
+) -> Result<u64, Error> {
+    let mut series: Vec<SeriesPart> = Vec::new();
+    for (study, hot) in instances {
+        match series.last_mut() {
+            Some(part) if part.study == study && part.series == hot.series_instance_uid => part.instances.push(hot),
+            Some(_) | None => {
+                let summary = index.series_summary(&study, &hot.series_instance_uid).await?;
+                let part = SeriesPart { study, series: hot.series_instance_uid.clone(), summary, instances: vec![hot] };
+                series.push(part);
+            }
+        }
+    }
+    let writer = Arc::clone(archive);
+    let written = tokio::task::spawn_blocking(move || {
+        let sealed = write_container(&writer, &series)?;
+        Ok::<_, Error>((sealed, series))
+    });
+    let ((sealed, toc), series) = joined(written.await)??;
+    let container = describe::sealed(archive, &sealed, month, &toc)?;
+    index.seal(&container).await?;
+    let count = settle(archive, index, &series).await?;
+    tracing::info!(container = %sealed.id, pool = sealed.pool, instances = count, bytes = sealed.logical_bytes, "container sealed");
+    archive.metrics.instances("sealed", count);
+    Ok(count)
+}
+
+/// Instances of one series that go into one container.
+struct SeriesPart {
+    study: Uid,
+    series: Uid,
+    summary: Bytes,
+    instances: Vec<Hot>,
+}
+
+fn write_container(archive: &Inner, series: &[SeriesPart]) -> Result<(tiering::Sealed, Toc), Error> {
+    let payload: u64 = series.iter().flat_map(|part| &part.instances).map(|hot| hot.record.payload_bytes).sum();
+    let mut writer = archive.store.create(Tier::Hot, payload)?;
+    let mut segments = Vec::with_capacity(series.len());
+    for part in series {
+        segments.push(write_series(archive, &mut writer, part)?);
+    }
+    let toc = Toc { segments };
+    let sealed = writer.seal(toc.clone())?;
+    Ok((sealed, toc))
+}
+
+fn write_series(archive: &Inner, writer: &mut ContainerWriter, part: &SeriesPart) -> Result<TocSegment, Error> {
+    let mut objects = Vec::with_capacity(part.instances.len());
+    let mut instances = Vec::with_capacity(part.instances.len());
+    let mut kinds: Vec<Arc<InstanceKind>> = Vec::new();
+    for hot in &part.instances {
+        let copied = copy(archive, writer, &hot.record)?;
+        let kind = kind_of(hot, &mut kinds);
+        let (pixel_data, frame_table) = layout(&copied.source, hot, writer)?;
+        objects.push(object(&copied.source, part, hot)?);
+        instances.push(ManifestInstance {
+            sop_instance_uid: hot.sop_instance_uid.to_string(),
+            number: hot.instance_number,
+            offset: copied.offset,
+            bytes: hot.record.payload_bytes,
+            crc32c: hot.record.crc32c,
+            pixel_data,
+            frame_table,
+            received_millis: hot.received_millis,
+            kind,
+        });
+    }
+    let metadata = append(writer, &pack_block(&objects)?)?;
+    Ok(TocSegment {
+        study_instance_uid: part.study.to_string(),
+        series_instance_uid: part.series.to_string(),
+        summary: part.summary.clone(),
+        metadata,
+        manifest: Manifest { instances },
+    })
+}
+
+/// A data set that was copied into the container, still at hand to read its header.
+struct Copied {
+    offset: u64,
+    source: PayloadSource,
+}
+
+/// Copies one data set; its CRC is checked on the way, so that a container never seals what the journal lost.
+fn copy(archive: &Inner, writer: &mut ContainerWriter, record: &RecordRef) -> Result<Copied, Error> {
+    if record.large {
+        verify_record(&archive.journal, record)?;
+        let mut reader = RecordReader { journal: &archive.journal, record, at: 0 };
+        let offset = writer.append_from(record.payload_bytes, &mut reader)?;
+        return Ok(Copied { offset, source: PayloadSource::Record(record_source(&archive.journal, record)) });
+    }
+    let bytes = archive.journal.read_payload(record, 0..record.payload_bytes)?;
+    Ok(Copied { offset: writer.append(&bytes)?, source: PayloadSource::Whole(bytes) })
+}
+
+/// Reads a large payload in order.
+struct RecordReader<'a> {
+    journal: &'a Journal,
+    record: &'a RecordRef,
+    at: u64,
+}
+
+impl Read for RecordReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
+        let end = self.at.saturating_add(wanted).min(self.record.payload_bytes);
+        let part = self.journal.read_payload(self.record, self.at..end).map_err(io::Error::other)?;
+        let (filled, _) = buffer.split_at_mut_checked(part.len()).ok_or(io::ErrorKind::InvalidData)?;
+        filled.copy_from_slice(&part);
+        self.at = end;
+        Ok(part.len())
+    }
+}
+
+/// Slices of a series are alike: they share one kind.
+fn kind_of(hot: &Hot, kinds: &mut Vec<Arc<InstanceKind>>) -> Arc<InstanceKind> {
+    let kind = InstanceKind {
+        sop_class_uid: hot.sop_class_uid.to_string(),
+        transfer_syntax_uid: hot.transfer_syntax_uid.to_string(),
+        encoding: 0,
+        detail: hot.detail.clone(),
+    };
+    if let Some(known) = kinds.iter().find(|known| ***known == kind) {
+        return Arc::clone(known);
+    }
+    let kind = Arc::new(kind);
+    kinds.push(Arc::clone(&kind));
+    kind
+}
+
+/// Finds the pixel data, and lists the fragments of encapsulated frames beside it. An instance whose pixel data cannot
+/// be made out is packed all the same; its frames are looked for when they are asked for.
+fn layout(
+    source: &PayloadSource,
+    hot: &Hot,
+    writer: &mut ContainerWriter,
+) -> Result<(u64, Option<Extent>), Error> {
+    let Some(syntax) = dataset::transfer_syntax(hot.transfer_syntax_uid.as_str()) else { return Ok((0, None)) };
+    let Ok(parsed) = dataset::read(source, syntax, &Limits::default()) else { return Ok((0, None)) };
+    let Some(pixel_data) = parsed.pixel_data.as_ref().filter(|_| !syntax.deflated) else { return Ok((0, None)) };
+    if !pixel_data.encapsulated {
+        return Ok((pixel_data.offset, None));
+    }
+    match dataset::fragment_table(source, pixel_data, &parsed.attributes) {
+        Ok(table) => Ok((pixel_data.offset, Some(append(writer, &table.encode())?))),
+        Err(_) => Ok((pixel_data.offset, None)),
+    }
+}
+
+fn object(source: &PayloadSource, part: &SeriesPart, hot: &Hot) -> Result<Vec<u8>, Error> {
+    let syntax = dataset::transfer_syntax(hot.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)?;
+    let uids = InstanceUids {
+        study_instance_uid: &part.study,
+        series_instance_uid: &part.series,
+        sop_instance_uid: &hot.sop_instance_uid,
+    };
+    Ok(dataset::metadata_json(source, syntax, uids)?)
+}
+
+fn append(writer: &mut ContainerWriter, bytes: &[u8]) -> Result<Extent, Error> {
+    let offset = writer.append(bytes)?;
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    Ok(Extent { offset, bytes: length, crc32c: crc32c(bytes) })
+}
+
+/// Gives back what the journal held of sealed instances.
+async fn settle(archive: &Arc<Inner>, index: &Index, series: &[SeriesPart]) -> Result<u64, Error> {
+    let mut count = 0;
+    for part in series {
+        archive.sealed_series.changed(&part.series);
+        for hot in &part.instances {
+            archive.presence.forget_record(&part.series, &hot.sop_instance_uid, &hot.record);
+            count += 1;
+            if hot.record.large {
+                archive.journal.release_large(&hot.record)?;
+            }
+        }
+    }
+    release(archive, index).await?;
+    Ok(count)
+}
+
+/// Recycles the journal segments that hold no unsealed instance.
+pub(super) async fn release(archive: &Arc<Inner>, index: &Index) -> Result<(), Error> {
+    let held = index.hot_segments(archive.journal.id(), archive.options.journal.segment_bytes).await?;
+    let Some(before) = *archive.applied.borrow() else { return Ok(()) };
+    let releaser = Arc::clone(archive);
+    let released = tokio::task::spawn_blocking(move || {
+        releaser.journal.release(&|segment| held.contains(&segment), before)
+    });
+    joined(released.await)??;
+    Ok(())
+}
+
+impl Inner {
+    /// Whether the journal is so full that studies are packed without waiting.
+    fn under_pressure(&self) -> bool {
+        let status = self.journal.status();
+        let percent = u64::from(self.options.pack.pressure_percent);
+        status.used_bytes / 100 >= status.bytes_max / 10_000 * percent
+    }
+}

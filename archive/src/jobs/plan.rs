@@ -1,0 +1,99 @@
+//! Which studies go into one container: those of one month of study date, so that age moves whole containers. Pure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::index::PackStudy;
+
+/// Year and month of study date; `None` for studies without a date.
+pub(crate) type Month = Option<(i16, u8)>;
+
+/// Studies that fill one container, or more when a study is longer than one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Batch {
+    pub(crate) month: Month,
+    pub(crate) studies: Vec<String>,
+    pub(crate) bytes: u64,
+}
+
+/// When a container that is not full is sealed all the same.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Patience {
+    /// At once: asked for by hand, or the journal fills up.
+    None,
+    /// When its oldest instance has waited so long.
+    Until(Duration),
+}
+
+/// Sorts studies into containers. Studies are taken oldest first.
+pub(crate) fn batches(
+    mut studies: Vec<PackStudy>,
+    container_bytes: u64,
+    patience: Patience,
+    now_millis: i64,
+) -> Vec<Batch> {
+    studies.sort_by_key(|study| study.oldest_received);
+    let mut open: BTreeMap<Month, (Batch, i64)> = BTreeMap::new();
+    let mut full = Vec::new();
+    for study in studies {
+        let (batch, _) = open.entry(study.month).or_insert_with(|| {
+            (Batch { month: study.month, studies: Vec::new(), bytes: 0 }, study.oldest_received)
+        });
+        batch.studies.push(study.study_instance_uid.to_string());
+        batch.bytes = batch.bytes.saturating_add(study.bytes);
+        if batch.bytes >= container_bytes
+            && let Some((batch, _)) = open.remove(&study.month)
+        {
+            full.push(batch);
+        }
+    }
+    let due = open.into_values().filter(|(_, oldest)| match patience {
+        Patience::None => true,
+        Patience::Until(wait) => i128::from(now_millis) - i128::from(*oldest) >= millis(wait),
+    });
+    full.extend(due.map(|(batch, _)| batch));
+    full
+}
+
+fn millis(duration: Duration) -> i128 {
+    i128::try_from(duration.as_millis()).unwrap_or(i128::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn study(uid: &str, month: Month, bytes: u64, oldest_received: i64) -> PackStudy {
+        PackStudy {
+            study_instance_uid: uid.parse().unwrap(),
+            month,
+            instances: 1,
+            bytes,
+            oldest_received,
+            newest_received: oldest_received,
+        }
+    }
+
+    fn names(batches: &[Batch]) -> Vec<String> {
+        batches.iter().map(|b| b.studies.join("+")).collect()
+    }
+
+    #[test]
+    fn months_are_kept_apart_and_full_containers_do_not_wait() {
+        let may = Some((2024, 5));
+        let june = Some((2024, 6));
+        let studies =
+            vec![study("1", may, 60, 10), study("2", june, 10, 20), study("3", may, 60, 30), study("4", may, 1, 40)];
+        let patient = batches(studies.clone(), 100, Patience::Until(Duration::from_secs(1)), 500);
+        assert_eq!(names(&patient), ["1+3"]);
+        assert_eq!(names(&batches(studies, 100, Patience::None, 500)), ["1+3", "4", "2"]);
+    }
+
+    #[test]
+    fn a_part_filled_container_is_sealed_when_its_oldest_has_waited_long_enough() {
+        let studies = vec![study("1", None, 1, 1_000), study("2", None, 1, 9_000)];
+        let wait = Patience::Until(Duration::from_secs(5));
+        assert!(batches(studies.clone(), 100, wait, 5_999).is_empty());
+        assert_eq!(names(&batches(studies, 100, wait, 6_000)), ["1+2"]);
+    }
+}

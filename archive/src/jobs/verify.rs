@@ -1,0 +1,116 @@
+//! Verifying: reads every byte that is stored, compares with the checksums and the index, and changes nothing.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tiering::{ContainerId, Verdict};
+
+use super::Progress;
+use crate::Error;
+use crate::archive::Inner;
+use crate::receive::joined;
+use crate::source::verify_record;
+
+/// What a verification found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct VerifyReport {
+    /// Containers read.
+    pub containers: u64,
+    /// Shards read.
+    pub shards: u64,
+    /// Unsealed instances read from the journal.
+    pub journal_instances: u64,
+    /// Instances the index has, sealed or not.
+    pub index_instances: u64,
+    /// Containers with damage.
+    pub faults: Vec<ContainerFault>,
+    /// SOP Instance UIDs that the journal cannot give back.
+    pub journal_faults: Vec<String>,
+    /// Containers that the index names and no device has.
+    pub lost_containers: Vec<String>,
+    /// Series Instance UIDs whose count in the index differs from the instances it has of them.
+    pub contradictions: Vec<String>,
+}
+
+/// One container that is not whole.
+#[derive(Debug, Clone, Serialize)]
+pub struct ContainerFault {
+    /// The container.
+    pub container: String,
+    /// What is wrong, a shard each: `shard 2 on DEVICE: what`.
+    pub shards: Vec<String>,
+    /// Whether every instance can still be served.
+    pub recoverable: bool,
+}
+
+impl VerifyReport {
+    /// Whether nothing at all was found.
+    pub fn is_clean(&self) -> bool {
+        self.faults.is_empty()
+            && self.journal_faults.is_empty()
+            && self.lost_containers.is_empty()
+            && self.contradictions.is_empty()
+    }
+}
+
+/// Reads everything that is stored.
+pub(crate) async fn verify(archive: &Arc<Inner>, progress: Progress) -> Result<VerifyReport, Error> {
+    // No container comes or goes while it is looked at.
+    let _no_packer = archive.packing.lock().await;
+    let index = archive.link.get()?;
+    let mut report = VerifyReport {
+        index_instances: index.counts().await?.instances,
+        contradictions: index.contradictions().await?,
+        ..VerifyReport::default()
+    };
+    let found: Vec<ContainerId> = archive.store.containers().into_iter().map(|places| places.id).collect();
+    let on_devices: HashSet<_> = found.iter().copied().collect();
+    let named: Vec<ContainerId> = index.containers().await?.into_iter().map(|container| container.id).collect();
+    report.lost_containers = named.iter().filter(|id| !on_devices.contains(id)).map(ToString::to_string).collect();
+    let total = u64::try_from(found.len()).unwrap_or(u64::MAX);
+    for (done, id) in (0..).zip(found) {
+        progress.report(done, total);
+        let reader = Arc::clone(archive);
+        let verification = joined(tokio::task::spawn_blocking(move || reader.store.verify(id)).await)??;
+        report.containers += 1;
+        report.shards += u64::try_from(verification.shards.len()).unwrap_or(0);
+        report.faults.extend(fault(id, &verification));
+    }
+    progress.report(total, total);
+    verify_journal(archive, &mut report).await?;
+    Ok(report)
+}
+
+fn fault(id: ContainerId, verification: &tiering::Verification) -> Option<ContainerFault> {
+    let shards: Vec<String> = verification.shards.iter().filter_map(|shard| {
+        let what = match &shard.verdict {
+            Verdict::Healthy => return None,
+            Verdict::Missing => "missing".to_owned(),
+            Verdict::Damaged { what, .. } => (*what).to_owned(),
+        };
+        let device = shard.device.map_or_else(|| "no device".to_owned(), |device| device.to_string());
+        Some(format!("shard {} on {device}: {what}", shard.number))
+    }).collect();
+    if shards.is_empty() {
+        return None;
+    }
+    Some(ContainerFault { container: id.to_string(), shards, recoverable: verification.recoverable })
+}
+
+async fn verify_journal(archive: &Arc<Inner>, report: &mut VerifyReport) -> Result<(), Error> {
+    let index = archive.link.get()?;
+    for study in index.quiet_studies(i64::MAX).await? {
+        let hot = index.hot_instances(&study.study_instance_uid).await?;
+        let reader = Arc::clone(archive);
+        let read = tokio::task::spawn_blocking(move || {
+            let bad = hot.iter().filter(|hot| verify_record(&reader.journal, &hot.record).is_err());
+            let bad: Vec<String> = bad.map(|hot| hot.sop_instance_uid.to_string()).collect();
+            (hot.len(), bad)
+        });
+        let (count, bad) = joined(read.await)?;
+        report.journal_instances += u64::try_from(count).unwrap_or(0);
+        report.journal_faults.extend(bad);
+    }
+    Ok(())
+}

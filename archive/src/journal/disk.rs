@@ -1,0 +1,387 @@
+//! One copy of the journal: a directory, its files and its lock. Every file operation that can fail passes here.
+//!
+//! ```text
+//! journal.json         which journal this is a copy of
+//! lock                 flock'd while a server has the journal open
+//! segments/<n>.seg     segment n, 16 hexadecimal digits
+//! free/<n>.seg         a segment that was released, to be used again under another number
+//! large/<uuid>.dcm     a payload that has a file of its own
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+use uuid::Uuid;
+
+use super::identity::Identity;
+use super::record::len64;
+
+/// Released segments kept ready for use, so that a new segment costs a rename.
+const FREE_SEGMENTS_MAX: usize = 2;
+/// Buffers in one `pwritev`: IOV_MAX of Linux.
+const SLICES_MAX: usize = 1024;
+
+/// What a copy does wrong on demand, for tests of the journal and of what stands on it.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// Every write fails with EIO.
+    Write,
+    /// Every flush fails with EIO.
+    Flush,
+    /// A new segment and every write to a large file find no space.
+    NoSpace,
+    /// Half of each write is done, then EIO.
+    TornWrite,
+}
+
+const FAULTS: [Fault; 5] = [
+    Fault::None,
+    Fault::Write,
+    Fault::Flush,
+    Fault::NoSpace,
+    Fault::TornWrite,
+];
+
+/// One copy's directory.
+#[derive(Debug)]
+pub(super) struct Disk {
+    path: PathBuf,
+    /// Released by the system when the file is closed.
+    _lock: Option<File>,
+    healthy: AtomicBool,
+    free: Mutex<Vec<PathBuf>>,
+    fault: AtomicU8,
+}
+
+impl Disk {
+    /// Takes the lock of a directory and makes its subdirectories. `WouldBlock`: somebody else has it.
+    pub(super) fn lock(path: &Path) -> io::Result<Self> {
+        for sub in ["segments", "free", "large"] {
+            fs::create_dir_all(path.join(sub))?;
+        }
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("lock"))?;
+        lock.try_lock()?;
+        sync_dir(path)?;
+        let disk = Self {
+            _lock: Some(lock),
+            healthy: AtomicBool::new(true),
+            ..Self::absent(path)
+        };
+        disk.find_free()?;
+        Ok(disk)
+    }
+
+    /// Returns a copy that is not there: unhealthy for good.
+    pub(super) fn absent(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            _lock: None,
+            healthy: AtomicBool::new(false),
+            free: Mutex::default(),
+            fault: AtomicU8::new(0),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Acquire)
+    }
+
+    /// Gives the copy up until the next start: after a failed write or flush nobody knows what is on it
+    /// (a retried fsync reports success without having written).
+    pub(super) fn poison(&self, doing: &'static str, error: &io::Error) {
+        if self.healthy.swap(false, Ordering::AcqRel) {
+            tracing::error!(path = %self.path.display(), doing, %error, "journal copy given up until restart");
+        }
+    }
+
+    pub(super) fn inject(&self, fault: Fault) {
+        let number = FAULTS
+            .iter()
+            .position(|&known| known == fault)
+            .unwrap_or_default();
+        self.fault
+            .store(u8::try_from(number).unwrap_or_default(), Ordering::Release);
+    }
+
+    fn fault(&self) -> Fault {
+        FAULTS
+            .get(usize::from(self.fault.load(Ordering::Acquire)))
+            .copied()
+            .unwrap_or(Fault::None)
+    }
+
+    /// Writes buffers one after the other from `offset` on and makes them durable.
+    pub(super) fn commit(&self, file: &File, offset: u64, buffers: &[Bytes]) -> io::Result<()> {
+        match self.fault() {
+            Fault::Write => return Err(Errno::IO.into()),
+            Fault::TornWrite => {
+                write_all_at(
+                    file,
+                    offset,
+                    buffers.get(..buffers.len().div_ceil(2)).unwrap_or_default(),
+                )?;
+                return Err(Errno::IO.into());
+            }
+            Fault::None | Fault::Flush | Fault::NoSpace => write_all_at(file, offset, buffers)?,
+        }
+        self.flush(file)
+    }
+
+    /// Makes a file's data durable.
+    pub(super) fn flush(&self, file: &File) -> io::Result<()> {
+        if self.fault() == Fault::Flush {
+            return Err(Errno::IO.into());
+        }
+        file.sync_data()
+    }
+
+    /// Makes segment `number`, from a released one if there is one. Durable when it returns; fails if it exists.
+    pub(super) fn create_segment(&self, number: u64, bytes: u64) -> io::Result<File> {
+        if self.fault() == Fault::NoSpace {
+            return Err(Errno::NOSPC.into());
+        }
+        let path = self.segment_path(number);
+        let free = self
+            .free
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let file = if let Some(free) = free {
+            if path.exists() {
+                return Err(io::ErrorKind::AlreadyExists.into()); // a rename would replace it
+            }
+            fs::rename(&free, &path)?;
+            sync_dir(&self.path.join("free"))?;
+            OpenOptions::new().read(true).write(true).open(&path)?
+        } else {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(&path)?;
+            if let Err(error) = allocate(&file, bytes) {
+                let removed = fs::remove_file(&path);
+                tracing::debug!(?removed, "journal segment not allocated");
+                return Err(error);
+            }
+            file.sync_all()?;
+            file
+        };
+        sync_dir(&self.path.join("segments"))?;
+        Ok(file)
+    }
+
+    /// Opens segment `number`.
+    pub(super) fn open_segment(&self, number: u64) -> io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.segment_path(number))
+    }
+
+    /// Lists the numbers of the segments.
+    pub(super) fn segments(&self) -> io::Result<Vec<u64>> {
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(self.path.join("segments"))? {
+            let name = entry?.file_name();
+            match name
+                .to_str()
+                .and_then(|name| name.strip_suffix(".seg"))
+                .map(|hex| u64::from_str_radix(hex, 16))
+            {
+                Some(Ok(number)) => numbers.push(number),
+                Some(Err(_)) | None => {
+                    tracing::warn!(path = %self.path.display(), ?name, "unknown file among segments")
+                }
+            }
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Cuts a segment that is not written any more to its used bytes.
+    pub(super) fn truncate(&self, file: &File, bytes: u64) -> io::Result<()> {
+        file.set_len(bytes)?;
+        self.flush(file)
+    }
+
+    /// Releases segment `number`: keeps the file for use if it has `bytes` and `keep` allows, else unlinks it.
+    pub(super) fn recycle(&self, number: u64, bytes: u64, keep: bool) -> io::Result<()> {
+        let path = self.segment_path(number);
+        let whole = match fs::metadata(&path) {
+            Ok(found) => found.len() == bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if keep && whole && free.len() < FREE_SEGMENTS_MAX {
+            let to = self.path.join("free").join(file_name(number));
+            fs::rename(&path, &to)?;
+            sync_dir(&self.path.join("free"))?;
+            sync_dir(&self.path.join("segments"))?;
+            free.push(to);
+        } else {
+            fs::remove_file(&path)?;
+            sync_dir(&self.path.join("segments"))?;
+        }
+        Ok(())
+    }
+
+    /// Drops free segments of another length and keeps the others.
+    pub(super) fn trim_free(&self, bytes: u64) -> io::Result<()> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = Vec::new();
+        for path in free.drain(..) {
+            if kept.len() < FREE_SEGMENTS_MAX && fs::metadata(&path)?.len() == bytes {
+                kept.push(path);
+            } else {
+                fs::remove_file(&path)?;
+            }
+        }
+        *free = kept;
+        Ok(())
+    }
+
+    fn find_free(&self) -> io::Result<()> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        for entry in fs::read_dir(self.path.join("free"))? {
+            free.push(entry?.path());
+        }
+        Ok(())
+    }
+
+    /// Makes an empty large file; its name is durable after `sync_large`.
+    pub(super) fn create_large(&self, id: Uuid) -> io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(self.large_path(id))
+    }
+
+    /// Writes the next bytes of a large file.
+    pub(super) fn write_large(&self, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        match self.fault() {
+            Fault::Write | Fault::TornWrite => Err(Errno::IO.into()),
+            Fault::NoSpace => Err(Errno::NOSPC.into()),
+            Fault::None | Fault::Flush => file.write_all_at(bytes, offset),
+        }
+    }
+
+    /// Makes a large file and its name durable.
+    pub(super) fn sync_large(&self, file: &File) -> io::Result<()> {
+        self.flush(file)?;
+        sync_dir(&self.path.join("large"))
+    }
+
+    /// Unlinks a large file; one that is gone already is no error.
+    pub(super) fn remove_large(&self, id: Uuid) -> io::Result<()> {
+        match fs::remove_file(self.large_path(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Lists the large files with their bytes.
+    pub(super) fn large_files(&self) -> io::Result<Vec<(Uuid, u64)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(self.path.join("large"))? {
+            let entry = entry?;
+            let name = entry.file_name();
+            match name
+                .to_str()
+                .and_then(|name| name.strip_suffix(".dcm"))
+                .map(Uuid::parse_str)
+            {
+                Some(Ok(id)) => files.push((id, entry.metadata()?.len())),
+                Some(Err(_)) | None => {
+                    tracing::warn!(path = %self.path.display(), ?name, "unknown file among large files")
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    pub(super) fn large_path(&self, id: Uuid) -> PathBuf {
+        self.path.join("large").join(format!("{id}.dcm"))
+    }
+
+    fn segment_path(&self, number: u64) -> PathBuf {
+        self.path.join("segments").join(file_name(number))
+    }
+
+    /// Writes `journal.json` in one step: the old one or the new one is there after a crash.
+    pub(super) fn write_identity(&self, identity: &Identity) -> io::Result<()> {
+        let fault = self.fault();
+        if fault == Fault::Write || fault == Fault::Flush || fault == Fault::TornWrite {
+            return Err(Errno::IO.into());
+        }
+        let tmp = self.path.join("journal.json.tmp");
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&tmp)?;
+        file.write_all_at(&serde_json::to_vec_pretty(identity)?, 0)?;
+        file.sync_all()?;
+        fs::rename(&tmp, self.path.join("journal.json"))?;
+        sync_dir(&self.path)
+    }
+}
+
+fn file_name(number: u64) -> String {
+    format!("{number:016x}.seg")
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Ok(()) => Ok(()),
+        // Some file systems cannot; the segment then grows as it is written, and a full disk shows later.
+        Err(Errno::OPNOTSUPP) => file.set_len(bytes),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes all buffers, in calls of at most [`SLICES_MAX`] buffers.
+fn write_all_at(file: &File, offset: u64, buffers: &[Bytes]) -> io::Result<()> {
+    let mut at = offset;
+    for group in buffers.chunks(SLICES_MAX) {
+        let mut slices: Vec<IoSlice<'_>> = group.iter().map(|bytes| IoSlice::new(bytes)).collect();
+        let mut left = slices.as_mut_slice();
+        IoSlice::advance_slices(&mut left, 0); // drops empty buffers in front
+        while !left.is_empty() {
+            match rustix::io::pwritev(file, left, at) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    at += len64(written);
+                    IoSlice::advance_slices(&mut left, written);
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,309 @@
+//! Reading records and payloads back, from whichever copy has them whole.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustix::io::ReadWriteFlags;
+use uuid::Uuid;
+
+use super::record::{self, ALIGN_BYTES, Header, crc32c};
+use super::scan::{SegmentView, read_up_to};
+use super::segments::Shared;
+use super::{Error, Lsn, Record, RecordRef};
+
+/// The files of one segment, healthy copies first, each with its copy's number.
+struct Sources {
+    number: u64,
+    epoch: u64,
+    start: u64,
+    end: u64,
+    files: Vec<(usize, Arc<File>)>,
+}
+
+impl Sources {
+    fn views(&self) -> impl Iterator<Item = (usize, SegmentView<'_>)> {
+        let Self {
+            epoch,
+            start,
+            end: len,
+            ..
+        } = *self;
+        self.files.iter().map(move |(copy, file)| {
+            (
+                *copy,
+                SegmentView {
+                    file,
+                    epoch,
+                    start,
+                    len,
+                },
+            )
+        })
+    }
+}
+
+/// What one copy said about a payload.
+enum Answer {
+    Bytes(Bytes),
+    /// Another record or no large file: the payload was released.
+    Gone,
+    Damaged,
+}
+
+impl Shared {
+    pub(super) fn read_from(
+        &self,
+        from: Lsn,
+        records_max: usize,
+        bytes_max: u64,
+    ) -> Result<Vec<Record>, Error> {
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        let segment_bytes = self.options.segment_bytes;
+        let mut number = self.segment_of(from);
+        let mut offset = (from.0 % segment_bytes).next_multiple_of(ALIGN_BYTES);
+        while let Some(sources) = self.sources_from(number) {
+            if sources.number != number {
+                (number, offset) = (sources.number, 0);
+            }
+            while let Some(header) = self.next_record(&sources, offset)? {
+                bytes += header.placed.payload_bytes;
+                if records.len() == records_max || (bytes > bytes_max && !records.is_empty()) {
+                    return Ok(records);
+                }
+                offset = header.placed.end().0 - sources.start;
+                records.push(Record {
+                    at: header.placed.record_ref(),
+                    end: header.placed.end(),
+                    head: header.head,
+                });
+            }
+            number += 1;
+            offset = 0;
+        }
+        Ok(records)
+    }
+
+    /// Returns the first durable record at or behind `offset` that any copy can read.
+    fn next_record(&self, sources: &Sources, offset: u64) -> Result<Option<Header>, Error> {
+        if offset >= sources.end {
+            return Ok(None);
+        }
+        for (copy, view) in sources.views() {
+            match view.header_at(offset) {
+                Ok(Some(header)) => return Ok(Some(header)),
+                Ok(None) => {}
+                Err(error) => self.log_read(copy, &error),
+            }
+        }
+        let mut nearest: Option<Header> = None;
+        let mut failed = None;
+        for (copy, view) in sources.views() {
+            match view.next_header(offset) {
+                Ok(Some(found))
+                    if nearest
+                        .as_ref()
+                        .is_none_or(|known| found.placed.lsn < known.placed.lsn) =>
+                {
+                    nearest = Some(found)
+                }
+                Ok(Some(_) | None) => {}
+                Err(error) => failed = Some((copy, error)),
+            }
+        }
+        if let (None, Some((copy, error))) = (&nearest, failed) {
+            let path = self
+                .disks
+                .get(copy)
+                .map(|disk| disk.path().to_owned())
+                .unwrap_or_default();
+            return Err(Error::Io {
+                doing: "read journal copy",
+                path,
+                source: error,
+            });
+        }
+        if self.is_present(sources.number) {
+            self.report_damage(Lsn(sources.start + offset));
+        }
+        Ok(nearest)
+    }
+
+    pub(super) fn read_payload(&self, at: &RecordRef, range: Range<u64>) -> Result<Bytes, Error> {
+        check_range(at, &range)?;
+        let sources = self.sources_of(at.lsn).ok_or(Error::Gone)?;
+        let mut gone = false;
+        for (copy, view) in sources.views() {
+            match self.read_from_copy(copy, view, at, &range) {
+                // What was read is the record's only if its segment was not released meanwhile.
+                Ok(Answer::Bytes(bytes)) if self.is_present(sources.number) => return Ok(bytes),
+                Ok(Answer::Bytes(_) | Answer::Gone) => gone = true,
+                Ok(Answer::Damaged) => {}
+                Err(error) => self.log_read(copy, &error),
+            }
+        }
+        if gone || !self.is_present(sources.number) {
+            return Err(Error::Gone);
+        }
+        self.report_damage(at.lsn);
+        Err(Error::Damaged(at.lsn))
+    }
+
+    fn read_from_copy(
+        &self,
+        copy: usize,
+        view: SegmentView<'_>,
+        at: &RecordRef,
+        range: &Range<u64>,
+    ) -> io::Result<Answer> {
+        let offset = at.lsn.0 - view.start;
+        let Some(header) = view.header_at(offset)? else {
+            return Ok(Answer::Damaged);
+        };
+        if header.placed.record_ref() != *at {
+            return Ok(Answer::Gone);
+        }
+        let mut buf = vec![0; range_len(range)];
+        let read = match (header.placed.large, self.disks.get(copy)) {
+            (Some(id), Some(disk)) => match File::open(disk.large_path(id)) {
+                Ok(file) => read_up_to(&file, &mut buf, range.start)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Answer::Gone),
+                Err(error) => return Err(error),
+            },
+            (Some(_), None) | (None, _) => read_up_to(
+                view.file,
+                &mut buf,
+                offset + u64::from(at.head_bytes) + range.start,
+            )?,
+        };
+        let whole = *range == (0..at.payload_bytes);
+        if read < buf.len() || (whole && crc32c(&buf) != at.crc32c) {
+            tracing::warn!(copy, lsn = at.lsn.0, "journal payload damaged on one copy");
+            return Ok(Answer::Damaged);
+        }
+        Ok(Answer::Bytes(buf.into()))
+    }
+
+    pub(super) fn read_payload_now(&self, at: &RecordRef, range: Range<u64>) -> Option<Bytes> {
+        check_range(at, &range).ok()?;
+        let sources = self.sources_of(at.lsn)?;
+        let (_, view) = sources.views().next()?;
+        if at.large {
+            return None; // opening its file may wait for a disk
+        }
+        let offset = at.lsn.0 - view.start;
+        let mut head = vec![
+            0;
+            usize::try_from(at.head_bytes)
+                .ok()?
+                .min(record::HEAD_BYTES_MAX)
+        ];
+        let mut payload = vec![0; range_len(&range)];
+        if range.start == 0 {
+            read_now(view.file, &mut [&mut head, &mut payload], offset)?;
+        } else {
+            read_now(view.file, &mut [&mut head], offset)?;
+            read_now(
+                view.file,
+                &mut [&mut payload],
+                offset + u64::from(at.head_bytes) + range.start,
+            )?;
+        }
+        let header = record::decode(&head, view.epoch, at.lsn)?;
+        let whole = range == (0..at.payload_bytes);
+        let good = header.placed.record_ref() == *at && (!whole || crc32c(&payload) == at.crc32c);
+        (good && self.is_present(sources.number)).then(|| payload.into())
+    }
+
+    /// Returns the name of the record's large file.
+    pub(super) fn large_id(&self, at: &RecordRef) -> Result<Option<Uuid>, Error> {
+        let sources = self.sources_of(at.lsn).ok_or(Error::Gone)?;
+        for (copy, view) in sources.views() {
+            match view.header_at(at.lsn.0 - view.start) {
+                Ok(Some(header)) if header.placed.record_ref() == *at => {
+                    return Ok(header.placed.large);
+                }
+                Ok(Some(_)) => return Err(Error::Gone),
+                Ok(None) => {}
+                Err(error) => self.log_read(copy, &error),
+            }
+        }
+        Err(Error::Damaged(at.lsn))
+    }
+
+    fn is_present(&self, number: u64) -> bool {
+        self.read_segments().contains_key(&number)
+    }
+
+    fn log_read(&self, copy: usize, error: &io::Error) {
+        let path = self
+            .disks
+            .get(copy)
+            .map(|disk| disk.path().display().to_string());
+        tracing::warn!(path, %error, "journal copy not read");
+    }
+
+    /// Returns the segment of a durable record.
+    fn sources_of(&self, at: Lsn) -> Option<Sources> {
+        let number = self.segment_of(at);
+        let sources = self.sources_from(number)?;
+        (sources.number == number && at.0 < sources.start + sources.end).then_some(sources)
+    }
+
+    /// Returns the first segment at or behind `number`.
+    fn sources_from(&self, number: u64) -> Option<Sources> {
+        let segments = self.read_segments();
+        let (&number, segment) = segments.range(number..).next()?;
+        let present = segment
+            .files
+            .iter()
+            .enumerate()
+            .filter_map(|(copy, file)| Some((copy, Arc::clone(file.as_ref()?))));
+        let healthy = |copy: usize| {
+            self.disks
+                .get(copy)
+                .is_some_and(super::disk::Disk::is_healthy)
+        };
+        let (mut files, given_up): (Vec<_>, Vec<_>) = present.partition(|&(copy, _)| healthy(copy));
+        // A copy that was given up can still have what was durable before.
+        files.extend(given_up);
+        let start = number * self.options.segment_bytes;
+        Some(Sources {
+            number,
+            epoch: record::epoch(self.id(), number),
+            start,
+            end: segment.end,
+            files,
+        })
+    }
+}
+
+fn check_range(at: &RecordRef, range: &Range<u64>) -> Result<(), Error> {
+    if range.start > range.end
+        || range.end > at.payload_bytes
+        || usize::try_from(range.end).is_err()
+    {
+        return Err(Error::Refused {
+            reason: "the range to read is not inside the payload",
+        });
+    }
+    Ok(())
+}
+
+fn range_len(range: &Range<u64>) -> usize {
+    usize::try_from(range.end - range.start).expect("check_range has compared it with usize")
+}
+
+/// Fills all buffers from the page cache, or returns nothing.
+fn read_now(file: &File, buffers: &mut [&mut [u8]], offset: u64) -> Option<()> {
+    let wanted: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+    let mut slices: Vec<IoSliceMut<'_>> = buffers
+        .iter_mut()
+        .map(|buffer| IoSliceMut::new(buffer))
+        .collect();
+    let read = rustix::io::preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT).ok()?;
+    (read == wanted).then_some(())
+}

@@ -1,0 +1,122 @@
+//! Matching in memory: for keys without a column, and for instances (PS3.4 §C.2.2.2). Pure.
+
+use dicom_core::{Tag, VR};
+
+use super::{Key, Matching, dates, known_key, text};
+use crate::dataset::{Attribute, Attributes, PersonName, Value};
+
+/// Tells whether attributes match all keys; keys that the index does not know are ignored.
+pub(crate) fn matches<'a>(attributes: &Attributes, keys: impl IntoIterator<Item = &'a Key>) -> bool {
+    let known: Vec<(&[Tag], VR, &Matching)> = keys
+        .into_iter()
+        .filter_map(|key| Some((key.path.0.as_slice(), known_key(&key.path)?.vr, &key.matching)))
+        .collect();
+    all_match(attributes, &known)
+}
+
+/// Keys of one sequence must match in one and the same item (QR-031). Paths are at most as deep as the known keys.
+fn all_match(attributes: &Attributes, keys: &[(&[Tag], VR, &Matching)]) -> bool {
+    keys.iter().all(|(path, vr, matching)| {
+        let Some((tag, rest)) = path.split_first() else { return true };
+        let Some(attribute) = attributes.get(*tag) else { return false };
+        if rest.is_empty() {
+            return value_matches(attribute, *vr, matching);
+        }
+        let Value::Sequence(items) = &attribute.value else { return false };
+        let inner: Vec<_> = keys
+            .iter()
+            .filter_map(|(path, vr, matching)| match path.split_first() {
+                Some((first, rest)) if first == tag && !rest.is_empty() => Some((rest, *vr, *matching)),
+                Some(_) | None => None,
+            })
+            .collect();
+        items.iter().any(|item| all_match(item, &inner))
+    })
+}
+
+/// Any of several values may match (QR-036); no value matches nothing (QR-035).
+fn value_matches(attribute: &Attribute, vr: VR, matching: &Matching) -> bool {
+    match &attribute.value {
+        Value::Text(values) => values.iter().any(|value| text_matches(value, vr, matching)),
+        Value::PersonNames(names) => names.iter().any(|name| name_matches(name, matching)),
+        Value::Integers(values) => values.iter().any(|value| text_matches(&value.to_string(), VR::IS, matching)),
+        Value::Floats(values) => values.iter().any(|value| text_matches(&value.to_string(), VR::DS, matching)),
+        Value::Empty | Value::Sequence(_) | Value::Binary(_) | Value::Bulk { .. } => false,
+    }
+}
+
+fn text_matches(value: &str, vr: VR, matching: &Matching) -> bool {
+    let Some(value) = text::normal(value) else { return false };
+    match vr {
+        VR::DA => between(matching, &value, |t| dates::date(t).map(|d| (d, d))),
+        VR::TM => between(matching, &value, |t| dates::time(t).map(|s| (s.first, s.last))),
+        VR::DT => date_time_matches(&value, matching),
+        VR::IS | VR::DS | VR::US | VR::SS | VR::UL | VR::SL => {
+            let equal = |other: &str| matches!((number(&value), number(other)), (Some(a), Some(b)) if a.total_cmp(&b).is_eq());
+            match matching {
+                Matching::Single(other) => equal(other),
+                Matching::AnyOf(others) => others.iter().any(|other| equal(other)),
+                Matching::WildCard(_) | Matching::Range(..) => false,
+            }
+        }
+        _ => match matching {
+            Matching::Single(other) => text::normal(other).is_some_and(|other| other == value),
+            Matching::WildCard(pattern) => text::normal(pattern).is_some_and(|pattern| text::glob(&pattern, &value)),
+            Matching::AnyOf(others) => {
+                others.iter().any(|other| text::normal(other).is_some_and(|other| text::glob(&other, &value)))
+            }
+            Matching::Range(..) => false,
+        },
+    }
+}
+
+/// Tells whether a stored name matches, group by group (QR-022, QR-050).
+pub(crate) fn name_matches(name: &PersonName, matching: &Matching) -> bool {
+    let (pattern, wild) = match matching {
+        Matching::Single(pattern) => (pattern, false),
+        Matching::WildCard(pattern) => (pattern, true),
+        Matching::AnyOf(_) | Matching::Range(..) => return false,
+    };
+    let stored = text::fold_name(name);
+    let (any_group, wanted) = text::fold_name_pattern(pattern, wild);
+    let group_matches = |pattern: &str, group: &Option<String>| {
+        let Some(group) = group else { return false };
+        if wild { text::name_alternatives(pattern).iter().any(|p| text::glob(p, group)) } else { pattern == group }
+    };
+    if any_group {
+        let [Some(pattern), ..] = &wanted else { return true };
+        return stored.iter().any(|group| group_matches(pattern, group));
+    }
+    wanted.iter().zip(&stored).all(|(pattern, group)| pattern.as_ref().is_none_or(|p| group_matches(p, group)))
+}
+
+/// A stored value is the moment at which its span begins.
+fn between<T: PartialOrd>(matching: &Matching, value: &str, read: impl Fn(&str) -> Option<(T, T)>) -> bool {
+    let Some((at, _)) = read(value) else { return false };
+    let (from, to) = match matching {
+        Matching::Single(single) => (Some(single), Some(single)),
+        Matching::Range(from, to) => (from.as_ref(), to.as_ref()),
+        Matching::WildCard(_) | Matching::AnyOf(_) => return false,
+    };
+    let after = from.is_none_or(|from| read(from).is_some_and(|(first, _)| at >= first));
+    let before = to.is_none_or(|to| read(to).is_some_and(|(_, last)| at <= last));
+    after && before
+}
+
+/// Offsets count when both sides have one; otherwise local times are compared (QR-030).
+fn date_time_matches(value: &str, matching: &Matching) -> bool {
+    let Some(stored) = dates::date_time(value) else { return false };
+    between(matching, value, |t| {
+        let moment = dates::date_time(t)?;
+        let shift = match (stored.offset_minutes, moment.offset_minutes) {
+            (Some(here), Some(there)) => (there - here) * 60_000_000,
+            (Some(_), None) | (None, Some(_) | None) => 0,
+        };
+        Some((moment.span.first - shift, moment.span.last - shift))
+    })
+}
+
+fn number(text: &str) -> Option<f64> {
+    // Adding zero makes -0 and 0 one.
+    text.trim().parse::<f64>().ok().filter(|n| n.is_finite()).map(|n| n + 0.0)
+}

@@ -1,0 +1,196 @@
+//! Text as it is compared: normalised values, folded person names, wild cards. Pure.
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+use crate::dataset::PersonName;
+
+/// Longest value that is compared, in characters; the rest of a longer one does not count (QR-039).
+pub(crate) const COMPARED_CHARS_MAX: usize = 256;
+
+/// Stand-ins for `*` and `?` while a pattern is folded: folding turns other characters into those two.
+const ANY_STAND_IN: char = '\u{E000}';
+const ONE_STAND_IN: char = '\u{E001}';
+
+/// Returns a value as it is compared: composed, without padding and control characters, capped; `None` when
+/// nothing is left.
+pub(crate) fn normal(value: &str) -> Option<String> {
+    let text: String =
+        value.trim_matches([' ', '\0']).nfc().filter(|c| *c != '\0').take(COMPARED_CHARS_MAX).collect();
+    (!text.is_empty()).then_some(text)
+}
+
+/// Returns the three component groups of a name, folded; `None` for an empty group.
+pub(crate) fn fold_name(name: &PersonName) -> [Option<String>; 3] {
+    [&name.alphabetic, &name.ideographic, &name.phonetic].map(|group| {
+        let folded = fold_group(group);
+        (!folded.is_empty()).then_some(folded)
+    })
+}
+
+/// Returns what each component group must be like; `None` where any will do. One group alone may match any group of
+/// the name, which is what the first part of the result tells.
+pub(crate) fn fold_name_pattern(pattern: &str, wild: bool) -> (bool, [Option<String>; 3]) {
+    let mut groups = pattern.splitn(3, '=');
+    let folded = [groups.next(), groups.next(), groups.next()].map(|group| {
+        let folded = if wild { fold_wild(group?) } else { fold_group(group?) };
+        let universal = folded.is_empty() || (wild && folded.chars().all(|c| c == '*'));
+        (!universal).then_some(folded)
+    });
+    (!pattern.contains('='), folded)
+}
+
+/// Returns the pattern and what it also stands for: `DOE^*` matches `DOE`, because trailing empty components do not
+/// count.
+pub(crate) fn name_alternatives(pattern: &str) -> Vec<String> {
+    let mut all = vec![pattern.to_owned()];
+    let mut rest = pattern;
+    while let Some(shorter) = rest.strip_suffix("^*") {
+        rest = shorter;
+        all.push(rest.to_owned());
+    }
+    all
+}
+
+/// Tells whether `text` matches `pattern`, where `*` stands for any characters and `?` for one.
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
+    // Greedy with one point of return: linear for one star, at worst |pattern| * |text|.
+    let (mut p, mut t) = (pattern.chars(), text.chars());
+    let mut retry: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
+    loop {
+        let (before_p, before_t) = (p.clone(), t.clone());
+        match (p.next(), t.next()) {
+            (Some('*'), _) => {
+                retry = Some((p.clone(), before_t.clone()));
+                t = before_t;
+            }
+            (Some('?'), Some(_)) => {}
+            (Some(a), Some(b)) if a == b => {}
+            (None, None) => return true,
+            (_, _) => {
+                drop(before_p);
+                let Some((star, mut from)) = retry.take() else { return false };
+                if from.next().is_none() {
+                    return false;
+                }
+                (p, t) = (star.clone(), from.clone());
+                retry = Some((star, from));
+            }
+        }
+    }
+}
+
+/// Returns the pattern for SQL `like`, with backslash as escape character.
+pub(crate) fn like(pattern: &str) -> String {
+    let mut sql = String::with_capacity(pattern.len() + 8);
+    for c in pattern.chars() {
+        match c {
+            '*' => sql.push('%'),
+            '?' => sql.push('_'),
+            '%' | '_' | '\\' => sql.extend(['\\', c]),
+            other => sql.push(other),
+        }
+    }
+    sql
+}
+
+fn fold_wild(group: &str) -> String {
+    let marked: String = group
+        .chars()
+        .map(|c| match c {
+            '*' => ANY_STAND_IN,
+            '?' => ONE_STAND_IN,
+            other => other,
+        })
+        .collect();
+    let folded = fold_group(&marked);
+    // A character that folds to a wild card is taken as one: `like` and `glob` have no third meaning for it.
+    folded
+        .chars()
+        .map(|c| match c {
+            ANY_STAND_IN => '*',
+            ONE_STAND_IN => '?',
+            other => other,
+        })
+        .collect()
+}
+
+/// Folds one component group: compatibility forms, case and accents are gone; components are trimmed and trailing
+/// empty ones dropped (QR-022).
+fn fold_group(group: &str) -> String {
+    let folded: String = group
+        .to_uppercase() // first, for "ß" and "SS" are one
+        .to_lowercase()
+        .nfkd()
+        .filter(|c| *c != '\0' && (!is_combining_mark(*c) || is_kana_voicing(*c)))
+        .nfc() // so that `?` stands for one Hangul syllable
+        .collect();
+    let components: Vec<&str> = folded.split('^').map(str::trim).collect();
+    let joined = components.join("^");
+    joined.trim_end_matches('^').chars().take(COMPARED_CHARS_MAX).collect()
+}
+
+/// Voicing marks tell Japanese syllables apart; they are no accents.
+fn is_kana_voicing(c: char) -> bool {
+    matches!(c, '\u{3099}' | '\u{309A}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folded(alphabetic: &str) -> String {
+        let name = PersonName { alphabetic: alphabetic.into(), ..PersonName::default() };
+        fold_name(&name)[0].clone().unwrap_or_default()
+    }
+
+    #[test]
+    fn names_fold_case_accents_width_and_trailing_components() {
+        // QR-022
+        for (given, expected) in [
+            ("DOE^JOHN^^^", "doe^john"),
+            ("Müller^Jörg", "muller^jorg"),
+            ("Mu\u{308}ller ^ Jo\u{308}rg ", "muller^jorg"),
+            ("Straße", "strasse"),
+            ("ＹＡＭＡＤＡ^Tarou", "yamada^tarou"),
+            ("ﾀﾅｶ", "タナカ"),
+            ("ガ", "ガ"),
+            ("홍^길동", "홍^길동"),
+            ("A\0B", "ab"),
+        ] {
+            assert_eq!(folded(given), expected, "{given}");
+        }
+        assert_ne!(folded("ハ"), folded("バ"));
+    }
+
+    #[test]
+    fn wild_cards_follow_their_meaning() {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("a*c", "abbc", true),
+            ("a*c", "ab", false),
+            ("*b*b*", "abcb", true),
+            ("?", "", false),
+            ("??", "王李", true),
+            ("*王*", "小王子", true),
+            ("a**", "a", true),
+            ("a", "ab", false),
+            ("*ab", "aab", true),
+        ] {
+            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn like_escapes_its_own_signs() {
+        assert_eq!(like(r"50%_a\b*?"), r"50\%\_a\\b%_");
+    }
+
+    #[test]
+    fn long_values_are_capped_and_nothing_is_none() {
+        // QR-039
+        assert_eq!(normal(&"x".repeat(5_000)).unwrap().len(), COMPARED_CHARS_MAX);
+        assert_eq!(normal(" \0 "), None);
+        assert_eq!(normal("e\u{301} "), Some("\u{e9}".into()));
+    }
+}

@@ -1,0 +1,160 @@
+//! The bytes of instances: whole in one read when they are short, in pieces when they are long.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+
+use super::{InstanceBody, InstanceRef, Location, Sealed, Shared};
+use crate::archive::{Inner, Opened};
+use crate::journal::{self, Payload};
+use crate::receive::joined;
+use crate::{Error, Uid};
+
+/// An instance up to this length is read at once and verified by its own CRC.
+const WHOLE_BYTES_MAX: u64 = 512 * 1024;
+/// Length of the pieces of a longer one.
+const CHUNK_BYTES: u64 = 1024 * 1024;
+/// Instances opened ahead of the one being sent: with those limits a slow reader holds at most 4 MiB.
+const AHEAD_INSTANCES: usize = 8;
+/// How often a location is asked for again when the packer moved the instance meanwhile.
+const MOVES_MAX: usize = 3;
+
+/// Opens one instance.
+pub(crate) async fn open(archive: &Shared, instance: &InstanceRef) -> Result<InstanceBody, Error> {
+    if instance.bytes <= WHOLE_BYTES_MAX {
+        return Ok(InstanceBody::whole(read_whole(archive, instance).await?));
+    }
+    let first = read_range(archive, instance, 0..CHUNK_BYTES.min(instance.bytes)).await?;
+    Ok(chunked(Arc::clone(archive), instance.clone(), first, 0..instance.bytes))
+}
+
+/// Returns a body that reads `range` of the instance piece by piece; `first` is its first piece.
+pub(super) fn chunked(archive: Shared, instance: InstanceRef, first: Bytes, range: Range<u64>) -> InstanceBody {
+    let next = range.start + u64::try_from(first.len()).unwrap_or(u64::MAX);
+    let rest = stream::unfold((archive, instance, next, false), move |(archive, instance, at, failed)| async move {
+        if failed || at >= range.end {
+            return None;
+        }
+        let to = (at + CHUNK_BYTES).min(range.end);
+        let piece = read_range(&archive, &instance, at..to).await;
+        let failed = piece.is_err();
+        Some((piece, (archive, instance, to, failed)))
+    });
+    let first = stream::once(std::future::ready(Ok(first)));
+    InstanceBody { bytes: range.end - range.start, chunks: Box::pin(first.chain(rest)) }
+}
+
+/// Opens instances in order, a few ahead.
+pub(crate) fn open_all(archive: Shared, instances: Vec<InstanceRef>) -> Opened {
+    let opened = stream::iter(instances).map(move |instance| {
+        let archive = Arc::clone(&archive);
+        async move {
+            let body = open(&archive, &instance).await;
+            (instance, body)
+        }
+    });
+    Box::pin(opened.buffered(AHEAD_INSTANCES))
+}
+
+async fn read_whole(archive: &Inner, instance: &InstanceRef) -> Result<Bytes, Error> {
+    follow(archive, instance, |location| async move {
+        match location {
+            Location::Journal(record) => read_record(archive, &record, 0..record.payload_bytes).await,
+            Location::Container(sealed) => {
+                let range = sealed.offset..sealed.offset + instance.bytes;
+                Ok(archive.store.read_checked(sealed.container, range, sealed.crc32c).await?)
+            }
+        }
+    })
+    .await
+}
+
+/// Reads a part of an instance, verified by the container's block checksums.
+pub(crate) async fn read_range(archive: &Inner, instance: &InstanceRef, range: Range<u64>) -> Result<Bytes, Error> {
+    follow(archive, instance, |location| {
+        let range = range.clone();
+        async move {
+            match location {
+                Location::Journal(record) => read_record(archive, &record, range).await,
+                Location::Container(sealed) => read_sealed(archive, &sealed, range).await,
+            }
+        }
+    })
+    .await
+}
+
+async fn read_sealed(archive: &Inner, sealed: &Sealed, range: Range<u64>) -> Result<Bytes, Error> {
+    Ok(archive.store.read(sealed.container, sealed.offset + range.start..sealed.offset + range.end).await?)
+}
+
+async fn read_record(archive: &Inner, record: &journal::RecordRef, range: Range<u64>) -> Result<Bytes, Error> {
+    if let Some(bytes) = archive.journal.read_payload_now(record, range.clone()) {
+        return Ok(bytes);
+    }
+    let (journal, record) = (archive.journal.clone(), record.clone());
+    let read = tokio::task::spawn_blocking(move || journal.read_payload(&record, range));
+    Ok(joined(read.await)??)
+}
+
+/// Reads where the instance is said to lie; if it is not there any more, asks the index where it went.
+async fn follow<F, R>(archive: &Inner, instance: &InstanceRef, read: F) -> Result<Bytes, Error>
+where
+    F: Fn(Location) -> R,
+    R: Future<Output = Result<Bytes, Error>>,
+{
+    let mut location = instance.location.clone();
+    for _ in 0..MOVES_MAX {
+        match read(location.clone()).await {
+            Err(Error::Journal(journal::Error::Gone)) => {}
+            result => return result,
+        }
+        let found = archive.where_is(&instance.series_instance_uid, &instance.sop_instance_uid).await?;
+        location = found.ok_or(Error::NotFound { what: "instance" })?.location;
+    }
+    Err(Error::NotFound { what: "instance" })
+}
+
+/// Returns a part of a payload that is not in the journal yet.
+fn read_payload(payload: &Payload, range: Range<u64>) -> io::Result<Bytes> {
+    match payload {
+        Payload::Inline(pieces) => {
+            let start = usize::try_from(range.start).map_err(io::Error::other)?;
+            let len = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
+            Ok(pieces.iter().flatten().skip(start).take(len).copied().collect())
+        }
+        Payload::Large(large) => {
+            let mut part = vec![0; usize::try_from(range.end - range.start).map_err(io::Error::other)?];
+            File::open(large.path())?.read_exact_at(&mut part, range.start)?;
+            Ok(part.into())
+        }
+    }
+}
+
+impl Inner {
+    /// Asks the index where an instance lies now.
+    pub(crate) async fn where_is(&self, series: &Uid, instance: &Uid) -> Result<Option<InstanceRef>, Error> {
+        Ok(self.link.get()?.find_instance(series, instance).await?.map(InstanceRef::from))
+    }
+
+    /// Compares a stored instance with a payload that just came, byte by byte.
+    pub(crate) async fn same_bytes(self: &Arc<Self>, stored: &InstanceRef, payload: &Payload) -> Result<bool, Error> {
+        let mut body = open(self, stored).await?.chunks;
+        let mut at = 0;
+        while let Some(piece) = body.next().await {
+            let piece = piece?;
+            let end = at + u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            let other = read_payload(payload, at..end)
+                .map_err(|source| Error::Io { doing: "compare a resent instance", source })?;
+            if other != piece {
+                return Ok(false);
+            }
+            at = end;
+        }
+        Ok(true)
+    }
+}

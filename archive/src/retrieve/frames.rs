@@ -1,0 +1,306 @@
+//! Frames and bulk values: a part of an instance, found by its series' manifest or by its own header.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dicom_core::VR;
+use futures_util::{StreamExt, stream};
+
+use super::body::{chunked, open, read_range};
+use super::{Frame, Frames, InstanceBody, InstanceRef, Location, Sealed, Shared};
+use crate::archive::Inner;
+use crate::dataset::{
+    self, Attributes, BulkPath, ByteOrder, FragmentTable, Limits, Parsed, PixelData, TransferSyntax,
+};
+use crate::receive::joined;
+use crate::source::{PayloadSource, Windowed, record_source};
+use crate::{Error, Uid};
+
+/// An instance up to this length is read whole before its header is looked at.
+const WHOLE_BYTES_MAX: u64 = 512 * 1024;
+/// Pieces in which a bulk value is sent.
+const CHUNK_BYTES: u64 = 1024 * 1024;
+
+/// How the frames of one instance lie in its data set.
+enum Layout {
+    Native { attributes: Attributes, pixel_data: Range<u64>, swap_bytes: usize },
+    Encapsulated(FragmentTable),
+    /// The deflated transfer syntax: frames lie in the inflated data set.
+    Inflated { data_set: Bytes, attributes: Attributes, pixel_data: Range<u64> },
+}
+
+/// Returns frames by their 1-based numbers.
+pub(crate) async fn frames(archive: &Shared, instance: &InstanceRef, numbers: &[u32]) -> Result<Frames, Error> {
+    let syntax = syntax_of(instance)?;
+    if syntax.is_video() {
+        return Err(Error::NoFrames { reason: "a video has no single frames; take its bulk data" });
+    }
+    let layout = layout(archive, instance, syntax).await?;
+    for number in numbers {
+        layout.check(*number)?;
+    }
+    let transfer_syntax_uid = match &layout {
+        Layout::Encapsulated(_) => instance.transfer_syntax_uid.clone(),
+        // Native frames are sent little endian (PS3.18 §8.7.3), whatever the data set is stored in.
+        Layout::Native { .. } | Layout::Inflated { .. } => {
+            dataset::EXPLICIT_VR_LITTLE_ENDIAN.parse::<Uid>().expect("it is a UID")
+        }
+    };
+    let shared = Arc::new((Arc::clone(archive), instance.clone(), layout));
+    let numbers = numbers.to_vec();
+    let frames = stream::iter(numbers).then(move |number| {
+        let shared = Arc::clone(&shared);
+        async move {
+            let (archive, instance, layout) = &*shared;
+            let bytes = layout.read(archive, instance, number).await?;
+            Ok(Frame { number, bytes })
+        }
+    });
+    Ok(Frames { transfer_syntax_uid, frames: Box::pin(frames) })
+}
+
+/// Returns the number of frames.
+pub(crate) async fn frame_count(archive: &Shared, instance: &InstanceRef) -> Result<u32, Error> {
+    match layout(archive, instance, syntax_of(instance)?).await? {
+        Layout::Native { attributes, .. } | Layout::Inflated { attributes, .. } => Ok(dataset::frame_count(&attributes)),
+        Layout::Encapsulated(table) => Ok(u32::try_from(table.frames()).unwrap_or(u32::MAX)),
+    }
+}
+
+/// Returns one bulk value; that of encapsulated Pixel Data is all its fragments one after the other.
+pub(crate) async fn bulk_data(
+    archive: &Shared,
+    instance: &InstanceRef,
+    path: &BulkPath,
+) -> Result<InstanceBody, Error> {
+    let syntax = syntax_of(instance)?;
+    let (source, path) = (instance_source(archive, instance).await?, path.clone());
+    let looked = tokio::task::spawn_blocking(move || {
+        let source = source.open();
+        let found = dataset::find_bulk(&source, syntax, &path)?.ok_or(Error::NotFound { what: "bulk data" })?;
+        if syntax.deflated {
+            let data_set = Bytes::from(dataset::inflate(&source, &Limits::default())?);
+            let value = slice(&data_set, found.offset..found.offset.saturating_add(found.bytes))?;
+            return Ok(Value::Here(value));
+        }
+        if !found.encapsulated {
+            let swap = if syntax.byte_order == ByteOrder::Big { unit_bytes(found.vr) } else { 1 };
+            return Ok(Value::Range(found.offset..found.offset.saturating_add(found.bytes), swap));
+        }
+        let pixel_data =
+            PixelData { offset: found.offset, bytes: found.bytes, encapsulated: true, vr: found.vr };
+        let table = dataset::fragment_table(&source, &pixel_data, &Attributes::default())?;
+        let ranges = table.all().iter().map(|part| part.offset..part.offset.saturating_add(part.bytes));
+        Ok(Value::Ranges(ranges.collect()))
+    });
+    match joined::<Result<Value, Error>>(looked.await)?? {
+        Value::Here(bytes) => Ok(InstanceBody::whole(bytes)),
+        Value::Range(range, swap) => {
+            let first = range.start..range.end.min(range.start.saturating_add(CHUNK_BYTES));
+            let first = read_range(archive, instance, first).await?;
+            let body = chunked(Arc::clone(archive), instance.clone(), first, range);
+            Ok(InstanceBody { bytes: body.bytes, chunks: Box::pin(body.chunks.map(move |piece| Ok(swapped(piece?, swap)))) })
+        }
+        Value::Ranges(ranges) => Ok(joined_ranges(archive, instance, ranges)),
+    }
+}
+
+/// Where a bulk value is.
+enum Value {
+    Here(Bytes),
+    /// In one piece, in units of so many bytes whose order is to be turned.
+    Range(Range<u64>, usize),
+    Ranges(Vec<Range<u64>>),
+}
+
+fn joined_ranges(archive: &Shared, instance: &InstanceRef, ranges: Vec<Range<u64>>) -> InstanceBody {
+    let bytes = ranges.iter().map(|range| range.end - range.start).sum();
+    let shared = Arc::new((Arc::clone(archive), instance.clone()));
+    let pieces = ranges.into_iter().flat_map(|range| {
+        let starts = (range.start..range.end).step_by(usize::try_from(CHUNK_BYTES).unwrap_or(usize::MAX));
+        starts.map(move |start| start..range.end.min(start.saturating_add(CHUNK_BYTES)))
+    });
+    let chunks = stream::iter(pieces).then(move |piece| {
+        let shared = Arc::clone(&shared);
+        async move { read_range(&shared.0, &shared.1, piece).await }
+    });
+    InstanceBody { bytes, chunks: Box::pin(chunks) }
+}
+
+impl Layout {
+    fn check(&self, number: u32) -> Result<(), Error> {
+        let missing = Error::NotFound { what: "frame" };
+        let Some(index) = number.checked_sub(1) else { return Err(missing) };
+        let found = match self {
+            Self::Encapsulated(table) => frame_of(table, index).is_some_and(|frame| !frame.is_empty()),
+            Self::Native { attributes, pixel_data, .. } | Self::Inflated { attributes, pixel_data, .. } => {
+                dataset::native_frame_range(attributes, pixel_data.end - pixel_data.start, index).is_some()
+            }
+        };
+        if found { Ok(()) } else { Err(missing) }
+    }
+
+    async fn read(&self, archive: &Inner, instance: &InstanceRef, number: u32) -> Result<Bytes, Error> {
+        let missing = || Error::NotFound { what: "frame" };
+        let index = number.checked_sub(1).ok_or_else(missing)?;
+        match self {
+            Self::Encapsulated(table) => {
+                let fragments = frame_of(table, index).ok_or_else(missing)?;
+                let ranges = fragments.iter().map(|part| part.offset..part.offset.saturating_add(part.bytes));
+                read_joined(archive, instance, ranges.collect()).await
+            }
+            Self::Native { attributes, pixel_data, swap_bytes } => {
+                let length = pixel_data.end - pixel_data.start;
+                let frame = dataset::native_frame_range(attributes, length, index).ok_or_else(missing)?;
+                let range = pixel_data.start + frame.bytes.start..pixel_data.start + frame.bytes.end;
+                let bytes = read_range(archive, instance, range).await?;
+                Ok(aligned(&frame, swapped(bytes, *swap_bytes)))
+            }
+            Self::Inflated { data_set, attributes, pixel_data } => {
+                let length = pixel_data.end - pixel_data.start;
+                let frame = dataset::native_frame_range(attributes, length, index).ok_or_else(missing)?;
+                let range = pixel_data.start + frame.bytes.start..pixel_data.start + frame.bytes.end;
+                Ok(aligned(&frame, slice(data_set, range)?))
+            }
+        }
+    }
+}
+
+fn frame_of(table: &FragmentTable, index: u32) -> Option<&[dataset::Fragment]> {
+    table.frame(usize::try_from(index).ok()?)
+}
+
+async fn read_joined(archive: &Inner, instance: &InstanceRef, ranges: Vec<Range<u64>>) -> Result<Bytes, Error> {
+    let mut whole = Vec::new();
+    let only_one = ranges.len() == 1;
+    for range in ranges {
+        let part = read_range(archive, instance, range).await?;
+        if only_one {
+            return Ok(part);
+        }
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole.into())
+}
+
+fn aligned(frame: &dataset::NativeFrame, bytes: Bytes) -> Bytes {
+    if frame.shift == 0 && frame.bits.is_multiple_of(8) {
+        return bytes;
+    }
+    let mut moved = bytes.to_vec();
+    dataset::align_frame(frame, &mut moved);
+    moved.into()
+}
+
+fn swapped(bytes: Bytes, unit_bytes: usize) -> Bytes {
+    if unit_bytes < 2 {
+        return bytes;
+    }
+    let mut turned = bytes.to_vec();
+    dataset::swap_units(&mut turned, unit_bytes);
+    turned.into()
+}
+
+fn slice(data_set: &Bytes, range: Range<u64>) -> Result<Bytes, Error> {
+    let start = usize::try_from(range.start).unwrap_or(usize::MAX);
+    let end = usize::try_from(range.end).unwrap_or(usize::MAX);
+    if start > end || end > data_set.len() {
+        return Err(Error::NotFound { what: "bulk data" });
+    }
+    Ok(data_set.slice(start..end))
+}
+
+/// Bytes of one number in a value of this representation.
+fn unit_bytes(vr: VR) -> usize {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are bytes or text")]
+    match vr {
+        VR::OW | VR::US | VR::SS => 2,
+        VR::OF | VR::OL | VR::UL | VR::SL | VR::FL => 4,
+        VR::OD | VR::OV | VR::UV | VR::SV | VR::FD => 8,
+        _ => 1,
+    }
+}
+
+fn syntax_of(instance: &InstanceRef) -> Result<&'static TransferSyntax, Error> {
+    dataset::transfer_syntax(instance.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)
+}
+
+/// Finds how the frames lie: by the manifest if it says so, else by the header.
+async fn layout(archive: &Shared, instance: &InstanceRef, syntax: &'static TransferSyntax) -> Result<Layout, Error> {
+    if let Location::Container(sealed) = &instance.location
+        && let Some(layout) = known_layout(archive, instance, sealed, syntax).await?
+    {
+        return Ok(layout);
+    }
+    let source = instance_source(archive, instance).await?;
+    joined(tokio::task::spawn_blocking(move || read_layout(&source.open(), syntax)).await)?
+}
+
+async fn known_layout(
+    archive: &Inner,
+    instance: &InstanceRef,
+    sealed: &Sealed,
+    syntax: &TransferSyntax,
+) -> Result<Option<Layout>, Error> {
+    if let Some(at) = sealed.frame_table {
+        let table = archive.store.read_checked(sealed.container, at.offset..at.offset + at.bytes, at.crc32c).await?;
+        return Ok(FragmentTable::decode(&table).map(Layout::Encapsulated));
+    }
+    if sealed.pixel_data == 0 || syntax.encapsulated || syntax.deflated || syntax.byte_order == ByteOrder::Big {
+        return Ok(None);
+    }
+    let Ok(attributes) = dataset::read_json(&sealed.detail) else { return Ok(None) };
+    Ok(Some(Layout::Native { attributes, pixel_data: sealed.pixel_data..instance.bytes, swap_bytes: 1 }))
+}
+
+fn read_layout(source: &PayloadSource, syntax: &TransferSyntax) -> Result<Layout, Error> {
+    let Parsed { attributes, pixel_data, .. } = dataset::read(source, syntax, &Limits::default())?;
+    let pixel_data = pixel_data.ok_or(Error::NotFound { what: "pixel data" })?;
+    if pixel_data.encapsulated {
+        return Ok(Layout::Encapsulated(dataset::fragment_table(source, &pixel_data, &attributes)?));
+    }
+    let range = pixel_data.offset..pixel_data.offset.saturating_add(pixel_data.bytes);
+    if syntax.deflated {
+        let data_set = dataset::inflate(source, &Limits::default())?.into();
+        return Ok(Layout::Inflated { data_set, attributes, pixel_data: range });
+    }
+    let swap_bytes = if syntax.byte_order == ByteOrder::Big { unit_bytes(pixel_data.vr) } else { 1 };
+    Ok(Layout::Native { attributes, pixel_data: range, swap_bytes })
+}
+
+/// An instance that can be read on another thread.
+enum Readable {
+    Whole(Bytes),
+    Later(Shared, InstanceRef),
+}
+
+/// Reads a short instance whole; a long one is read in windows.
+async fn instance_source(archive: &Shared, instance: &InstanceRef) -> Result<Readable, Error> {
+    if instance.bytes > WHOLE_BYTES_MAX {
+        return Ok(Readable::Later(Arc::clone(archive), instance.clone()));
+    }
+    let mut body = open(archive, instance).await?.chunks;
+    let bytes = body.next().await.transpose()?.unwrap_or_default();
+    Ok(Readable::Whole(bytes))
+}
+
+impl Readable {
+    fn open(self) -> PayloadSource {
+        match self {
+            Self::Whole(bytes) => PayloadSource::Whole(bytes),
+            Self::Later(archive, instance) => match instance.location {
+                Location::Journal(record) => PayloadSource::Record(record_source(&archive.journal, &record)),
+                Location::Container(sealed) => PayloadSource::Record(Windowed::new(
+                    instance.bytes,
+                    Box::new(move |offset, len| {
+                        let start = sealed.offset + offset;
+                        let end = start.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+                        archive.store.read_blocking(sealed.container, start..end).map_err(io::Error::other)
+                    }),
+                )),
+            },
+        }
+    }
+}

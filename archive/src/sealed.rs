@@ -1,0 +1,83 @@
+//! The sealed parts of the series that are being received or read: found without asking Postgres.
+//!
+//! A new series costs one question, not one for each instance. An entry is dropped when its series changes.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+
+use crate::archive::Inner;
+use crate::index::{self, Segment};
+use crate::retrieve::InstanceRef;
+use crate::{Error, Uid};
+
+/// Series remembered. The manifests themselves are shared with the index's cache, which bounds their memory.
+const SERIES_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("it is not zero");
+
+/// Segments by Series Instance UID; no segments is an answer too.
+#[derive(Debug)]
+pub(crate) struct SealedSeries {
+    /// The segments and the number of changes when they were asked for.
+    known: Mutex<(LruCache<Uid, Vec<Arc<Segment>>>, u64)>,
+}
+
+impl SealedSeries {
+    pub(crate) fn new() -> Self {
+        Self { known: Mutex::new((LruCache::new(SERIES_MAX), 0)) }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, (LruCache<Uid, Vec<Arc<Segment>>>, u64)> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops what is known of a series: it was sealed further or deleted.
+    pub(crate) fn changed(&self, series: &Uid) {
+        let mut known = self.lock();
+        known.0.pop(series);
+        known.1 += 1;
+    }
+
+    /// Drops everything.
+    pub(crate) fn all_changed(&self) {
+        let mut known = self.lock();
+        known.0.clear();
+        known.1 += 1;
+    }
+
+    async fn segments(&self, archive: &Inner, series: &Uid) -> Result<Vec<Arc<Segment>>, Error> {
+        let asked_at = {
+            let mut known = self.lock();
+            if let Some(segments) = known.0.get(series) {
+                return Ok(segments.clone());
+            }
+            known.1
+        };
+        let segments = archive.link.get()?.series_segments(series).await?;
+        let mut known = self.lock();
+        // An answer from before a change is used this once and not kept.
+        if known.1 == asked_at {
+            known.0.put(series.clone(), segments.clone());
+        }
+        Ok(segments)
+    }
+}
+
+impl Inner {
+    /// Returns the sealed instance with these UIDs.
+    pub(crate) async fn sealed_instance(
+        &self,
+        study: &Uid,
+        series: &Uid,
+        instance: &Uid,
+    ) -> Result<Option<InstanceRef>, Error> {
+        for segment in self.sealed_series.segments(self, series).await? {
+            if segment.study == *study
+                && let Some(found) = segment.find(instance)
+            {
+                return Ok(Some(index::sealed(&segment, found)?.instance));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,140 @@
+//! Data sets that are not in memory: read in windows, so that a header costs one or two reads.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use bytes::Bytes;
+
+use crate::checksum::Crc32c;
+use crate::dataset::{Source, SourceError};
+use crate::journal::{self, Journal, RecordRef};
+
+/// Bytes fetched at once: the header of most instances, pixel data left alone.
+const WINDOW_BYTES: usize = 32 * 1024;
+
+/// A data set behind a function that reads a range of it.
+pub(crate) struct Windowed<F> {
+    bytes: u64,
+    fetch: F,
+    window: RefCell<(u64, Bytes)>,
+}
+
+impl<F: Fn(u64, usize) -> io::Result<Bytes>> Windowed<F> {
+    pub(crate) fn new(bytes: u64, fetch: F) -> Self {
+        Self { bytes, fetch, window: RefCell::new((0, Bytes::new())) }
+    }
+}
+
+impl<F: Fn(u64, usize) -> io::Result<Bytes>> Source for Windowed<F> {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read(&self, offset: u64, len: usize) -> Result<Cow<'_, [u8]>, SourceError> {
+        let left = usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let len = len.min(left);
+        let mut window = self.window.borrow_mut();
+        if let Some(part) = part_of(&window, offset, len) {
+            return Ok(Cow::Owned(part.to_vec()));
+        }
+        let fetched = (self.fetch)(offset, len.max(WINDOW_BYTES).min(left))?;
+        *window = (offset, fetched);
+        Ok(Cow::Owned(part_of(&window, offset, len).unwrap_or_default().to_vec()))
+    }
+}
+
+fn part_of(window: &(u64, Bytes), offset: u64, len: usize) -> Option<&[u8]> {
+    let start = usize::try_from(offset.checked_sub(window.0)?).ok()?;
+    window.1.get(start..start.checked_add(len)?)
+}
+
+/// Reads a range of a data set.
+type Fetch = Box<dyn Fn(u64, usize) -> io::Result<Bytes>>;
+
+/// A data set in memory or in the journal.
+pub(crate) enum PayloadSource {
+    /// All of it.
+    Whole(Bytes),
+    /// Where it can be read.
+    Record(Windowed<Fetch>),
+}
+
+impl Source for PayloadSource {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Whole(bytes) => bytes[..].bytes(),
+            Self::Record(record) => record.bytes(),
+        }
+    }
+
+    fn read(&self, offset: u64, len: usize) -> Result<Cow<'_, [u8]>, SourceError> {
+        match self {
+            Self::Whole(bytes) => bytes[..].read(offset, len),
+            Self::Record(record) => record.read(offset, len),
+        }
+    }
+}
+
+/// Returns the data set of a journal record.
+pub(crate) fn record_source(journal: &Journal, at: &RecordRef) -> Windowed<Fetch> {
+    let (journal, at) = (journal.clone(), at.clone());
+    Windowed::new(
+        at.payload_bytes,
+        Box::new(move |offset, len| {
+            let end = offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+            journal.read_payload(&at, offset..end).map_err(io::Error::other)
+        }),
+    )
+}
+
+/// Bytes of a large payload checked at a time.
+const CHECK_BYTES: u64 = 1 << 20;
+
+/// Reads a record's whole payload and compares it with its CRC, in bounded memory.
+pub(crate) fn verify_record(journal: &Journal, at: &RecordRef) -> Result<(), journal::Error> {
+    if !at.large {
+        return journal.read_payload(at, 0..at.payload_bytes).map(drop);
+    }
+    let mut digest = Crc32c::default();
+    let mut offset = 0;
+    while offset < at.payload_bytes {
+        let end = at.payload_bytes.min(offset + CHECK_BYTES);
+        digest.update(&journal.read_payload(at, offset..end)?);
+        offset = end;
+    }
+    if digest.finish() == at.crc32c { Ok(()) } else { Err(journal::Error::Damaged(at.lsn)) }
+}
+
+/// Returns the data set that fills a file.
+pub(crate) fn file_source(file: File, bytes: u64) -> impl Source {
+    Windowed::new(bytes, move |offset, len| {
+        let mut buffer = vec![0; len];
+        file.read_exact_at(&mut buffer, offset)?;
+        Ok(buffer.into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_range_is_read_right_with_few_fetches() {
+        let data: Vec<u8> = (0..100_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        let fetches = std::cell::Cell::new(0);
+        let whole = Bytes::from(data.clone());
+        let source = Windowed::new(100_000, |offset, len| {
+            fetches.set(fetches.get() + 1);
+            let start = usize::try_from(offset).map_err(io::Error::other)?;
+            Ok(whole.slice(start..start + len))
+        });
+        for offset in (0..32_000).step_by(8) {
+            assert_eq!(source.read(offset, 8).unwrap()[..], data[offset as usize..][..8]);
+        }
+        assert_eq!(fetches.get(), 1);
+        assert_eq!(source.read(99_990, 50).unwrap()[..], data[99_990..]);
+    }
+}

@@ -1,0 +1,2 @@
+//! Client.
+pub use crate::negotiation::Proposal;

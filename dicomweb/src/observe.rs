@@ -1,0 +1,61 @@
+//! One span, one log line and one metric for each request. The query string stays out: it holds patient data.
+
+use archive::Operation;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::Method;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use crate::backend::Backend;
+use crate::call::App;
+
+/// Runs a request in its span and records how long it took until its answer began, and its status.
+pub(crate) async fn observe<B: Backend>(
+    State(app): State<App<B>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unknown", MatchedPath::as_str)
+        .to_owned();
+    let operation = operation(request.method(), &route);
+    let span = tracing::info_span!("request", method = %request.method(), route);
+    let response = next.run(request).instrument(span.clone()).await;
+    let elapsed = started.elapsed();
+    if let Some(operation) = operation {
+        app.backend
+            .metrics()
+            .observe(operation, response.status().as_str(), elapsed);
+    }
+    span.in_scope(|| {
+        tracing::debug!(
+            status = response.status().as_u16(),
+            elapsed_us = elapsed.as_micros(),
+            "request answered"
+        );
+    });
+    response
+}
+
+/// Returns which service a route is; `None` for what is none (OPTIONS, wrong methods).
+fn operation(method: &Method, route: &str) -> Option<Operation> {
+    if method == Method::POST {
+        return Some(Operation::StowRs);
+    }
+    if method != Method::GET && method != Method::HEAD {
+        return None;
+    }
+    Some(match route.rsplit('/').next() {
+        Some("metadata") => Operation::WadoRsMetadata,
+        Some("{frames}") => Operation::WadoRsFrames,
+        Some("{*bulk}") => Operation::WadoRsBulkdata,
+        Some("{study}" | "{series}" | "{instance}") => Operation::WadoRsInstances,
+        Some("studies" | "series" | "instances") => Operation::QidoRs,
+        _ => return None,
+    })
+}

@@ -1,0 +1,146 @@
+//! Search (QIDO-RS, PS3.18 §10.6): six resources, one search of the archive.
+
+mod answer;
+mod request;
+
+use archive::query::Level;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
+use http::header::{CONTENT_TYPE, WARNING};
+use http::{HeaderValue, StatusCode};
+
+use crate::backend::Backend;
+use crate::call::{App, Call};
+use crate::options::EmptySearch;
+use crate::problem::Problem;
+use answer::Shape;
+use request::SearchRequest;
+
+/// `GET /studies`.
+pub(crate) async fn search_for_studies<B: Backend>(
+    State(app): State<App<B>>,
+    call: Call,
+) -> Result<Response, Problem> {
+    search(&app, &call, Level::Study).await
+}
+
+/// `GET /series` and `GET /studies/{study}/series`.
+pub(crate) async fn search_for_series<B: Backend>(
+    State(app): State<App<B>>,
+    call: Call,
+) -> Result<Response, Problem> {
+    search(&app, &call, Level::Series).await
+}
+
+/// `GET /instances` and those below a study or a series.
+pub(crate) async fn search_for_instances<B: Backend>(
+    State(app): State<App<B>>,
+    call: Call,
+) -> Result<Response, Problem> {
+    search(&app, &call, Level::Instance).await
+}
+
+/// One page of matches, as JSON objects with commas between them.
+struct Page {
+    json: Vec<u8>,
+    matches: u64,
+    /// Known further matches; a lower bound.
+    additional: u64,
+}
+
+async fn search<B: Backend>(app: &App<B>, call: &Call, level: Level) -> Result<Response, Problem> {
+    let content_type = call.json_type()?;
+    let request = SearchRequest::read(call, level, app.options.page_max)?;
+    let shape = Shape::new(level, &call.target, &request, &call.base_url);
+    let page = if request.limit == 0 {
+        count(app, &request, level).await?
+    } else {
+        page(app, &request, level, &shape).await?
+    };
+    let mut response = if page.matches == 0 && app.options.empty_search == EmptySearch::NoContent {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        let mut response = Body::from(page.json).into_response();
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+    };
+    if page.additional > 0 {
+        let text = format!(
+            "There are {} additional results that can be requested",
+            page.additional
+        );
+        warn(&mut response, &call.base_url, &text);
+    }
+    for parameter in &request.unsupported {
+        let text = format!(
+            "The {parameter} parameter is not supported. Only literal matching has been performed."
+        );
+        warn(&mut response, &call.base_url, &text);
+    }
+    Ok(response)
+}
+
+/// Collects one page; it asks for one match more, to know whether there is a next page.
+async fn page<B: Backend>(
+    app: &App<B>,
+    request: &SearchRequest,
+    level: Level,
+    shape: &Shape<'_>,
+) -> Result<Page, Problem> {
+    let mut found = app
+        .backend
+        .search(request.query(level, request.limit.saturating_add(1)))
+        .await?;
+    let mut page = Page {
+        json: vec![b'['],
+        matches: 0,
+        additional: 0,
+    };
+    while let Some(found) = found.next().await {
+        if page.matches == request.limit {
+            page.additional = 1;
+            break;
+        }
+        if page.matches > 0 {
+            page.json.push(b',');
+        }
+        shape.write(found?, &mut page.json);
+        page.matches += 1;
+    }
+    page.json.push(b']');
+    Ok(page)
+}
+
+/// Counts matches without returning them, up to one page (WE-070).
+async fn count<B: Backend>(
+    app: &App<B>,
+    request: &SearchRequest,
+    level: Level,
+) -> Result<Page, Problem> {
+    let mut found = app
+        .backend
+        .search(request.query(level, app.options.page_max))
+        .await?;
+    let mut additional = 0;
+    while let Some(found) = found.next().await {
+        found?;
+        additional += 1;
+    }
+    Ok(Page {
+        json: b"[]".to_vec(),
+        matches: 0,
+        additional,
+    })
+}
+
+fn warn(response: &mut Response, service: &str, text: &str) {
+    let value = HeaderValue::from_str(&format!("299 {service}: {text}"));
+    response.headers_mut().append(
+        WARNING,
+        value.expect("base URLs have no control characters"),
+    );
+}

@@ -1,0 +1,119 @@
+//! The resources and their methods (PS3.18 §10.1).
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{get, options};
+use axum::{Router, routing::MethodRouter};
+use http::StatusCode;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::Predicate;
+
+use crate::backend::Backend;
+use crate::call::App;
+use crate::cors::{capabilities, cross_origin};
+use crate::observe::observe;
+use crate::options::Options;
+use crate::problem::Problem;
+use crate::{qido, stow, wado};
+
+/// Answers below this length are not worth compressing.
+const COMPRESSED_BYTES_MIN: u64 = 1024;
+
+/// Returns the routes of the service under each of its base paths.
+pub fn router<B: Backend>(archive: B, options: Options) -> Router {
+    let options = Arc::new(options);
+    let mut router = Router::new();
+    for base in &options.base_paths {
+        let base_path = base.trim_end_matches('/');
+        let app = App {
+            backend: archive.clone(),
+            options: Arc::clone(&options),
+            base_path: Arc::from(base_path),
+        };
+        let service = service(app);
+        router = if base_path.is_empty() {
+            router.merge(service)
+        } else {
+            router.nest(base_path, service)
+        };
+    }
+    router
+}
+
+fn service<B: Backend>(app: App<B>) -> Router {
+    const STUDY: &str = "/studies/{study}";
+    const SERIES: &str = "/studies/{study}/series/{series}";
+    const INSTANCE: &str = "/studies/{study}/series/{series}/instances/{instance}";
+    let metadata = || -> MethodRouter<App<B>> { get(wado::retrieve_metadata::<B>) };
+    Router::new()
+        .route("/", options(capabilities))
+        .route(
+            "/studies",
+            get(qido::search_for_studies::<B>).post(stow::store_instances::<B>),
+        )
+        .route("/series", get(qido::search_for_series::<B>))
+        .route("/instances", get(qido::search_for_instances::<B>))
+        .route(
+            STUDY,
+            get(wado::retrieve_instances::<B>).post(stow::store_instances::<B>),
+        )
+        .route(&format!("{STUDY}/metadata"), metadata())
+        .route(
+            &format!("{STUDY}/series"),
+            get(qido::search_for_series::<B>),
+        )
+        .route(
+            &format!("{STUDY}/instances"),
+            get(qido::search_for_instances::<B>),
+        )
+        .route(SERIES, get(wado::retrieve_instances::<B>))
+        .route(&format!("{SERIES}/metadata"), metadata())
+        .route(
+            &format!("{SERIES}/instances"),
+            get(qido::search_for_instances::<B>),
+        )
+        .route(INSTANCE, get(wado::retrieve_instances::<B>))
+        .route(&format!("{INSTANCE}/metadata"), metadata())
+        .route(
+            &format!("{INSTANCE}/frames/{{frames}}"),
+            get(wado::retrieve_frames::<B>),
+        )
+        .route(
+            &format!("{INSTANCE}/bulkdata/{{*bulk}}"),
+            get(wado::retrieve_bulk_data::<B>),
+        )
+        .route_layer(middleware::from_fn_with_state(app.clone(), observe::<B>))
+        .fallback(unknown)
+        .layer(CompressionLayer::new().compress_when(JsonOnly))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app.options),
+            cross_origin,
+        ))
+        .layer(DefaultBodyLimit::disable())
+        .with_state(app)
+}
+
+async fn unknown() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no such resource: OPTIONS on the service's root lists what there is",
+    )
+}
+
+/// JSON is compressed when asked for; pixel data is not: most of it is compressed already (WE-034).
+#[derive(Debug, Clone, Copy)]
+struct JsonOnly;
+
+impl Predicate for JsonOnly {
+    fn should_compress<B: axum::body::HttpBody>(&self, response: &http::Response<B>) -> bool {
+        let content_type = response.headers().get(http::header::CONTENT_TYPE);
+        let json = content_type.is_some_and(|t| t.as_bytes().ends_with(b"json"));
+        json && response
+            .body()
+            .size_hint()
+            .upper()
+            .is_none_or(|bytes| bytes >= COMPRESSED_BYTES_MIN)
+    }
+}

@@ -1,0 +1,257 @@
+//! Bulk values by the URIs that the metadata hands out (PS3.18 §10.4.1.1.5).
+
+use archive::InstanceBody;
+use archive::dataset::{TagPath, transfer_syntax};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+use futures_util::{StreamExt as _, stream};
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+
+use super::range::{Asked, asked, slice};
+use super::syntax::OCTETS;
+use super::{Chunks, body, find_one, frames, instance_url};
+use crate::accept::{Accept, Offer, Rank};
+use crate::backend::Backend;
+use crate::call::{App, Call};
+use crate::multipart::{PartHead, Writer};
+use crate::problem::Problem;
+
+/// Deepest path.
+const PATH_TAGS_MAX: usize = 64;
+/// What an Encapsulated Document usually is.
+const PDF: &str = "application/pdf";
+
+/// `GET .../bulkdata/{path}`.
+pub(crate) async fn retrieve_bulk_data<B: Backend>(
+    State(app): State<App<B>>,
+    call: Call,
+) -> Result<Response, Problem> {
+    let (path, items) = bulk_path(&call.target.rest)?;
+    let instance = find_one(&app, &call.target).await?;
+    let encapsulated =
+        transfer_syntax(instance.transfer_syntax_uid.as_str()).is_some_and(|s| s.encapsulated);
+    if encapsulated && path.0 == [tags::PIXEL_DATA] {
+        return frames::all_frames(&app, &call, instance).await;
+    }
+    let document = path.0 == [tags::ENCAPSULATED_DOCUMENT];
+    check_acceptable(&call.accept, document)?;
+    let value = app.backend.bulk_data(&instance, &path, &items).await?;
+    let (pdf, value) = if document {
+        sniff(value).await?
+    } else {
+        (false, value)
+    };
+    let (multipart, media) = choose(&call.accept, pdf)?;
+    let location = format!(
+        "{}/bulkdata/{}",
+        instance_url(&call.base_url, &instance),
+        call.target.rest
+    );
+    Ok(if multipart {
+        in_a_part(value, media, &location)
+    } else {
+        alone(value, media, &location, call.range.as_deref())
+    })
+}
+
+/// Reads `54000100/0/54001010`: tags with item numbers from 0 between them.
+fn bulk_path(text: &str) -> Result<(TagPath, Vec<u32>), Problem> {
+    let mut tags = Vec::new();
+    let mut items = Vec::new();
+    for (n, piece) in text.split('/').take(2 * PATH_TAGS_MAX).enumerate() {
+        let read = if n % 2 == 0 {
+            read_tag(piece).map(|tag| tags.push(tag))
+        } else {
+            piece
+                .parse()
+                .ok()
+                .filter(|_| piece.bytes().all(|b| b.is_ascii_digit()))
+                .map(|item| items.push(item))
+        };
+        read.ok_or_else(not_a_path)?;
+    }
+    if tags.len() == items.len() + 1 {
+        Ok((TagPath(tags), items))
+    } else {
+        Err(not_a_path())
+    }
+}
+
+fn not_a_path() -> Problem {
+    Problem::bad_request(
+        "bulk data is named by tags with item numbers between them, such as 54000100/0/54001010",
+    )
+}
+
+fn read_tag(text: &str) -> Option<Tag> {
+    let (group, element) = text.split_at_checked(4).filter(|_| text.len() == 8)?;
+    let read = |digits: &str| {
+        let hexadecimal = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        u16::from_str_radix(digits, 16).ok().filter(|_| hexadecimal)
+    };
+    Some(Tag(read(group)?, read(element)?))
+}
+
+/// Refuses before the value is opened what could not be answered whatever it is.
+fn check_acceptable(accept: &Accept, document: bool) -> Result<(), Problem> {
+    choose(accept, document).or_else(|problem| {
+        if document {
+            choose(accept, false)
+        } else {
+            Err(problem)
+        }
+    })?;
+    Ok(())
+}
+
+/// Chooses multipart (`true`) or a single body, and the media type (WE-130).
+fn choose(accept: &Accept, pdf: bool) -> Result<(bool, &'static str), Problem> {
+    let mut best: Option<(Rank, bool, &'static str)> = None;
+    for media in [PDF, OCTETS]
+        .into_iter()
+        .filter(|media| pdf || *media != PDF)
+    {
+        for multipart in [true, false] {
+            let rank = accept.rank(Offer { multipart, media }, |_| true);
+            if let Some(rank) = rank.filter(|rank| best.is_none_or(|(known, ..)| *rank > known)) {
+                best = Some((rank, multipart, media));
+            }
+        }
+    }
+    let best = best.map(|(_, multipart, media)| (multipart, media));
+    best.ok_or_else(|| {
+        Problem::not_acceptable(
+            "available here: application/octet-stream, alone or as multipart/related; type=\"application/octet-stream\"",
+        )
+    })
+}
+
+/// Looks at the first bytes of a document and puts them back.
+async fn sniff(mut value: InstanceBody) -> Result<(bool, InstanceBody), Problem> {
+    let first = value.chunks.next().await.transpose()?;
+    let pdf = first
+        .as_ref()
+        .is_some_and(|first| first.starts_with(b"%PDF"));
+    let chunks: Chunks = Box::pin(stream::iter(first.map(Ok)).chain(value.chunks));
+    Ok((
+        pdf,
+        InstanceBody {
+            bytes: value.bytes,
+            chunks,
+        },
+    ))
+}
+
+fn in_a_part(value: InstanceBody, media: &'static str, location: &str) -> Response {
+    let writer = Writer::new();
+    let head = Bytes::from(writer.head(
+        true,
+        PartHead {
+            content_type: media,
+            location,
+            bytes: value.bytes,
+        },
+    ));
+    let tail = writer.tail();
+    let around = u64::try_from(head.len() + tail.len()).unwrap_or(u64::MAX);
+    let bytes = value.bytes.saturating_add(around);
+    let once = |piece| stream::once(std::future::ready(Ok(piece)));
+    let mut response =
+        body(Box::pin(once(head).chain(value.chunks).chain(once(tail)))).into_response();
+    let content_type =
+        HeaderValue::from_str(&writer.content_type(media)).expect("media types are ASCII");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+        .headers_mut()
+        .insert(CONTENT_LENGTH, HeaderValue::from(bytes));
+    response
+}
+
+/// Answers with the value as the body, or with a range of it (WE-036).
+fn alone(
+    value: InstanceBody,
+    media: &'static str,
+    location: &str,
+    range: Option<&str>,
+) -> Response {
+    let whole = value.bytes;
+    let (status, chunks, bytes, content_range) = match asked(range, whole) {
+        Asked::Whole => (StatusCode::OK, value.chunks, whole, None),
+        Asked::Part(part) => {
+            let text = format!("bytes {}-{}/{whole}", part.start, part.end - 1);
+            let bytes = part.end - part.start;
+            (
+                StatusCode::PARTIAL_CONTENT,
+                slice(value.chunks, part),
+                bytes,
+                Some(text),
+            )
+        }
+        Asked::Unsatisfiable => {
+            let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
+            let range =
+                HeaderValue::from_str(&format!("bytes */{whole}")).expect("a number is ASCII");
+            response.headers_mut().insert(CONTENT_RANGE, range);
+            return response;
+        }
+    };
+    let mut response = (status, body(chunks)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.extend(
+        HeaderValue::from_str(location)
+            .ok()
+            .map(|location| (CONTENT_LOCATION, location)),
+    );
+    let content_range = content_range.and_then(|range| HeaderValue::from_str(&range).ok());
+    headers.extend(content_range.map(|range| (CONTENT_RANGE, range)));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_tags_and_items() {
+        // WE-103
+        let path = |text| bulk_path(text).ok().map(|(path, items)| (path.0, items));
+        assert_eq!(path("7FE00010"), Some((vec![tags::PIXEL_DATA], vec![])));
+        assert_eq!(
+            path("54000100/0/54001010"),
+            Some((vec![Tag(0x5400, 0x0100), Tag(0x5400, 0x1010)], vec![0]))
+        );
+        for text in [
+            "",
+            "7FE0001",
+            "7FE000100",
+            "7FE0001G",
+            "+FE00010",
+            "54000100/0",
+            "54000100/-1/54001010",
+            "54000100//54001010",
+        ] {
+            assert_eq!(path(text), None, "{text}");
+        }
+        assert_eq!(path(&["54000100"; 100].join("/0/")), None);
+    }
+
+    #[test]
+    fn forms_of_ohif() {
+        // WE-130, OHIF 2.1 rows 8 and 9
+        let of = |accept, pdf| choose(&Accept::parse(accept), pdf).ok();
+        let ranges = "multipart/related; type=\"application/pdf\", multipart/related; type=\"application/octet-stream\"";
+        assert_eq!(of(ranges, true), Some((true, PDF)));
+        assert_eq!(of(ranges, false), Some((true, OCTETS)));
+        assert_eq!(of("application/octet-stream", false), Some((false, OCTETS)));
+        assert_eq!(of("application/pdf", true), Some((false, PDF)));
+        assert_eq!(of("application/pdf", false), None);
+        assert_eq!(of("*/*", false), Some((true, OCTETS)));
+    }
+}

@@ -1,0 +1,207 @@
+//! How the logical bytes of a container lie in the unit regions of its data shards.
+//!
+//! Units of one size go row by row over the data shards, so for a logical offset o and unit size u
+//!
+//! | what | value |
+//! |---|---|
+//! | unit number | n = o / u |
+//! | shard | n mod k |
+//! | offset in the shard's unit region | (n / k) · u + o mod u |
+//!
+//! The last row may be short. Then every shard holds of it only as many bytes as its fullest unit (the first) has,
+//! rounded up to whole blocks, so all unit regions of a container have one length:
+//! (L / ku) · u + roundup(min(L mod ku, u), 64 KiB) for L logical bytes. Bytes beyond L are zero.
+
+use std::ops::Range;
+
+use crate::CodeProfile;
+use crate::shard::BLOCK_BYTES;
+
+/// Longest run that one piece covers; bounds the buffer of a verified read.
+pub(crate) const PIECE_BYTES_MAX: u64 = 1 << 20;
+/// Runs up to this length are not cut by a unit boundary: one device read for each slice, at 1.2 % padding simulated.
+pub(crate) const WHOLE_BYTES_MAX: u64 = 512 * 1024;
+/// Largest unit that a reader accepts.
+pub(crate) const UNIT_BYTES_LIMIT: u32 = 64 << 20;
+
+const _: () = assert!(PIECE_BYTES_MAX.is_multiple_of(BLOCK_BYTES) && PIECE_BYTES_MAX >= WHOLE_BYTES_MAX);
+
+/// Striping of one container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
+    data_shards: u64,
+    unit_bytes: u64,
+}
+
+/// A run of bytes in one shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// Number of the data shard.
+    pub(crate) shard: u8,
+    /// Offset in the shard's unit region.
+    pub(crate) offset: u64,
+    /// Length, at least 1 and at most [`PIECE_BYTES_MAX`].
+    pub(crate) bytes: u64,
+}
+
+impl Layout {
+    /// Returns the striping for units of this size; the size must be a multiple of the block and not 0.
+    pub(crate) fn new(code: CodeProfile, unit_bytes: u32) -> Self {
+        let layout = Self { data_shards: u64::from(code.data_shards), unit_bytes: u64::from(unit_bytes) };
+        assert!(layout.data_shards > 0 && layout.unit_bytes > 0, "profiles and headers are checked before");
+        assert!(layout.unit_bytes.is_multiple_of(BLOCK_BYTES), "units hold whole blocks");
+        layout
+    }
+
+    /// Returns the striping of a new container.
+    ///
+    /// A small container gets smaller units, so that it fills one row. One sixteenth is added for the padding that
+    /// keeps instances inside units; without it the padding alone would open a second row.
+    pub(crate) fn plan(code: CodeProfile, planned_bytes: u64, unit_bytes_max: u32) -> Self {
+        let k = u64::from(code.data_shards);
+        let padded = if k == 1 { planned_bytes } else { planned_bytes.saturating_add(planned_bytes / 16) };
+        let unit = padded.div_ceil(k).clamp(1, u64::from(unit_bytes_max)).next_multiple_of(BLOCK_BYTES);
+        let unit = u32::try_from(unit).expect("clamped to a u32 that is a multiple of the block");
+        Self::new(code, unit)
+    }
+
+    /// Returns the size of a unit.
+    pub(crate) fn unit_bytes(&self) -> u64 {
+        self.unit_bytes
+    }
+
+    /// Returns the logical bytes of a full row.
+    pub(crate) fn row_bytes(&self) -> u64 {
+        self.unit_bytes * self.data_shards
+    }
+
+    /// Returns the number of the data shard that a logical offset lies in.
+    pub(crate) fn shard_at(&self, offset: u64) -> u8 {
+        u8::try_from(offset / self.unit_bytes % self.data_shards).expect("less than k, which is a u8")
+    }
+
+    /// Returns the length of every shard's unit region.
+    pub(crate) fn region_bytes(&self, logical_bytes: u64) -> u64 {
+        let full_rows = logical_bytes / self.row_bytes();
+        let rest = logical_bytes % self.row_bytes();
+        full_rows * self.unit_bytes + rest.min(self.unit_bytes).next_multiple_of(BLOCK_BYTES)
+    }
+
+    /// Returns the bytes to skip at `offset` so that a run of this length is not cut by a unit boundary.
+    pub(crate) fn padding(&self, offset: u64, bytes: u64) -> u64 {
+        let room = self.unit_bytes - offset % self.unit_bytes;
+        let whole = self.data_shards > 1 && bytes <= WHOLE_BYTES_MAX.min(self.unit_bytes);
+        if whole && bytes > room { room } else { 0 }
+    }
+
+    /// Returns the pieces of a logical range in order.
+    pub(crate) fn pieces(self, range: Range<u64>) -> impl Iterator<Item = Piece> {
+        let mut at = range.start;
+        std::iter::from_fn(move || {
+            let room = self.unit_bytes - at % self.unit_bytes;
+            let bytes = room.min(PIECE_BYTES_MAX).min(range.end.saturating_sub(at));
+            let piece = Piece {
+                shard: self.shard_at(at),
+                offset: at / self.row_bytes() * self.unit_bytes + at % self.unit_bytes,
+                bytes,
+            };
+            at += bytes;
+            (bytes > 0).then_some(piece)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn layout(k: u8, unit: u32) -> Layout {
+        Layout::new(CodeProfile::new(k, 2).unwrap(), unit)
+    }
+
+    fn check(layout: Layout, range: Range<u64>, want: &Expect) {
+        let mut text = String::new();
+        for piece in layout.pieces(range) {
+            writeln!(text, "shard {} {}..{}", piece.shard, piece.offset, piece.offset + piece.bytes).unwrap();
+        }
+        want.assert_eq(&text);
+    }
+
+    #[test]
+    fn a_range_crossing_into_the_next_shard() {
+        check(layout(4, 65_536), 65_530..65_546, &expect![[r"
+            shard 0 65530..65536
+            shard 1 0..10
+        "]]);
+    }
+
+    #[test]
+    fn a_range_crossing_into_the_next_row() {
+        check(layout(2, 65_536), 131_070..131_080, &expect![[r"
+            shard 1 65534..65536
+            shard 0 65536..65544
+        "]]);
+    }
+
+    #[test]
+    fn long_pieces_are_cut() {
+        check(layout(2, 4 << 20), 100..(1 << 20) + 200, &expect![[r"
+            shard 0 100..1048676
+            shard 0 1048676..1048776
+        "]]);
+    }
+
+    #[test]
+    fn an_empty_range_has_no_piece() {
+        check(layout(2, 65_536), 7..7, &expect![[""]]);
+    }
+
+    #[test]
+    fn small_containers_get_small_units() {
+        let code = CodeProfile::new(4, 2).unwrap();
+        let unit = |planned| Layout::plan(code, planned, 4 << 20).unit_bytes();
+        assert_eq!(unit(0), 65_536);
+        assert_eq!(unit(1_000_000), 5 * 65_536);
+        assert_eq!(unit(1 << 30), 4 << 20);
+        assert_eq!(unit(u64::MAX), 4 << 20);
+    }
+
+    #[test]
+    fn short_last_rows_are_cut_to_their_fullest_unit() {
+        let layout = layout(4, 1 << 20);
+        assert_eq!(layout.region_bytes(0), 0);
+        assert_eq!(layout.region_bytes(1), 65_536);
+        assert_eq!(layout.region_bytes(2 << 20), 1 << 20);
+        assert_eq!(layout.region_bytes((4 << 20) + 65_537), (1 << 20) + 131_072);
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_has_one_place_inside_the_region(k in 1_u8..7, blocks in 1_u32..40, logical in 1_u64..5_000_000, at in 0_u64..5_000_000, len in 1_u64..2_000_000) {
+            let layout = layout(k, blocks * 65_536);
+            let start = at % logical;
+            let end = (start + len).min(logical);
+            let mut next = start;
+            for piece in layout.pieces(start..end) {
+                prop_assert_eq!(piece.shard, layout.shard_at(next));
+                let row = piece.offset / layout.unit_bytes();
+                prop_assert_eq!(row * layout.row_bytes() + u64::from(piece.shard) * layout.unit_bytes() + piece.offset % layout.unit_bytes(), next);
+                prop_assert!(piece.bytes <= PIECE_BYTES_MAX && piece.offset + piece.bytes <= layout.region_bytes(logical));
+                next += piece.bytes;
+            }
+            prop_assert_eq!(next, end);
+        }
+
+        #[test]
+        fn padded_runs_are_never_cut(k in 2_u8..7, blocks in 8_u32..64, at in 0_u64..50_000_000, len in 1_u64..=WHOLE_BYTES_MAX) {
+            let layout = layout(k, blocks * 65_536);
+            let start = at + layout.padding(at, len);
+            prop_assert_eq!(layout.pieces(start..start + len).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Opening pools, probing devices, removing containers: what changes which devices and shards are known.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::Semaphore;
+use tracing::{error, info, warn};
+
+use super::cache::Cache;
+use super::catalog::Catalog;
+use super::{Inner, Pool, StoreOptions};
+use crate::damage::Damage;
+use crate::device::Device;
+use crate::device::identity::{self, Found};
+use crate::erasure::Erasure;
+use crate::files::sync_directory;
+use crate::layout::UNIT_BYTES_LIMIT;
+use crate::shard::{BLOCK_BYTES, name};
+use crate::{ContainerId, DeviceId, Error, PoolConfig};
+
+impl Inner {
+    /// Opens pools as [`crate::Store::open`] says.
+    pub(super) fn open(configs: Vec<PoolConfig>, options: StoreOptions) -> Result<Self, Error> {
+        let unit = options.unit_bytes_max;
+        if unit == 0 || unit > UNIT_BYTES_LIMIT || !u64::from(unit).is_multiple_of(BLOCK_BYTES) {
+            return Err(Error::Config { reason: format!("unit of {unit} bytes is not a multiple of 64 KiB up to 64 MiB") });
+        }
+        let configs = check_configs(configs)?;
+        let mut pools = Vec::new();
+        for config in configs {
+            pools.push(open_pool(config)?);
+        }
+        check_identities(&pools)?;
+        let inner = Self {
+            cache: Cache::new(&options),
+            permits: Arc::new(Semaphore::new(options.waiting_reads_max.clamp(1, Semaphore::MAX_PERMITS))),
+            options,
+            pools,
+            catalog: RwLock::new(Catalog::default()),
+            damage: Damage::default(),
+        };
+        inner.scan_all();
+        Ok(inner)
+    }
+
+    /// Looks at every device as [`crate::Store::probe`] says.
+    pub(super) fn probe(&self) {
+        for (index, pool) in self.pools.iter().enumerate() {
+            for device in &pool.devices {
+                match probe_device(pool, device) {
+                    Ok(id) if !device.is_online() => self.take_online(index, device, id),
+                    Ok(_) => device.note_success(),
+                    Err(reason) if device.set_offline() => error!(device = %device.path().display(), reason, "device offline"),
+                    Err(_) => {} // known to be offline
+                }
+            }
+        }
+        self.cache.forget_offline();
+    }
+
+    /// Removes a container as [`crate::Store::remove`] says.
+    pub(super) fn remove(&self, id: ContainerId) -> Result<(), Error> {
+        let entries = self.catalog.read().unwrap_or_else(PoisonError::into_inner).find(id);
+        if entries.is_empty() {
+            return Err(Error::Missing { container: id });
+        }
+        self.cache.forget(id, u8::MAX);
+        let mut failed = None;
+        for entry in &entries {
+            let Some(pool) = self.pools.get(entry.pool) else { continue };
+            for (shard, device_id) in &entry.places {
+                let removed = pool.online(*device_id).map_or(Ok(()), |device| unlink(&name::path(device.path(), id, *shard)));
+                match removed {
+                    Ok(()) => {
+                        let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+                        catalog.remove(entry.pool, *device_id, id, *shard);
+                    }
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        // A read that ran meanwhile may have opened a shard again.
+        self.cache.forget(id, u8::MAX);
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn scan_all(&self) {
+        std::thread::scope(|scope| {
+            for (index, pool) in self.pools.iter().enumerate() {
+                for device in pool.devices.iter().filter(|device| device.is_online()) {
+                    scope.spawn(move || self.scan(index, device, true));
+                }
+            }
+        });
+    }
+
+    /// Lists a device's shards; one that cannot be listed goes offline.
+    fn scan(&self, pool: usize, device: &Device, sweep: bool) {
+        let Some(id) = device.id() else { return };
+        match device.scan(sweep) {
+            Ok(shards) => {
+                let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+                shards.into_iter().for_each(|(container, shard)| catalog.add(pool, id, container, shard));
+            }
+            Err(error) => {
+                device.set_offline();
+                error!(device = %device.path().display(), %error, "device cannot be listed");
+            }
+        }
+    }
+
+    fn take_online(&self, pool: usize, device: &Device, id: DeviceId) {
+        let elsewhere = self.pools.iter().flat_map(|pool| &pool.devices);
+        let twice = elsewhere.filter(|other| other.path() != device.path()).any(|other| other.id() == Some(id));
+        if twice || !device.set_online(id) {
+            warn!(device = %device.path().display(), %id, "another device is in its place");
+            return;
+        }
+        info!(device = %device.path().display(), %id, "device online");
+        self.scan(pool, device, false);
+    }
+}
+
+/// Returns the name of a device that is there and belongs to the pool, or why not.
+fn probe_device(pool: &Pool, device: &Device) -> Result<DeviceId, String> {
+    match identity::inspect(device.path()) {
+        Found::Ready(identity) => match identity.refusal(&pool.config) {
+            Some(reason) => Err(reason),
+            None if device.id().is_some_and(|id| id != identity.id()) => Err("another device is in its place".to_owned()),
+            None => Ok(identity.id()),
+        },
+        Found::Empty => Err("it has no device.json".to_owned()),
+        Found::Absent => Err("it is not there".to_owned()),
+        Found::Unreadable(reason) => Err(reason),
+    }
+}
+
+fn unlink(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(Error::io("remove", path))?,
+    }
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+/// Checks what can be checked without looking at a disk; turns `file://` URLs into paths.
+fn check_configs(configs: Vec<PoolConfig>) -> Result<Vec<PoolConfig>, Error> {
+    let refuse = |reason: String| Err(Error::Config { reason });
+    let mut names = HashSet::new();
+    let mut paths = HashSet::new();
+    let mut checked = Vec::new();
+    for mut config in configs {
+        config.devices = config.devices.iter().map(|path| local_path(path)).collect::<Result<_, _>>()?;
+        if !names.insert(config.name.clone()) {
+            return refuse(format!("pool {} is there twice, give each pool its own name", config.name));
+        }
+        if let Some(path) = config.devices.iter().find(|path| !paths.insert((*path).clone())) {
+            return refuse(format!("device {} is there twice, a device belongs to one pool", path.display()));
+        }
+        if config.devices.len() < usize::from(config.code.shards()) {
+            let (name, code, devices) = (&config.name, config.code, config.devices.len());
+            return refuse(format!("pool {name} has {devices} devices, code {code} needs {}", code.shards()));
+        }
+        checked.push(config);
+    }
+    Ok(checked)
+}
+
+fn local_path(path: &Path) -> Result<PathBuf, Error> {
+    let Some((scheme, rest)) = path.to_str().and_then(|text| text.split_once("://")) else { return Ok(path.to_owned()) };
+    if scheme == "file" && rest.starts_with('/') {
+        return Ok(PathBuf::from(rest));
+    }
+    let path = path.display();
+    Err(Error::Config { reason: format!("device {path} is not a local directory; object stores are not supported yet, use file:///path") })
+}
+
+fn open_pool(config: PoolConfig) -> Result<Pool, Error> {
+    let found: Vec<Found> = config.devices.iter().map(|path| identity::inspect(path)).collect();
+    let used = found.iter().any(|found| matches!(found, Found::Ready(_)));
+    let mut devices = Vec::new();
+    for (path, found) in config.devices.iter().zip(found) {
+        let device = Device::new(path.clone());
+        let refuse = |reason: String| Error::Device { path: path.clone(), reason };
+        match (found, used) {
+            (Found::Ready(identity), _) => match identity.refusal(&config) {
+                None => device.set_online(identity.id()),
+                Some(reason) => return Err(refuse(reason)),
+            },
+            (Found::Unreadable(reason), false) => return Err(refuse(format!("{reason}; the first start of a pool needs all its devices"))),
+            (Found::Empty | Found::Absent, false) => device.set_online(identity::create(path, &config)?),
+            (Found::Empty, true) => {
+                // Either a new disk, or one that was replaced; if it is a mount point without its disk, stop and mount it.
+                warn!(device = %path.display(), pool = config.name, "empty directory becomes a new device of a pool in use");
+                device.set_online(identity::create(path, &config)?)
+            }
+            (Found::Absent, true) => {
+                warn!(device = %path.display(), pool = config.name, "device is not there; make its directory to add a new one");
+                false
+            }
+            (Found::Unreadable(reason), true) => {
+                error!(device = %path.display(), pool = config.name, reason, "device cannot be read");
+                false
+            }
+        };
+        devices.push(Arc::new(device));
+    }
+    warn_about_shared_disks(&config);
+    Ok(Pool { erasure: Erasure::new(config.code)?, config, devices })
+}
+
+/// Two devices on one file system are one failure domain: good for a first look, not for data.
+fn warn_about_shared_disks(config: &PoolConfig) {
+    let mut disks = HashSet::new();
+    let shared = config.devices.iter().filter_map(|path| fs::metadata(path).ok()).any(|metadata| !disks.insert(metadata.dev()));
+    if shared {
+        warn!(pool = config.name, "devices share a file system: one disk failure loses several");
+    }
+    if config.code.parity_shards == 0 {
+        warn!(pool = config.name, "pool has no parity: one disk failure loses data");
+    }
+}
+
+fn check_identities(pools: &[Pool]) -> Result<(), Error> {
+    let mut known: HashMap<DeviceId, &Path> = HashMap::new();
+    for device in pools.iter().flat_map(|pool| &pool.devices) {
+        let Some(id) = device.id() else { continue };
+        if let Some(other) = known.insert(id, device.path()) {
+            let reason = format!(
+                "it is the same device as {}: a disk mounted twice or copied; configure one of them, empty the other",
+                other.display()
+            );
+            return Err(Error::Device { path: device.path().to_owned(), reason });
+        }
+    }
+    Ok(())
+}

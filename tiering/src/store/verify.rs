@@ -1,0 +1,223 @@
+//! Checking every byte of a container: reports, changes nothing.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::PoisonError;
+
+use tracing::{error, warn};
+
+use super::{Inner, Pool};
+use crate::erasure::Erasure;
+use crate::shard::file::{ShardFault, ShardFile};
+use crate::shard::footer::Geometry;
+use crate::shard::{BLOCK_BYTES, HASH_BYTES, HEADER_BYTES, name};
+use crate::{ContainerId, DeviceId, Error, Toc};
+
+/// Bytes read at one time for each shard.
+const CHUNK_BYTES: u64 = 1 << 20;
+/// Shards read at one time.
+const SHARDS_AT_ONCE: usize = 8;
+
+/// What a check of a container found.
+#[derive(Debug, Clone)]
+pub struct Verification {
+    /// One verdict for each shard number.
+    pub shards: Vec<ShardVerdict>,
+    /// Whether every byte and the table of contents can be served or restored from what is left.
+    pub recoverable: bool,
+}
+
+/// What a check found of one shard.
+#[derive(Debug, Clone)]
+pub struct ShardVerdict {
+    /// Number of the shard.
+    pub number: u8,
+    /// Device that it was found on.
+    pub device: Option<DeviceId>,
+    /// How it is.
+    pub verdict: Verdict,
+}
+
+/// How a shard is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every byte is as it was written.
+    Healthy,
+    /// It is on no device that is online.
+    Missing,
+    /// Something in it is not as it was written.
+    Damaged {
+        /// What.
+        what: &'static str,
+        /// Numbers of the 64 KiB blocks that differ; empty if it is something else, or all of it.
+        blocks: Vec<u64>,
+    },
+}
+
+impl Verification {
+    /// Returns whether every shard is as it was written.
+    pub fn is_healthy(&self) -> bool {
+        self.shards.iter().all(|shard| shard.verdict == Verdict::Healthy)
+    }
+}
+
+/// What is known of one shard after reading all of it.
+pub(crate) struct Examined {
+    pub(crate) verdict: Verdict,
+    /// Which of its blocks can be used: all but those in the verdict, or none.
+    data_usable: bool,
+    toc_whole: bool,
+}
+
+impl Examined {
+    fn unusable(fault: &ShardFault) -> Self {
+        let verdict = match fault {
+            ShardFault::Missing => Verdict::Missing,
+            ShardFault::Damaged(what) => Verdict::Damaged { what, blocks: Vec::new() },
+            ShardFault::Io(_) => Verdict::Damaged { what: "device error", blocks: Vec::new() },
+        };
+        Self { verdict, data_usable: false, toc_whole: false }
+    }
+}
+
+impl Inner {
+    /// Checks a container as [`crate::Store::verify`] says.
+    pub(super) fn verify(&self, id: ContainerId) -> Result<Verification, Error> {
+        let entries = self.catalog.read().unwrap_or_else(PoisonError::into_inner).find(id);
+        let entry = entries.first().ok_or(Error::Missing { container: id })?;
+        let pool = self.pools.get(entry.pool).ok_or(Error::Missing { container: id })?;
+        let geometry = self.locate(id).map(|at| at.geometry).ok();
+        let numbers: Vec<u8> = (0..pool.config.code.shards()).collect();
+        let mut found = Vec::with_capacity(numbers.len());
+        for group in numbers.chunks(SHARDS_AT_ONCE) {
+            found.extend(std::thread::scope(|scope| {
+                let examine = |number: u8| move || examine_places(pool, &entry.places, id, number, geometry.as_ref());
+                let running: Vec<_> = group.iter().map(|number| scope.spawn(examine(*number))).collect();
+                running.into_iter().map(|thread| thread.join().expect("examining does not panic")).collect::<Vec<_>>()
+            }));
+        }
+        let recoverable = geometry.is_some_and(|geometry| is_recoverable(&geometry, &found));
+        let shards = numbers.into_iter().zip(found);
+        let shards = shards.map(|(number, (device, examined))| ShardVerdict { number, device, verdict: examined.verdict }).collect();
+        let verification = Verification { shards, recoverable };
+        report(id, &verification);
+        Ok(verification)
+    }
+}
+
+/// Checks every byte of one shard file; `cold` reads it from the device, not from the page cache.
+pub(crate) fn examine(path: &Path, id: ContainerId, number: u8, erasure: &Erasure, geometry: Option<&Geometry>, cold: bool) -> Examined {
+    let opened = ShardFile::open(path, id, number, erasure);
+    let file = match opened {
+        Ok(file) if geometry.is_none_or(|geometry| geometry == file.geometry()) => file,
+        Ok(_) => return Examined::unusable(&ShardFault::Damaged("belongs to another writing of the container")),
+        Err(fault) => return Examined::unusable(&fault),
+    };
+    if cold && file.forget_pages(path).is_err() {
+        return Examined::unusable(&ShardFault::Damaged("cached pages cannot be dropped"));
+    }
+    examine_open(&file).unwrap_or_else(|fault| Examined::unusable(&fault))
+}
+
+fn examine_open(file: &ShardFile) -> Result<Examined, ShardFault> {
+    let geometry = file.geometry();
+    let (blocks, hash) = read_all(file)?;
+    let toc = if geometry.code.carries_toc(file.shard()) { Some(toc_fault(file)) } else { None };
+    let toc_whole = matches!(toc, Some(None));
+    let at = usize::from(file.shard()) * HASH_BYTES;
+    let hashes = file.hashes();
+    let hash_fault = match &hashes {
+        Err(ShardFault::Damaged(what)) => Some(*what),
+        Err(_) => Some("list of hashes cannot be read"),
+        Ok(list) if list.get(at..at + HASH_BYTES) == Some(hash.as_slice()) => None,
+        Ok(_) => Some("hash differs"),
+    };
+    // With whole blocks and another hash either the hash or a block checksum lies: trust neither.
+    let data_usable = !blocks.is_empty() || hash_fault != Some("hash differs");
+    let what = if blocks.is_empty() { hash_fault.or(toc.flatten()) } else { Some("block checksums differ") };
+    let verdict = what.map_or(Verdict::Healthy, |what| Verdict::Damaged { what, blocks });
+    Ok(Examined { verdict, data_usable, toc_whole })
+}
+
+/// Reads header and unit region; returns the blocks that differ and the hash of all.
+fn read_all(file: &ShardFile) -> Result<(Vec<u64>, [u8; HASH_BYTES]), ShardFault> {
+    let table = file.table()?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; usize::try_from(CHUNK_BYTES).expect("1 MiB")];
+    let mut header = [0; 4096];
+    file.read_file(&mut header, 0)?;
+    hasher.update(&header);
+    let end = HEADER_BYTES + file.geometry().region_bytes;
+    let mut at = HEADER_BYTES;
+    let mut differing = Vec::new();
+    while at < end {
+        let bytes = usize::try_from(CHUNK_BYTES.min(end - at)).expect("at most 1 MiB");
+        let chunk = buffer.get_mut(..bytes).expect("the buffer holds a chunk");
+        file.read_file(chunk, at)?;
+        hasher.update(chunk);
+        differing.extend(table.differing((at - HEADER_BYTES) / BLOCK_BYTES, chunk));
+        at += CHUNK_BYTES;
+    }
+    Ok((differing, *hasher.finalize().as_bytes()))
+}
+
+/// Returns what is wrong with the shard's copy of the table of contents.
+fn toc_fault(file: &ShardFile) -> Option<&'static str> {
+    match file.toc() {
+        Ok(raw) => Toc::decode(&raw).is_err().then_some("table of contents does not decode"),
+        Err(ShardFault::Damaged(what)) => Some(what),
+        Err(_) => Some("table of contents cannot be read"),
+    }
+}
+
+/// Examines a shard wherever it lies; the best of its places counts.
+fn examine_places(
+    pool: &Pool,
+    places: &[(u8, DeviceId)],
+    id: ContainerId,
+    number: u8,
+    geometry: Option<&Geometry>,
+) -> (Option<DeviceId>, Examined) {
+    let mut result = (None, Examined::unusable(&ShardFault::Missing));
+    for (_, device_id) in places.iter().filter(|(shard, _)| *shard == number) {
+        let Some(device) = pool.online(*device_id) else { continue };
+        let examined = examine(&name::path(device.path(), id, number), id, number, &pool.erasure, geometry, false);
+        let healthy = examined.verdict == Verdict::Healthy;
+        if healthy || result.0.is_none() {
+            result = (Some(*device_id), examined);
+        }
+        if healthy {
+            break;
+        }
+    }
+    result
+}
+
+/// Returns whether at most m shards are bad at every block and one table of contents is whole.
+fn is_recoverable(geometry: &Geometry, found: &[(Option<DeviceId>, Examined)]) -> bool {
+    let unusable = found.iter().filter(|(_, examined)| !examined.data_usable).count();
+    let mut bad_at: HashMap<u64, usize> = HashMap::new();
+    for (_, examined) in found.iter().filter(|(_, examined)| examined.data_usable) {
+        if let Verdict::Damaged { blocks, .. } = &examined.verdict {
+            blocks.iter().for_each(|block| *bad_at.entry(*block).or_default() += 1);
+        }
+    }
+    let worst = unusable + bad_at.into_values().max().unwrap_or(0);
+    let toc = found.iter().any(|(_, examined)| examined.toc_whole);
+    toc && worst <= usize::from(geometry.code.parity_shards)
+}
+
+fn report(container: ContainerId, verification: &Verification) {
+    for shard in &verification.shards {
+        match &shard.verdict {
+            Verdict::Healthy => {}
+            Verdict::Missing => warn!(%container, shard = shard.number, "verified shard is missing"),
+            Verdict::Damaged { what, blocks } => {
+                warn!(%container, shard = shard.number, what, blocks = blocks.len(), "verified shard is damaged");
+            }
+        }
+    }
+    if !verification.recoverable {
+        error!(%container, "container has more damage than its code replaces, nothing is overwritten");
+    }
+}

@@ -1,0 +1,170 @@
+//! Tombstones: records that must outlive the database, kept on every device in `tombstones.log`, only ever appended to.
+//!
+//! | offset | bytes | what |
+//! |---|---|---|
+//! | 0 | 4 | magic `FRTS` |
+//! | 4 | 4 | length n of the record, at most 65536 |
+//! | 8 | 4 | CRC32C of the length and the record |
+//! | 12 | n | the record, opaque here |
+//!
+//! A reader that meets anything else searches on for the next record, so a torn tail or a damaged record costs only
+//! itself and need not be cut off before the next is appended.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use tracing::warn;
+
+use crate::checksum::crc32c;
+use crate::device::Device;
+use crate::device::identity::{Found, inspect};
+use crate::files::sync_directory;
+use crate::store::{Inner, Pool};
+use crate::wire::Reader;
+use crate::Error;
+
+const FILE_NAME: &str = "tombstones.log";
+const MAGIC: &[u8; 4] = b"FRTS";
+/// Largest record.
+const RECORD_BYTES_MAX: usize = 64 * 1024;
+/// Largest log that is read: some ten million records.
+const LOG_BYTES_MAX: u64 = 1 << 30;
+
+/// Keeps a record as [`crate::Store::add_tombstone`] says.
+pub(crate) fn add(store: &Inner, record: &[u8]) -> Result<(), Error> {
+    if record.len() > RECORD_BYTES_MAX {
+        return Err(Error::TombstoneSize { bytes: record.len(), bytes_max: RECORD_BYTES_MAX });
+    }
+    let framed = frame(record);
+    let mut shortfall = (0, 1);
+    let mut kept = false;
+    for pool in &store.pools {
+        let copies = append_to_all(pool, &framed, store.options.device_errors_max);
+        let needed = usize::from(pool.config.code.parity_shards) + 1;
+        kept |= copies >= needed;
+        if copies >= shortfall.0 {
+            shortfall = (copies, needed);
+        }
+    }
+    let (copies, needed) = shortfall;
+    if kept { Ok(()) } else { Err(Error::TombstoneNotKept { copies, needed }) }
+}
+
+/// Returns all records as [`crate::Store::tombstones`] says.
+pub(crate) fn list(store: &Inner) -> Result<Vec<Bytes>, Error> {
+    let mut known = HashSet::new();
+    let mut records = Vec::new();
+    for device in store.pools.iter().flat_map(|pool| &pool.devices).filter(|device| device.is_online()) {
+        let log = read_log(&path(device))?;
+        for record in parse(&log) {
+            let record = Bytes::copy_from_slice(record);
+            if known.insert(record.clone()) {
+                records.push(record);
+            }
+        }
+    }
+    Ok(records)
+}
+
+fn path(device: &Device) -> PathBuf {
+    device.path().join(FILE_NAME)
+}
+
+/// Appends to every device at once; returns how many have it.
+fn append_to_all(pool: &Pool, framed: &[u8], errors_max: u32) -> usize {
+    std::thread::scope(|scope| {
+        let online = pool.devices.iter().filter(|device| device.is_online());
+        let running: Vec<_> = online.map(|device| scope.spawn(move || append_to(device, framed, errors_max))).collect();
+        running.into_iter().filter_map(|thread| thread.join().ok().filter(|kept| *kept)).count()
+    })
+}
+
+fn append_to(device: &Device, framed: &[u8], errors_max: u32) -> bool {
+    // Without its device.json this is a mount point whose disk is gone: writing there would be lost with the next mount.
+    if !matches!(inspect(device.path()), Found::Ready(_)) {
+        device.note_not_found();
+        return false;
+    }
+    let kept = append(&path(device), framed);
+    if let Err(error) = &kept {
+        device.note_error(error, errors_max);
+        warn!(device = %device.path().display(), %error, "tombstone not kept");
+    }
+    kept.is_ok()
+}
+
+fn append(path: &Path, framed: &[u8]) -> io::Result<()> {
+    let new = !path.exists();
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    file.write_all(framed)?;
+    file.sync_all()?;
+    if new {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        sync_directory(directory).map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+fn read_log(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut log = Vec::new();
+    match File::open(path).and_then(|file| file.take(LOG_BYTES_MAX).read_to_end(&mut log)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("read", path)(error)),
+        Ok(_) | Err(_) => Ok(log),
+    }
+}
+
+fn frame(record: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(record.len()).expect("bounded before").to_le_bytes();
+    let crc = crc32c(&[&length, record].concat());
+    [MAGIC, length.as_slice(), &crc.to_le_bytes(), record].concat()
+}
+
+/// Returns the whole records of a log.
+fn parse(mut log: &[u8]) -> Vec<&[u8]> {
+    let mut records = Vec::new();
+    while !log.is_empty() {
+        if let Some((record, rest)) = record(log) {
+            records.push(record);
+            log = rest;
+        } else {
+            log = log.get(1..).unwrap_or_default();
+        }
+    }
+    records
+}
+
+/// Returns the record that begins here, and what follows it.
+fn record(log: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut reader = Reader::new(log);
+    (reader.take(MAGIC.len())? == MAGIC).then_some(())?;
+    let length = reader.array::<4>()?;
+    let crc = reader.u32()?;
+    let bytes = usize::try_from(u32::from_le_bytes(length)).ok().filter(|bytes| *bytes <= RECORD_BYTES_MAX)?;
+    let record = reader.take(bytes)?;
+    (crc32c(&[&length, record].concat()) == crc).then_some((record, reader.rest()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_torn_or_damaged_record_costs_only_itself(records in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..50), 2..6), victim: usize, cut in 1_usize..12) {
+            let victim = victim % records.len();
+            let mut log = Vec::new();
+            for (index, record) in records.iter().enumerate() {
+                let framed = frame(record);
+                let end = framed.len() - if index == victim { cut.min(framed.len() - 1) } else { 0 };
+                log.extend_from_slice(&framed[..end]);
+            }
+            let want: Vec<&[u8]> = records.iter().enumerate().filter(|(index, _)| *index != victim).map(|(_, record)| record.as_slice()).collect();
+            prop_assert_eq!(parse(&log), want);
+        }
+    }
+}

@@ -43,4 +43,5 @@ pub use transfer_syntax::{
     ByteOrder, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, TransferSyntax,
     transfer_syntax, transfer_syntaxes,
 };
-pub use value::swap_units;
+pub use value::swap_byte_order;
+pub(crate) use value::swap_units;

@@ -23,6 +23,7 @@
 //! copies remain, and says what to do.
 
 mod committer;
+mod copies;
 mod disk;
 mod identity;
 mod large;
@@ -241,7 +242,8 @@ impl Error {
     }
 }
 
-/// A journal that is open. Cheap to clone; the last clone closes it.
+/// A journal that is open. Cheap to clone. Dropping the last clone writes what is queued, and blocks meanwhile:
+/// [`Journal::close`] first where that matters.
 #[derive(Clone)]
 pub struct Journal {
     // Declared first: the committer ends before the locks are given back.
@@ -283,7 +285,9 @@ impl Journal {
         LargeWriter::begin(&self.shared)
     }
 
-    /// Returns the end of the last durable record.
+    /// Returns the end of the last durable record that was there at the start or was appended since; 0 if none.
+    ///
+    /// So it may lie below a position that was reached before everything was released and the journal opened anew.
     pub fn durable_end(&self) -> Lsn {
         self.shared.durable_end()
     }

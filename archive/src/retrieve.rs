@@ -80,17 +80,12 @@ pub struct Sealed {
 }
 
 /// The frames that were asked for, in the order asked.
+#[derive(Debug)]
 pub struct Frames {
     /// Transfer syntax of the frames: the stored one if they are encapsulated, else Explicit VR Little Endian.
     pub transfer_syntax_uid: Uid,
-    /// One per requested frame number; each is read when it is taken.
-    pub frames: std::pin::Pin<Box<dyn futures_core::Stream<Item = Result<Frame, Error>> + Send>>,
-}
-
-impl std::fmt::Debug for Frames {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Frames").field("transfer_syntax_uid", &self.transfer_syntax_uid).finish_non_exhaustive()
-    }
+    /// One per requested frame number. All are in memory: ask for as many as may be.
+    pub frames: Vec<Frame>,
 }
 
 /// One frame: native pixels, or all fragments of one encapsulated frame together.

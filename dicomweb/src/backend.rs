@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use archive::dataset::{Attributes, TagPath};
+use archive::dataset::{Attributes, BulkPath};
 use archive::query::Query;
 use archive::{
     Archive, Error, Frames, InstanceBody, InstanceRef, Metrics, Origin, Receiver, Selector, Stored,
@@ -57,8 +57,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn bulk_data(
         &self,
         instance: &InstanceRef,
-        path: &TagPath,
-        items: &[u32],
+        path: &BulkPath,
     ) -> impl Future<Output = Result<InstanceBody, Error>> + Send;
     fn metrics(&self) -> &Metrics;
 }
@@ -86,7 +85,7 @@ impl Backend for Archive {
     }
 
     async fn was_deleted(&self, selector: &Selector) -> Result<bool, Error> {
-        Archive::was_deleted(self, selector).await
+        Ok(Archive::was_deleted(self, selector))
     }
 
     async fn open(&self, instance: &InstanceRef) -> Result<InstanceBody, Error> {
@@ -98,7 +97,7 @@ impl Backend for Archive {
     }
 
     async fn metadata(&self, instances: Vec<InstanceRef>) -> Result<Results<Bytes>, Error> {
-        Archive::metadata(self, instances).await
+        Ok(Archive::metadata(self, instances))
     }
 
     async fn frames(&self, instance: &InstanceRef, numbers: &[u32]) -> Result<Frames, Error> {
@@ -112,10 +111,9 @@ impl Backend for Archive {
     async fn bulk_data(
         &self,
         instance: &InstanceRef,
-        path: &TagPath,
-        items: &[u32],
+        path: &BulkPath,
     ) -> Result<InstanceBody, Error> {
-        Archive::bulk_data(self, instance, path, items).await
+        Archive::bulk_data(self, instance, path).await
     }
 
     fn metrics(&self) -> &Metrics {

@@ -78,7 +78,10 @@ fn status_of(error: &Error) -> StatusCode {
         }
         Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Error::OutOfResources { .. } | Error::IndexAway(_) => StatusCode::SERVICE_UNAVAILABLE,
-        Error::Malformed { .. } | Error::Tiering(_) | Error::Journal(_) | Error::Io { .. } => {
+        Error::SopClassNotSupported | Error::TransferSyntaxNotSupported => {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE
+        }
+        Error::Locked | Error::Malformed { .. } | Error::Tiering(_) | Error::Journal(_) | Error::Io { .. } => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
     }

@@ -78,7 +78,10 @@ impl Device {
 
     /// Notes an error of the system; many in a row take the device out of use.
     pub(crate) fn note_error(&self, source: &io::Error, errors_max: u32) {
-        let errors = self.errors.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let errors = self
+            .errors
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1);
         if errors >= errors_max && self.set_offline() {
             error!(device = %self.path.display(), %source, "device offline after errors");
         }
@@ -96,7 +99,10 @@ impl Device {
         let space = rustix::fs::statvfs(&self.path)?;
         let free = space.f_bavail.saturating_mul(space.f_frsize);
         let reserved = self.reserved_bytes.load(Ordering::Relaxed);
-        Ok((space.f_blocks.saturating_mul(space.f_frsize), free.saturating_sub(reserved)))
+        Ok((
+            space.f_blocks.saturating_mul(space.f_frsize),
+            free.saturating_sub(reserved),
+        ))
     }
 
     /// Promises bytes to a container being written.
@@ -116,7 +122,9 @@ impl Device {
         let mut shards = Vec::new();
         for directory in entries(&self.path.join(CONTAINERS_DIRECTORY))? {
             for file in entries(&directory)? {
-                let Some(file_name) = file.file_name().and_then(|name| name.to_str()) else { continue };
+                let Some(file_name) = file.file_name().and_then(|name| name.to_str()) else {
+                    continue;
+                };
                 if let Some((container, shard)) = name::parse(file_name) {
                     if name::directory(&self.path, container) == directory {
                         shards.push((container, shard));
@@ -135,8 +143,18 @@ impl Device {
 /// Lists a directory; one that is not there has no entries.
 fn entries(path: &Path) -> Result<Vec<PathBuf>, Error> {
     match fs::read_dir(path) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(Vec::new())
+        }
         Err(error) => Err(Error::io("list", path)(error)),
-        Ok(listing) => listing.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(Error::io("list", path)),
+        Ok(listing) => listing
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()
+            .map_err(Error::io("list", path)),
     }
 }

@@ -11,7 +11,10 @@ pub struct ContainerId(pub Uuid);
 
 impl ContainerId {
     /// Returns a new name that no other container has.
-    #[expect(clippy::new_without_default, reason = "two defaults would not be equal")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "two defaults would not be equal"
+    )]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
@@ -23,7 +26,10 @@ pub struct DeviceId(pub Uuid);
 
 impl DeviceId {
     /// Returns a new name that no other device has.
-    #[expect(clippy::new_without_default, reason = "two defaults would not be equal")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "two defaults would not be equal"
+    )]
     pub fn new() -> Self {
         Self(Uuid::new_v4())
     }

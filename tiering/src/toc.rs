@@ -50,7 +50,10 @@ impl Toc {
     /// Returns the stored form before compression.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
         let mut out = vec![VERSION];
-        put_varint(&mut out, u128::try_from(self.segments.len()).expect("a usize has at most 64 bits"));
+        put_varint(
+            &mut out,
+            u128::try_from(self.segments.len()).expect("a usize has at most 64 bits"),
+        );
         for segment in &self.segments {
             put_bytes(&mut out, segment.study_instance_uid.as_bytes());
             put_bytes(&mut out, segment.series_instance_uid.as_bytes());
@@ -59,12 +62,18 @@ impl Toc {
             put_bytes(&mut out, &segment.manifest.encode());
         }
         let fits = u64::try_from(out.len()).is_ok_and(|bytes| bytes <= TOC_BYTES_MAX);
-        fits.then_some(out).ok_or(Error::Malformed { what: "table of contents", reason: "it is too long for one container" })
+        fits.then_some(out).ok_or(Error::Malformed {
+            what: "table of contents",
+            reason: "it is too long for one container",
+        })
     }
 
     /// Reads the stored form after decompression.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let malformed = |reason| Error::Malformed { what: "table of contents", reason };
+        let malformed = |reason| Error::Malformed {
+            what: "table of contents",
+            reason,
+        };
         let mut reader = Reader::new(bytes);
         if reader.u8() != Some(VERSION) {
             return Err(malformed("its version is not known"));
@@ -74,13 +83,19 @@ impl Toc {
         for _ in 0..count {
             segments.push(segment(&mut reader)?.ok_or(malformed("it ends early"))?);
         }
-        reader.rest().is_empty().then_some(Self { segments }).ok_or(malformed("it has bytes after its end"))
+        reader
+            .rest()
+            .is_empty()
+            .then_some(Self { segments })
+            .ok_or(malformed("it has bytes after its end"))
     }
 }
 
 /// Reads one segment; `None` if the bytes end early.
 fn segment(reader: &mut Reader<'_>) -> Result<Option<TocSegment>, Error> {
-    let Some((study, series, summary, metadata, manifest)) = fields(reader) else { return Ok(None) };
+    let Some((study, series, summary, metadata, manifest)) = fields(reader) else {
+        return Ok(None);
+    };
     Ok(Some(TocSegment {
         study_instance_uid: study.to_owned(),
         series_instance_uid: series.to_owned(),
@@ -94,7 +109,13 @@ fn segment(reader: &mut Reader<'_>) -> Result<Option<TocSegment>, Error> {
 type Fields<'a> = (&'a str, &'a str, &'a [u8], Extent, &'a [u8]);
 
 fn fields<'a>(reader: &mut Reader<'a>) -> Option<Fields<'a>> {
-    Some((reader.text()?, reader.text()?, reader.bytes()?, Extent::take(reader)?, reader.bytes()?))
+    Some((
+        reader.text()?,
+        reader.text()?,
+        reader.bytes()?,
+        Extent::take(reader)?,
+        reader.bytes()?,
+    ))
 }
 
 #[cfg(test)]
@@ -104,21 +125,32 @@ mod tests {
     use super::*;
 
     fn toc() -> Toc {
-        let metadata = Extent { offset: 1 << 40, bytes: 77, crc32c: 0xdead_beef };
+        let metadata = Extent {
+            offset: 1 << 40,
+            bytes: 77,
+            crc32c: 0xdead_beef,
+        };
         let segment = TocSegment {
             study_instance_uid: "1.2.3".to_owned(),
             series_instance_uid: "1.2.3.4".to_owned(),
             summary: Bytes::from_static(b"\0opaque"),
             metadata,
-            manifest: Manifest { instances: Vec::new() },
+            manifest: Manifest {
+                instances: Vec::new(),
+            },
         };
-        Toc { segments: vec![segment.clone(), segment] }
+        Toc {
+            segments: vec![segment.clone(), segment],
+        }
     }
 
     #[test]
     fn tocs_round_trip() {
         assert_eq!(Toc::decode(&toc().encode().unwrap()).unwrap(), toc());
-        assert_eq!(Toc::decode(&Toc::default().encode().unwrap()).unwrap(), Toc::default());
+        assert_eq!(
+            Toc::decode(&Toc::default().encode().unwrap()).unwrap(),
+            Toc::default()
+        );
     }
 
     #[test]

@@ -6,9 +6,11 @@
 //! | 4 | 4 | length n of the record, at most 65536 |
 //! | 8 | 4 | CRC32C of the length and the record |
 //! | 12 | n | the record, opaque here |
+//! | 12 + n | 1 | 0xFF |
 //!
 //! A reader that meets anything else searches on for the next record, so a torn tail or a damaged record costs only
-//! itself and need not be cut off before the next is appended.
+//! itself and need not be cut off before the next is appended. The last byte is one that the magic does not have: else a
+//! record torn before its last byte could be completed by the magic of the next, which would then not be found.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -18,16 +20,17 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use tracing::warn;
 
+use crate::Error;
 use crate::checksum::crc32c;
 use crate::device::Device;
 use crate::device::identity::{Found, inspect};
 use crate::files::sync_directory;
 use crate::store::{Inner, Pool};
 use crate::wire::Reader;
-use crate::Error;
 
 const FILE_NAME: &str = "tombstones.log";
 const MAGIC: &[u8; 4] = b"FRTS";
+const END: u8 = 0xff;
 /// Largest record.
 const RECORD_BYTES_MAX: usize = 64 * 1024;
 /// Largest log that is read: some ten million records.
@@ -36,7 +39,10 @@ const LOG_BYTES_MAX: u64 = 1 << 30;
 /// Keeps a record as [`crate::Store::add_tombstone`] says.
 pub(crate) fn add(store: &Inner, record: &[u8]) -> Result<(), Error> {
     if record.len() > RECORD_BYTES_MAX {
-        return Err(Error::TombstoneSize { bytes: record.len(), bytes_max: RECORD_BYTES_MAX });
+        return Err(Error::TombstoneSize {
+            bytes: record.len(),
+            bytes_max: RECORD_BYTES_MAX,
+        });
     }
     let framed = frame(record);
     let mut shortfall = (0, 1);
@@ -50,14 +56,23 @@ pub(crate) fn add(store: &Inner, record: &[u8]) -> Result<(), Error> {
         }
     }
     let (copies, needed) = shortfall;
-    if kept { Ok(()) } else { Err(Error::TombstoneNotKept { copies, needed }) }
+    if kept {
+        Ok(())
+    } else {
+        Err(Error::TombstoneNotKept { copies, needed })
+    }
 }
 
 /// Returns all records as [`crate::Store::tombstones`] says.
 pub(crate) fn list(store: &Inner) -> Result<Vec<Bytes>, Error> {
     let mut known = HashSet::new();
     let mut records = Vec::new();
-    for device in store.pools.iter().flat_map(|pool| &pool.devices).filter(|device| device.is_online()) {
+    for device in store
+        .pools
+        .iter()
+        .flat_map(|pool| &pool.devices)
+        .filter(|device| device.is_online())
+    {
         let log = read_log(&path(device))?;
         for record in parse(&log) {
             let record = Bytes::copy_from_slice(record);
@@ -77,8 +92,13 @@ fn path(device: &Device) -> PathBuf {
 fn append_to_all(pool: &Pool, framed: &[u8], errors_max: u32) -> usize {
     std::thread::scope(|scope| {
         let online = pool.devices.iter().filter(|device| device.is_online());
-        let running: Vec<_> = online.map(|device| scope.spawn(move || append_to(device, framed, errors_max))).collect();
-        running.into_iter().filter_map(|thread| thread.join().ok().filter(|kept| *kept)).count()
+        let running: Vec<_> = online
+            .map(|device| scope.spawn(move || append_to(device, framed, errors_max)))
+            .collect();
+        running
+            .into_iter()
+            .filter_map(|thread| thread.join().ok().filter(|kept| *kept))
+            .count()
     })
 }
 
@@ -111,15 +131,19 @@ fn append(path: &Path, framed: &[u8]) -> io::Result<()> {
 fn read_log(path: &Path) -> Result<Vec<u8>, Error> {
     let mut log = Vec::new();
     match File::open(path).and_then(|file| file.take(LOG_BYTES_MAX).read_to_end(&mut log)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("read", path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("read", path)(error))
+        }
         Ok(_) | Err(_) => Ok(log),
     }
 }
 
 fn frame(record: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(record.len()).expect("bounded before").to_le_bytes();
+    let length = u32::try_from(record.len())
+        .expect("bounded before")
+        .to_le_bytes();
     let crc = crc32c(&[&length, record].concat());
-    [MAGIC, length.as_slice(), &crc.to_le_bytes(), record].concat()
+    [MAGIC, length.as_slice(), &crc.to_le_bytes(), record, &[END]].concat()
 }
 
 /// Returns the whole records of a log.
@@ -142,8 +166,11 @@ fn record(log: &[u8]) -> Option<(&[u8], &[u8])> {
     (reader.take(MAGIC.len())? == MAGIC).then_some(())?;
     let length = reader.array::<4>()?;
     let crc = reader.u32()?;
-    let bytes = usize::try_from(u32::from_le_bytes(length)).ok().filter(|bytes| *bytes <= RECORD_BYTES_MAX)?;
+    let bytes = usize::try_from(u32::from_le_bytes(length))
+        .ok()
+        .filter(|bytes| *bytes <= RECORD_BYTES_MAX)?;
     let record = reader.take(bytes)?;
+    (reader.u8()? == END).then_some(())?;
     (crc32c(&[&length, record].concat()) == crc).then_some((record, reader.rest()))
 }
 
@@ -152,6 +179,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_torn_record_is_not_completed_by_the_next() {
+        let (first, second) = (frame(b"one F"), frame(b"two"));
+        for cut in 1..3 {
+            let log = [&first[..first.len() - cut], &second].concat();
+            assert_eq!(parse(&log), [b"two"]);
+        }
+    }
 
     proptest! {
         #[test]

@@ -63,16 +63,27 @@ pub(crate) struct Plan {
 impl ContainerWriter {
     /// Makes the files of all shards under temporary names.
     pub(crate) fn start(store: Arc<Inner>, plan: Plan) -> Result<Self, Error> {
-        let erasure = &store.pools.get(plan.pool).ok_or(Error::Missing { container: plan.id })?.erasure;
+        let erasure = &store
+            .pools
+            .get(plan.pool)
+            .ok_or(Error::Missing { container: plan.id })?
+            .erasure;
         let code = erasure.code();
-        assert_eq!(plan.devices.len(), usize::from(code.shards()), "the plan has a device for each shard");
+        assert_eq!(
+            plan.devices.len(),
+            usize::from(code.shards()),
+            "the plan has a device for each shard"
+        );
         let mut shards = Vec::with_capacity(plan.devices.len());
         for (number, (device, device_id)) in (0..code.shards()).zip(plan.devices) {
             device.reserve(plan.shard_bytes);
             let staged = Staged::new(plan.id, number, device, device_id, plan.shard_bytes);
             shards.push(staged.open(&plan.layout, erasure, store.options.device_errors_max)?);
         }
-        let (k, m) = (usize::from(code.data_shards), usize::from(code.parity_shards));
+        let (k, m) = (
+            usize::from(code.data_shards),
+            usize::from(code.parity_shards),
+        );
         Ok(Self {
             id: plan.id,
             pool: plan.pool,
@@ -100,7 +111,8 @@ impl ContainerWriter {
     /// Appends bytes and returns their logical offset; up to 512 KiB never straddle a unit. Blocks.
     pub fn append(&mut self, bytes: &[u8]) -> Result<u64, Error> {
         self.guarded(|writer| {
-            let offset = writer.pad(u64::try_from(bytes.len()).expect("a usize has at most 64 bits"))?;
+            let offset =
+                writer.pad(u64::try_from(bytes.len()).expect("a usize has at most 64 bits"))?;
             writer.fill(bytes)?;
             Ok(offset)
         })
@@ -116,7 +128,8 @@ impl ContainerWriter {
             while left > 0 {
                 let read = writer.take_from(&mut source, &mut chunk)?;
                 writer.fill(chunk.get(..read).unwrap_or_default())?;
-                left = left.saturating_sub(u64::try_from(read).expect("a usize has at most 64 bits"));
+                left =
+                    left.saturating_sub(u64::try_from(read).expect("a usize has at most 64 bits"));
             }
             Ok(offset)
         })
@@ -144,18 +157,27 @@ impl ContainerWriter {
             match source.read(chunk) {
                 Ok(0) => {
                     let source = io::Error::from(io::ErrorKind::UnexpectedEof);
-                    return Err(Error::Source { container: self.id, source });
+                    return Err(Error::Source {
+                        container: self.id,
+                        source,
+                    });
                 }
                 Ok(read) => return Ok(read),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(Error::Source { container: self.id, source }),
+                Err(source) => {
+                    return Err(Error::Source {
+                        container: self.id,
+                        source,
+                    });
+                }
             }
         }
     }
 
     /// Skips to the next unit if a run of this length would straddle; returns where the run begins.
     fn pad(&mut self, bytes: u64) -> Result<u64, Error> {
-        let padding = usize::try_from(self.layout.padding(self.logical_bytes, bytes)).expect("less than a unit");
+        let padding = usize::try_from(self.layout.padding(self.logical_bytes, bytes))
+            .expect("less than a unit");
         if padding > 0 {
             self.fill(&vec![0; padding])?;
         }
@@ -165,9 +187,15 @@ impl ContainerWriter {
     fn fill(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
             let room = self.layout.unit_bytes() - self.logical_bytes % self.layout.unit_bytes();
-            let room = usize::try_from(room).expect("units are at most 64 MiB").min(bytes.len());
-            let (head, rest) = bytes.split_at_checked(room).expect("room is at most the length");
-            let unit = self.data.get_mut(usize::from(self.layout.shard_at(self.logical_bytes)));
+            let room = usize::try_from(room)
+                .expect("units are at most 64 MiB")
+                .min(bytes.len());
+            let (head, rest) = bytes
+                .split_at_checked(room)
+                .expect("room is at most the length");
+            let unit = self
+                .data
+                .get_mut(usize::from(self.layout.shard_at(self.logical_bytes)));
             unit.expect("a row has k units").extend_from_slice(head);
             self.logical_bytes += u64::try_from(room).expect("a usize has at most 64 bits");
             bytes = rest;
@@ -181,8 +209,15 @@ impl ContainerWriter {
     /// Codes the row and appends one unit, or the first bytes of one, to every shard.
     fn write_row(&mut self, unit_bytes: u64) -> Result<(), Error> {
         let bytes = usize::try_from(unit_bytes).expect("units are at most 64 MiB");
-        self.data.iter_mut().chain(&mut self.parity).for_each(|unit| unit.resize(bytes, 0));
-        let pool = self.store.pools.get(self.pool).ok_or(Error::Missing { container: self.id })?;
+        self.data
+            .iter_mut()
+            .chain(&mut self.parity)
+            .for_each(|unit| unit.resize(bytes, 0));
+        let pool = self
+            .store
+            .pools
+            .get(self.pool)
+            .ok_or(Error::Missing { container: self.id })?;
         pool.erasure.encode(&self.data, &mut self.parity);
         let units = self.data.iter().chain(&self.parity);
         for (shard, unit) in self.shards.iter_mut().zip(units) {

@@ -8,7 +8,7 @@ use dicom_core::header::Tag;
 use super::dictionary::{ITEM, has_long_length, unit_bytes};
 use super::json::single;
 use super::transfer_syntax::TransferSyntax;
-use super::value::swap_units;
+use super::value::swap_byte_order;
 use super::walker::Encoding;
 use super::{Attribute, Attributes, PersonName, Value};
 
@@ -154,24 +154,20 @@ impl Encoder {
     }
 
     fn texts(&self, vr: VR, values: &[String]) -> Vec<u8> {
-        match unit_bytes(vr) {
-            1 => values.join("\\").into_bytes(),
-            // Text where numbers belong comes from queries; what is no number is left out.
-            _ if matches!(vr, VR::FL | VR::FD) => self.floats(
-                vr,
-                &values
-                    .iter()
-                    .filter_map(|v| v.trim().parse().ok())
-                    .collect::<Vec<_>>(),
-            ),
-            _ => self.integers(
-                vr,
-                &values
-                    .iter()
-                    .filter_map(|v| v.trim().parse().ok())
-                    .collect::<Vec<_>>(),
-            ),
+        if unit_bytes(vr) == 1 {
+            return values.join("\\").into_bytes();
         }
+        // Text where numbers belong comes from queries; what is no number is left out.
+        let texts = values.iter().map(|value| value.trim());
+        if matches!(vr, VR::FL | VR::FD) {
+            return self.floats(
+                vr,
+                &texts.filter_map(|v| v.parse().ok()).collect::<Vec<_>>(),
+            );
+        }
+        let radix = if vr == VR::AT { 16 } else { 10 };
+        let number = |text| i128::from_str_radix(text, radix).ok();
+        self.integers(vr, &texts.filter_map(number).collect::<Vec<_>>())
     }
 
     fn integers(&self, vr: VR, values: &[i128]) -> Vec<u8> {
@@ -214,7 +210,7 @@ impl Encoder {
     fn binary(&self, vr: VR, bytes: &[u8]) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
         if self.encoding.big_endian {
-            swap_units(&mut bytes, unit_bytes(vr));
+            swap_byte_order(vr, &mut bytes);
         }
         bytes
     }

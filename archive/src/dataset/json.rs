@@ -43,18 +43,18 @@ const SPECIFIC_CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
 
 /// Writes the metadata of an instance as one JSON object, with bulk data URIs below `BASE_URL_MARK`.
 ///
-/// Of a data set that is only partly readable the object has what could be read; of one that is not
-/// readable at all it has the UIDs.
+/// Of a data set that is only partly readable the object has what could be read, and always the UIDs.
 pub fn metadata_json<S: Source + ?Sized>(
     source: &S,
     syntax: &TransferSyntax,
     uids: InstanceUids<'_>,
 ) -> Result<Vec<u8>, ReadError> {
-    let attributes = match read(source, syntax, &Limits::default()) {
+    let mut attributes = match read(source, syntax, &Limits::default()) {
         Ok(parsed) => parsed.attributes,
-        Err(ReadError::Malformed { .. } | ReadError::Missing { .. }) => identity(uids),
+        Err(ReadError::Malformed { .. } | ReadError::Missing { .. }) => Attributes::default(),
         Err(error @ ReadError::Source(_)) => return Err(error),
     };
+    uids.put_absent(&mut attributes);
     let instance = format!(
         "{BASE_URL_MARK}/studies/{}/series/{}/instances/{}",
         uids.study_instance_uid, uids.series_instance_uid, uids.sop_instance_uid
@@ -68,18 +68,17 @@ pub fn metadata_json<S: Source + ?Sized>(
     Ok(out)
 }
 
-fn identity(uids: InstanceUids<'_>) -> Attributes {
-    let mut attributes = Attributes::default();
-    attributes.put_text(Tag(0x0008, 0x0018), VR::UI, uids.sop_instance_uid.as_str());
-    attributes.put_text(
-        Tag(0x0020, 0x000D),
-        VR::UI,
-        uids.study_instance_uid.as_str(),
-    );
-    attributes.put_text(
-        Tag(0x0020, 0x000E),
-        VR::UI,
-        uids.series_instance_uid.as_str(),
-    );
-    attributes
+impl InstanceUids<'_> {
+    /// Without its UIDs a client cannot tell what the object is of.
+    fn put_absent(&self, attributes: &mut Attributes) {
+        for (tag, uid) in [
+            (Tag(0x0008, 0x0018), self.sop_instance_uid),
+            (Tag(0x0020, 0x000D), self.study_instance_uid),
+            (Tag(0x0020, 0x000E), self.series_instance_uid),
+        ] {
+            if attributes.text(tag).is_none() {
+                attributes.put_text(tag, VR::UI, uid.as_str());
+            }
+        }
+    }
 }

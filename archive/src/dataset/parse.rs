@@ -16,14 +16,18 @@ use super::value::decode;
 use super::walker::{Bounds, Element, Encoding, Token, Walker};
 use super::{Attribute, Attributes, ReadError, Source, Value};
 
+/// Memory that each value of a list takes beside its characters.
+const VALUE_BYTES: u64 = 24;
+
 /// What reading may cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Sequences within sequences; deeper ones stop the reading.
     pub depth_max: usize,
-    /// Elements and items together.
+    /// Elements and items together. An item costs some 600 bytes of memory, whatever is in it.
     pub elements_max: u64,
-    /// Bytes of all values that are kept inline.
+    /// Bytes of all values that are kept inline, each value of a list counting 24 more. When
+    /// half of it is used, long texts are no longer kept inline, so that contours do not use it up.
     pub header_bytes_max: u64,
     /// Longest binary or numeric value that is kept inline; longer ones become `Value::Bulk`.
     pub inline_bytes_max: u64,
@@ -200,10 +204,11 @@ impl<'a> Builder<'a> {
     }
 
     fn end_sequence(&mut self) {
-        let Some(level) = self.levels.last_mut() else {
-            return;
-        };
-        let Some((tag, items)) = level.sequence.take() else {
+        let sequence = self
+            .levels
+            .last_mut()
+            .and_then(|level| level.sequence.take());
+        let Some((tag, items)) = sequence else {
             return;
         };
         let value = if items.is_empty() {
@@ -211,7 +216,7 @@ impl<'a> Builder<'a> {
         } else {
             Value::Sequence(items)
         };
-        insert(level, tag, Attribute { vr: VR::SQ, value });
+        self.insert(tag, Attribute { vr: VR::SQ, value });
     }
 
     fn end_item(&mut self) {
@@ -245,7 +250,7 @@ impl<'a> Builder<'a> {
     fn element(&mut self, element: &Element, walker: &mut Walker<'_>) -> Result<(), ReadError> {
         let tag = element.tag;
         let root = self.levels.len() == 1;
-        let Some(level) = self.levels.last_mut() else {
+        let Some(level) = self.levels.last() else {
             return Ok(());
         };
         let dropped = tag.element() == 0
@@ -263,15 +268,14 @@ impl<'a> Builder<'a> {
                 vr,
             });
         }
-        if self.limits.is_bulk(element, vr) {
+        if self.is_bulk(element, vr) {
             let Element {
                 offset,
                 bytes,
                 encapsulated,
                 ..
             } = *element;
-            insert(
-                level,
+            self.insert(
                 tag,
                 Attribute {
                     vr,
@@ -284,32 +288,73 @@ impl<'a> Builder<'a> {
             );
             return Ok(());
         }
-        self.inline_bytes = self.inline_bytes.saturating_add(element.bytes);
-        if self.inline_bytes > self.limits.header_bytes_max {
-            return Err(ReadError::malformed(
-                element.offset,
-                "the header is longer than the limit",
-            ));
-        }
+        self.inline(element, vr, walker)
+    }
+
+    /// Decodes a value and keeps it.
+    fn inline(
+        &mut self,
+        element: &Element,
+        vr: VR,
+        walker: &mut Walker<'_>,
+    ) -> Result<(), ReadError> {
+        let wrong = |reason| ReadError::malformed(element.offset, reason);
+        let left = self
+            .limits
+            .header_bytes_max
+            .saturating_sub(self.inline_bytes);
         let len = usize::try_from(element.bytes)
-            .map_err(|_| ReadError::malformed(element.offset, "a value is too long"))?;
+            .ok()
+            .filter(|_| element.bytes <= left);
+        let len = len.ok_or(wrong("the header is longer than the limit"))?;
         let bytes = walker.cursor.at(element.offset, len)?;
         if bytes.len() != len {
-            return Err(ReadError::malformed(
-                element.offset,
-                "a value leaves the data set",
-            ));
+            return Err(wrong("a value leaves the data set"));
         }
-        let attribute = decode(vr, bytes, element.big_endian, level.charset);
-        level.notice(tag, &attribute);
-        insert(level, tag, attribute);
+        let values = u64::try_from(memchr::memchr_iter(b'\\', bytes).count()).unwrap_or(u64::MAX);
+        let cost = values
+            .saturating_mul(VALUE_BYTES)
+            .saturating_add(element.bytes);
+        if cost > left {
+            return Err(wrong("the header is longer than the limit"));
+        }
+        self.inline_bytes += cost;
+        let charset = self
+            .levels
+            .last()
+            .map(|level| level.charset)
+            .unwrap_or_default();
+        let attribute = decode(vr, bytes, element.big_endian, charset);
+        if let Some(level) = self.levels.last_mut() {
+            level.notice(element.tag, &attribute);
+        }
+        self.insert(element.tag, attribute);
         Ok(())
     }
-}
 
-/// Keeps the first of several elements with one tag, as `read_identifiers` does.
-fn insert(level: &mut Level, tag: Tag, attribute: Attribute) {
-    level.attributes.0.entry(tag).or_insert(attribute);
+    /// Keeps the first of several elements with one tag, as `read_identifiers` does.
+    fn insert(&mut self, tag: Tag, attribute: Attribute) {
+        if let Some(level) = self.levels.last_mut() {
+            level.attributes.0.entry(tag).or_insert(attribute);
+        }
+    }
+
+    /// Says whether a value is left where it is.
+    fn is_bulk(&self, element: &Element, vr: VR) -> bool {
+        if element.bytes == 0 {
+            return false;
+        }
+        let is_text = !is_binary(vr) && unit_bytes(vr) == 1;
+        let half_full = self.inline_bytes > self.limits.header_bytes_max / 2;
+        let bytes_max = if is_text && !half_full {
+            self.limits.text_bytes_max
+        } else {
+            self.limits.inline_bytes_max
+        };
+        is_pixel_data(element.tag)
+            || element.encapsulated
+            || (may_be_bulk(vr) && element.bytes > bytes_max)
+    }
 }
 
 impl Level {
@@ -325,22 +370,6 @@ impl Level {
             }
             _ => {}
         }
-    }
-}
-
-impl Limits {
-    fn is_bulk(&self, element: &Element, vr: VR) -> bool {
-        if element.bytes == 0 {
-            return false;
-        }
-        let bytes_max = if is_binary(vr) || unit_bytes(vr) > 1 {
-            self.inline_bytes_max
-        } else {
-            self.text_bytes_max
-        };
-        is_pixel_data(element.tag)
-            || element.encapsulated
-            || (may_be_bulk(vr) && element.bytes > bytes_max)
     }
 }
 

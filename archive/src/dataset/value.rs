@@ -29,7 +29,7 @@ pub(super) fn decode(vr: VR, bytes: &[u8], big_endian: bool, charset: Charset) -
         VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN | VR::SQ => {
             let mut bytes = bytes.to_vec();
             if big_endian {
-                swap_units(&mut bytes, unit_bytes(vr));
+                swap_byte_order(vr, &mut bytes);
             }
             Value::Binary(bytes)
         }
@@ -70,8 +70,10 @@ pub(super) fn decode(vr: VR, bytes: &[u8], big_endian: bool, charset: Charset) -
     Attribute { vr, value }
 }
 
-/// Reverses the bytes of every unit: what big endian values need to become little endian and back.
-pub fn swap_units(bytes: &mut [u8], unit_bytes: usize) {
+/// Turns the bytes of a value from big to little endian or back (PS3.5 §7.3): what bulk data of the big endian
+/// transfer syntax needs before it is sent.
+pub fn swap_byte_order(vr: VR, bytes: &mut [u8]) {
+    let unit_bytes = unit_bytes(vr);
     if unit_bytes > 1 {
         for unit in bytes.chunks_exact_mut(unit_bytes) {
             unit.reverse();

@@ -150,7 +150,7 @@ impl Index {
             .iter()
             .map(|((id, _), head)| {
                 let (study, series) = (head.study_instance_uid.clone(), head.series_instance_uid.clone());
-                (*id, SeriesRef { id: *id, study, series, number: None })
+                (*id, SeriesRef { id: *id, study, series })
             })
             .collect();
         let mut found = HashMap::new();

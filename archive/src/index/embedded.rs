@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 use tokio::process::{Child, Command};
@@ -35,7 +36,7 @@ const POLL: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct EmbeddedPostgres {
     child: Child,
-    pid: rustix::process::Pid,
+    pid: Pid,
     options: PgConnectOptions,
     stopped: bool,
 }
@@ -59,7 +60,7 @@ impl EmbeddedPostgres {
         let mut child = spawn(&programs, &owner, &directory, &cluster, &socket)?;
         let pid = child
             .id()
-            .and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?))
+            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
             .ok_or_else(|| cluster_error("postgres ended at once, see postgres.log"))?;
         let options = PgConnectOptions::new_without_pgpass()
             .socket(&socket)
@@ -91,8 +92,7 @@ impl EmbeddedPostgres {
     /// Shuts the server down: open connections are ended, a checkpoint is written.
     pub async fn stop(mut self) -> Result<(), Error> {
         self.stopped = true;
-        // The process may have ended by itself; then there is nothing to tell.
-        drop(rustix::process::kill_process(self.pid, rustix::process::Signal::INT));
+        tell(self.pid, Signal::INT);
         timeout(STOP_LONGEST, self.child.wait())
             .await
             .map_err(|_| cluster_error("postgres does not shut down, see postgres.log"))?
@@ -104,8 +104,7 @@ impl EmbeddedPostgres {
 impl Drop for EmbeddedPostgres {
     fn drop(&mut self) {
         if !self.stopped && self.child.id().is_some() {
-            // Nothing can be done about a failure here; the next start meets the server as an orphan.
-            drop(rustix::process::kill_process(self.pid, rustix::process::Signal::INT));
+            tell(self.pid, Signal::INT);
         }
     }
 }
@@ -116,6 +115,13 @@ pub(super) fn cluster_error(reason: impl Into<String>) -> Error {
 
 pub(super) fn io_error(doing: &'static str) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::Io { doing, source }
+}
+
+/// Signals a server; one that ended by itself meanwhile is as good.
+fn tell(pid: Pid, signal: Signal) {
+    if let Err(error) = kill_process(pid, signal) {
+        tracing::debug!(%error, "the Postgres to be stopped is gone");
+    }
 }
 
 fn prepare(directory: &Path) -> Result<PathBuf, Error> {

@@ -18,7 +18,6 @@ pub(super) struct SeriesRef {
     pub(super) id: i64,
     pub(super) study: Uid,
     pub(super) series: Uid,
-    pub(super) number: Option<i64>,
 }
 
 /// An instance with what queries answer about it.

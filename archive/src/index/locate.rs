@@ -119,7 +119,7 @@ pub(super) async fn series_of(
         }
     }
     query.push(" order by t.study_instance_uid, s.series_number, s.series_instance_uid");
-    let rows: Vec<(i64, String, String, Option<i64>)> = query.build_query_as().fetch_all(connection).await?;
+    let rows: Vec<(i64, String, String)> = query.build_query_as().fetch_all(connection).await?;
     rows.into_iter().map(series_ref).collect()
 }
 
@@ -129,7 +129,7 @@ async fn series_by_id(connection: &mut sqlx::PgConnection, ids: &[i64]) -> Resul
     }
     let mut query = QueryBuilder::new(SERIES);
     query.push(" where s.id = any(").push_bind(ids).push(")");
-    let rows: Vec<(i64, String, String, Option<i64>)> = query.build_query_as().fetch_all(connection).await?;
+    let rows: Vec<(i64, String, String)> = query.build_query_as().fetch_all(connection).await?;
     rows.into_iter().map(series_ref).collect()
 }
 
@@ -139,17 +139,16 @@ async fn hot_by_sop(connection: &mut sqlx::PgConnection, sop: &Uid) -> Result<Ve
     Ok(query.build_query_as().fetch_all(connection).await?)
 }
 
-const SERIES: &str = "select s.id, t.study_instance_uid, s.series_instance_uid, s.series_number
+const SERIES: &str = "select s.id, t.study_instance_uid, s.series_instance_uid
     from series s
     join study t on t.id = s.study
     join patient p on p.id = t.patient";
 
-fn series_ref(row: (i64, String, String, Option<i64>)) -> Result<SeriesRef, Error> {
+fn series_ref(row: (i64, String, String)) -> Result<SeriesRef, Error> {
     let damaged = |_| Error::Damaged { what: "series" };
     Ok(SeriesRef {
         id: row.0,
         study: row.1.parse().map_err(damaged)?,
         series: row.2.parse().map_err(damaged)?,
-        number: row.3,
     })
 }

@@ -224,7 +224,7 @@ const STUDY: &str = "select m.*, c.* from (
 
 const SERIES: &str = "select m.*, c.* from (
     select t.id, t.date_rank, t.study_instance_uid, t.modalities, s.id as series, s.series_instance_uid, \
-        s.series_number, s.instances as series_instances, p.attributes as patient_attributes, \
+        s.instances as series_instances, p.attributes as patient_attributes, \
         t.attributes as study_attributes, s.attributes as series_attributes
     from series s join study t on t.id = s.study join patient p on p.id = t.patient
     where true";
@@ -244,7 +244,6 @@ struct Row {
     study_instance_uid: String,
     series: i64,
     series_instance_uid: String,
-    series_number: Option<i64>,
     patient_attributes: String,
     study_attributes: Option<String>,
     series_attributes: Option<String>,
@@ -282,7 +281,6 @@ impl Row {
             id: self.series,
             study: self.study_instance_uid.parse().map_err(damaged)?,
             series: self.series_instance_uid.parse().map_err(damaged)?,
-            number: self.series_number,
         })
     }
 

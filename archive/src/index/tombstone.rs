@@ -123,7 +123,7 @@ impl Index {
             .fetch_optional(&mut *tx)
             .await?;
         let Some(row) = row else { return Ok(false) };
-        let series = SeriesRef { id: row, study: study_uid.clone(), series: series_uid.clone(), number: None };
+        let series = SeriesRef { id: row, study: study_uid.clone(), series: series_uid.clone() };
         let only = BTreeSet::from([sop.clone()]);
         let there = self.instances_of(tx, std::slice::from_ref(&series), &only).await?;
         let Some(instance) = there.first().and_then(|list| list.first()) else { return Ok(false) };

@@ -147,7 +147,9 @@ impl Committer {
             });
         }
         let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
-        pieces.iter().for_each(|piece| digest.update(piece));
+        for piece in pieces {
+            digest.update(piece);
+        }
         Ok((
             bytes,
             u32::try_from(digest.finalize()).expect("CRC-32C has 32 bits"),
@@ -279,6 +281,10 @@ impl Writer {
             }
             self.write_out(batch);
         }
+        if !self.broken && self.current.offset > 0 {
+            // The next start begins a new segment and need not search this one for more.
+            self.shared.truncate(self.current.number);
+        }
     }
 
     /// Adds a record to the batch; writes the batch out first if the record begins the next segment.
@@ -333,21 +339,7 @@ impl Writer {
         }
         let written = self.commit(&batch);
         if written.is_ok() {
-            let mut segments = self.shared.write_segments();
-            let large = segments
-                .get_mut(&self.current.number)
-                .map(|segment| &mut segment.large);
-            let named = batch
-                .waiting
-                .iter()
-                .filter_map(|(_, waiting)| match &waiting.payload {
-                    Payload::Large(large) => Some((large.id, large.bytes)),
-                    Payload::Inline(_) => None,
-                });
-            large
-                .into_iter()
-                .for_each(|large| large.extend(named.clone()));
-            drop(segments);
+            self.name_large(&batch);
             self.current.offset += batch.bytes;
             self.shared
                 .set_durable(self.current.number, self.current.offset);
@@ -358,6 +350,19 @@ impl Writer {
                 Err(()) => Err(self.poisoned()),
             };
             answer(waiting, result);
+        }
+    }
+
+    /// Enters the large files of a batch that is durable.
+    fn name_large(&self, batch: &Batch) {
+        let mut segments = self.shared.write_segments();
+        let Some(segment) = segments.get_mut(&self.current.number) else {
+            return;
+        };
+        for (_, waiting) in &batch.waiting {
+            if let Payload::Large(large) = &waiting.payload {
+                segment.large.insert(large.id, large.bytes);
+            }
         }
     }
 

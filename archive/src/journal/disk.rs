@@ -209,7 +209,7 @@ impl Disk {
             {
                 Some(Ok(number)) => numbers.push(number),
                 Some(Err(_)) | None => {
-                    tracing::warn!(path = %self.path.display(), ?name, "unknown file among segments")
+                    tracing::warn!(path = %self.path.display(), ?name, "unknown file among segments");
                 }
             }
         }
@@ -313,7 +313,7 @@ impl Disk {
             {
                 Some(Ok(id)) => files.push((id, entry.metadata()?.len())),
                 Some(Err(_)) | None => {
-                    tracing::warn!(path = %self.path.display(), ?name, "unknown file among large files")
+                    tracing::warn!(path = %self.path.display(), ?name, "unknown file among large files");
                 }
             }
         }
@@ -345,6 +345,14 @@ impl Disk {
         fs::rename(&tmp, self.path.join("journal.json"))?;
         sync_dir(&self.path)
     }
+}
+
+/// Tells whether an error says that there is no room, which can come back.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 fn file_name(number: u64) -> String {

@@ -1,13 +1,13 @@
 //! Payloads that are too long for memory: a file of their own on every copy, written as they arrive.
 
 use std::fs::File;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::Error;
+use super::disk::is_full;
 use super::record::len64;
 use super::segments::Shared;
 
@@ -45,7 +45,7 @@ impl LargeWriter {
         for disk in &shared.disks {
             let file = match disk.is_healthy().then(|| disk.create_large(id)).transpose() {
                 Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                Err(error) if is_full(&error) => {
                     return Err(shared.full());
                 }
                 Err(error) => {
@@ -76,7 +76,7 @@ impl LargeWriter {
             match disk.write_large(file, offset, bytes) {
                 Ok(()) => {}
                 // The file is dropped, so it is not in doubt: the copy goes on.
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                Err(error) if is_full(&error) => {
                     return Err(shared.full());
                 }
                 Err(error) => disk.poison("write large file", &error),

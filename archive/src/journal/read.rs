@@ -108,7 +108,7 @@ impl Shared {
                         .as_ref()
                         .is_none_or(|known| found.placed.lsn < known.placed.lsn) =>
                 {
-                    nearest = Some(found)
+                    nearest = Some(found);
                 }
                 Ok(Some(_) | None) => {}
                 Err(error) => failed = Some((copy, error)),

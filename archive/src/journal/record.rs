@@ -329,6 +329,11 @@ mod tests {
     }
 
     #[test]
+    fn the_checksum_is_crc_32c() {
+        assert_eq!(crc32c(b"123456789"), 0xE306_9283); // RFC 3720 names the polynomial, this is its check value
+    }
+
+    #[test]
     fn fields_that_do_not_fit_are_refused() {
         let mut header = header(0, 0, "");
         header.head.called_ae = "A".repeat(FIELD_BYTES_MAX + 1);

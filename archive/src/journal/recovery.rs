@@ -3,22 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use uuid::Uuid;
 
 use super::committer::Current;
+use super::copies::{check, lock_copies};
 use super::disk::Disk;
-use super::identity::{self, ADOPT_FILE, Identity, Role, Verdict};
-use super::record::{self, HEAD_BYTES_MAX, Placed, len64};
+use super::identity::{ADOPT_FILE, Identity, Role, Verdict};
+use super::record::{self, Placed};
 use super::scan::{SegmentView, read_up_to};
 use super::segments::{Segment, Shared};
 use super::{Error, JournalOptions, Lsn};
-
-/// Length of the file system's blocks that a segment is made of.
-const BLOCK_BYTES: u64 = 4096;
 
 /// Opens the copies, recovers the records and tells where writing goes on.
 pub(super) fn open(mut options: JournalOptions) -> Result<(Shared, Current), Error> {
@@ -41,71 +38,6 @@ pub(super) fn open(mut options: JournalOptions) -> Result<(Shared, Current), Err
         options,
     };
     recovery.run()
-}
-
-fn check(options: &JournalOptions) -> Result<(), Error> {
-    let record_bytes_max = options
-        .inline_bytes_max
-        .saturating_add(len64(HEAD_BYTES_MAX) + 8);
-    let reason = if options.copies_required == 0 || options.copies_required > options.copies.len() {
-        "the copies required must be at least one and at most the copies configured"
-    } else if !options.segment_bytes.is_multiple_of(BLOCK_BYTES)
-        || options.segment_bytes < record_bytes_max
-    {
-        "a segment must be a multiple of 4096 bytes and longer than the longest payload in memory"
-    } else if options.bytes_max / 2 < options.segment_bytes {
-        "the limit must be at least two segments"
-    } else if options.queue_bytes_max == 0 {
-        "the queue must hold at least one byte"
-    } else {
-        return Ok(());
-    };
-    Err(Error::Options { reason })
-}
-
-/// Decides what each directory is, takes the locks, and decides again now that nobody else can change them.
-fn lock_copies(options: &JournalOptions) -> Result<(Vec<Disk>, Verdict), Error> {
-    let look_at_all = || {
-        let found = options
-            .copies
-            .iter()
-            .map(|path| Ok((path.clone(), identity::look(path)?)));
-        found.collect::<Result<Vec<_>, Error>>()
-    };
-    let verdict = identity::judge(look_at_all()?, options.segment_bytes)?;
-    let mut disks = Vec::new();
-    for (path, role) in options.copies.iter().zip(&verdict.roles) {
-        disks.push(match role {
-            Role::Current | Role::Behind => lock_copy(path)?,
-            Role::Absent(_) => Disk::absent(path),
-        });
-    }
-    let Verdict {
-        identity,
-        mut roles,
-    } = identity::judge(look_at_all()?, options.segment_bytes)?;
-    for (disk, role) in disks.iter().zip(&mut roles) {
-        if !disk.is_healthy() && !matches!(role, Role::Absent(_)) {
-            *role = Role::Absent("it cannot be opened".to_owned());
-        }
-        if let Role::Absent(reason) = role {
-            tracing::error!(path = %disk.path().display(), %reason, "journal copy not used");
-        }
-    }
-    Ok((disks, Verdict { identity, roles }))
-}
-
-fn lock_copy(path: &Path) -> Result<Disk, Error> {
-    match Disk::lock(path) {
-        Ok(disk) => Ok(disk),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Error::Locked {
-            path: path.to_owned(),
-        }),
-        Err(error) => {
-            tracing::error!(path = %path.display(), %error, "journal copy cannot be opened");
-            Ok(Disk::absent(path))
-        }
-    }
 }
 
 /// Runs an operation on a healthy copy; a failure gives the copy up.
@@ -319,9 +251,9 @@ impl Recovery {
             let whole =
                 record.lsn < from || record.large.is_some() || view.payload_is_whole(&record)?;
             if whole {
-                copy.records.push(record)
+                copy.records.push(record);
             } else {
-                copy.torn.push(record)
+                copy.torn.push(record);
             }
         }
         Ok(())
@@ -458,16 +390,15 @@ impl Recovery {
 
     /// The first record of a segment says where the last one of the segment before it ended.
     fn find_missing_ends(&self, scanned: &mut [RecoveredSegment], damaged: &mut Vec<Lsn>) {
+        let segment_bytes = self.options.segment_bytes;
         let mut next: Option<Lsn> = None;
         for (number, end, first_durable, _) in scanned.iter_mut().rev() {
-            let start = *number * self.options.segment_bytes;
-            if let Some(known) = next.map(|known| {
-                known
-                    .0
-                    .saturating_sub(start)
-                    .min(self.options.segment_bytes)
-            }) && known > *end
-            {
+            let start = *number * segment_bytes;
+            // Outside: the segment in which it ended was released.
+            let known = next
+                .and_then(|known| known.0.checked_sub(start))
+                .filter(|&known| known <= segment_bytes);
+            if let Some(known) = known.filter(|known| known > end) {
                 damaged.push(Lsn(start + *end));
                 *end = known;
             }
@@ -532,7 +463,10 @@ impl Recovery {
                 .flatten()
                 .filter_map(|file| Some(file.metadata().ok()?.len()));
             let file_bytes = lens.max().unwrap_or(segment_bytes);
-            durable = durable.max(Lsn(number * segment_bytes + end));
+            // An empty segment has no record end: a follower would wait for one in vain.
+            if end > 0 {
+                durable = durable.max(Lsn(number * segment_bytes + end));
+            }
             segments.insert(
                 number,
                 Segment {
@@ -562,7 +496,9 @@ impl Recovery {
                 tracing::warn!(path = %disk.path().display(), %error, "marker not removed");
             }
         }
-        damaged.into_iter().for_each(|at| shared.report_damage(at));
+        for at in damaged {
+            shared.report_damage(at);
+        }
         let current = match current {
             Some(current) => current,
             None => Current {

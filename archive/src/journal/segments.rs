@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -10,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::disk::{Disk, Fault};
+use super::disk::{Disk, Fault, is_full};
 use super::identity::Identity;
 use super::{Error, JournalOptions, Lsn, RecordRef};
 
@@ -220,7 +219,7 @@ impl Shared {
             match created {
                 Ok(file) => files.push(file.map(Arc::new)),
                 // Nothing was written, so nothing is in doubt: the same can succeed later.
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                Err(error) if is_full(&error) => {
                     self.undo_create(number, files.len());
                     return Err(self.full());
                 }

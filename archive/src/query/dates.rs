@@ -57,6 +57,7 @@ pub(crate) fn date_time(text: &str) -> Option<DateTime> {
     let year = day_digits.number(0, 4)?;
     let micros = |d: Date| Some(i64::from(d.since(Date::constant(1970, 1, 1)).ok()?.get_days()) * DAY_MICROS);
     let span = match whole.len() {
+        4 | 6 if local.len() > whole.len() => return None,
         4 => Span { first: micros(civil(year, 1, 1)?)?, last: micros(civil(year, 12, 31)?)? + DAY_MICROS - 1 },
         6 => {
             let first = civil(year, day_digits.number(4, 2)?, 1)?;

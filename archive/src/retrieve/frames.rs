@@ -48,17 +48,11 @@ pub(crate) async fn frames(archive: &Shared, instance: &InstanceRef, numbers: &[
             dataset::EXPLICIT_VR_LITTLE_ENDIAN.parse::<Uid>().expect("it is a UID")
         }
     };
-    let shared = Arc::new((Arc::clone(archive), instance.clone(), layout));
-    let numbers = numbers.to_vec();
-    let frames = stream::iter(numbers).then(move |number| {
-        let shared = Arc::clone(&shared);
-        async move {
-            let (archive, instance, layout) = &*shared;
-            let bytes = layout.read(archive, instance, number).await?;
-            Ok(Frame { number, bytes })
-        }
-    });
-    Ok(Frames { transfer_syntax_uid, frames: Box::pin(frames) })
+    let mut frames = Vec::with_capacity(numbers.len());
+    for &number in numbers {
+        frames.push(Frame { number, bytes: layout.read(archive, instance, number).await? });
+    }
+    Ok(Frames { transfer_syntax_uid, frames })
 }
 
 /// Returns the number of frames.

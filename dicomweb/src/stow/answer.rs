@@ -25,6 +25,8 @@ pub(super) enum Failure {
     DoesNotMatch,
     /// It is no readable Part 10 file.
     CannotUnderstand,
+    /// Its SOP class is not taken.
+    SopClass,
     /// Its transfer syntax is not taken.
     TransferSyntax,
     /// It belongs to another study than the resource.
@@ -44,6 +46,7 @@ impl Failure {
             Self::OutOfResources | Self::TooLarge => 0xA700,
             Self::DoesNotMatch => 0xA900,
             Self::CannotUnderstand => 0xC000,
+            Self::SopClass => 0x0122,
             Self::TransferSyntax => 0xC122,
             Self::OtherStudy => 0xC409,
             Self::Conflict => 0xC410,

@@ -154,6 +154,8 @@ fn failure_of(error: &Error) -> Failure {
             keyword: "StudyInstanceUID",
         } => Failure::OtherStudy,
         Error::MissingIdentifier { .. } | Error::Contradiction { .. } => Failure::DoesNotMatch,
+        Error::SopClassNotSupported => Failure::SopClass,
+        Error::TransferSyntaxNotSupported => Failure::TransferSyntax,
         Error::Conflict => Failure::Conflict,
         Error::Deleted => Failure::Deleted,
         Error::OutOfResources { .. } | Error::IndexAway(_) => Failure::OutOfResources,
@@ -161,6 +163,7 @@ fn failure_of(error: &Error) -> Failure {
         Error::InvalidKey(_)
         | Error::NotFound { .. }
         | Error::NoFrames { .. }
+        | Error::Locked
         | Error::Tiering(_)
         | Error::Journal(_)
         | Error::Io { .. } => Failure::Processing,

@@ -1,11 +1,10 @@
 //! Bulk values by the URIs that the metadata hands out (PS3.18 §10.4.1.1.5).
 
 use archive::InstanceBody;
-use archive::dataset::{TagPath, transfer_syntax};
+use archive::dataset::{BulkPath, transfer_syntax};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use futures_util::{StreamExt as _, stream};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE};
@@ -20,8 +19,6 @@ use crate::call::{App, Call};
 use crate::multipart::{PartHead, Writer};
 use crate::problem::Problem;
 
-/// Deepest path.
-const PATH_TAGS_MAX: usize = 64;
 /// What an Encapsulated Document usually is.
 const PDF: &str = "application/pdf";
 
@@ -30,16 +27,16 @@ pub(crate) async fn retrieve_bulk_data<B: Backend>(
     State(app): State<App<B>>,
     call: Call,
 ) -> Result<Response, Problem> {
-    let (path, items) = bulk_path(&call.target.rest)?;
+    let path = bulk_path(&call.target.rest)?;
     let instance = find_one(&app, &call.target).await?;
     let encapsulated =
         transfer_syntax(instance.transfer_syntax_uid.as_str()).is_some_and(|s| s.encapsulated);
-    if encapsulated && path.0 == [tags::PIXEL_DATA] {
+    if encapsulated && path.items.is_empty() && path.tag == tags::PIXEL_DATA {
         return frames::all_frames(&app, &call, instance).await;
     }
-    let document = path.0 == [tags::ENCAPSULATED_DOCUMENT];
+    let document = path.items.is_empty() && path.tag == tags::ENCAPSULATED_DOCUMENT;
     check_acceptable(&call.accept, document)?;
-    let value = app.backend.bulk_data(&instance, &path, &items).await?;
+    let value = app.backend.bulk_data(&instance, &path).await?;
     let (pdf, value) = if document {
         sniff(value).await?
     } else {
@@ -58,42 +55,13 @@ pub(crate) async fn retrieve_bulk_data<B: Backend>(
     })
 }
 
-/// Reads `54000100/0/54001010`: tags with item numbers from 0 between them.
-fn bulk_path(text: &str) -> Result<(TagPath, Vec<u32>), Problem> {
-    let mut tags = Vec::new();
-    let mut items = Vec::new();
-    for (n, piece) in text.split('/').take(2 * PATH_TAGS_MAX).enumerate() {
-        let read = if n % 2 == 0 {
-            read_tag(piece).map(|tag| tags.push(tag))
-        } else {
-            piece
-                .parse()
-                .ok()
-                .filter(|_| piece.bytes().all(|b| b.is_ascii_digit()))
-                .map(|item| items.push(item))
-        };
-        read.ok_or_else(not_a_path)?;
-    }
-    if tags.len() == items.len() + 1 {
-        Ok((TagPath(tags), items))
-    } else {
-        Err(not_a_path())
-    }
-}
-
-fn not_a_path() -> Problem {
-    Problem::bad_request(
-        "bulk data is named by tags with item numbers between them, such as 54000100/0/54001010",
-    )
-}
-
-fn read_tag(text: &str) -> Option<Tag> {
-    let (group, element) = text.split_at_checked(4).filter(|_| text.len() == 8)?;
-    let read = |digits: &str| {
-        let hexadecimal = digits.bytes().all(|b| b.is_ascii_hexdigit());
-        u16::from_str_radix(digits, 16).ok().filter(|_| hexadecimal)
-    };
-    Some(Tag(read(group)?, read(element)?))
+/// Reads the path of a bulk value.
+fn bulk_path(text: &str) -> Result<BulkPath, Problem> {
+    text.parse().map_err(|_| {
+        Problem::bad_request(
+            "bulk data is named by tags with item numbers between them, such as 54000100/0/54001010",
+        )
+    })
 }
 
 /// Refuses before the value is opened what could not be answered whatever it is.
@@ -216,17 +184,18 @@ fn alone(
 
 #[cfg(test)]
 mod tests {
+    use dicom_core::Tag;
+
     use super::*;
 
     #[test]
     fn paths_of_tags_and_items() {
         // WE-103
-        let path = |text| bulk_path(text).ok().map(|(path, items)| (path.0, items));
-        assert_eq!(path("7FE00010"), Some((vec![tags::PIXEL_DATA], vec![])));
-        assert_eq!(
-            path("54000100/0/54001010"),
-            Some((vec![Tag(0x5400, 0x0100), Tag(0x5400, 0x1010)], vec![0]))
-        );
+        let path = |text: &str| bulk_path(text).ok();
+        let native = BulkPath { items: vec![], tag: tags::PIXEL_DATA };
+        assert_eq!(path("7FE00010"), Some(native));
+        let nested = BulkPath { items: vec![(Tag(0x5400, 0x0100), 0)], tag: Tag(0x5400, 0x1010) };
+        assert_eq!(path("54000100/0/54001010"), Some(nested));
         for text in [
             "",
             "7FE0001",

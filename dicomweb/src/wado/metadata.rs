@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use archive::{Error, InstanceRef, Location};
+use archive::{Error, InstanceRef};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
@@ -105,11 +105,7 @@ fn etag(instances: &[InstanceRef], base_url: &str) -> String {
     for instance in instances {
         instance.sop_instance_uid.hash(&mut hasher);
         instance.bytes.hash(&mut hasher);
-        let crc32c = match &instance.location {
-            Location::Journal(record) => record.crc32c,
-            Location::Container { crc32c, .. } => *crc32c,
-        };
-        crc32c.hash(&mut hasher);
+        instance.crc32c().hash(&mut hasher);
     }
     format!("W/\"{:016x}-{}\"", hasher.finish(), instances.len())
 }

@@ -27,7 +27,9 @@ impl Inner {
     pub(super) fn open(configs: Vec<PoolConfig>, options: StoreOptions) -> Result<Self, Error> {
         let unit = options.unit_bytes_max;
         if unit == 0 || unit > UNIT_BYTES_LIMIT || !u64::from(unit).is_multiple_of(BLOCK_BYTES) {
-            return Err(Error::Config { reason: format!("unit of {unit} bytes is not a multiple of 64 KiB up to 64 MiB") });
+            return Err(Error::Config {
+                reason: format!("unit of {unit} bytes is not a multiple of 64 KiB up to 64 MiB"),
+            });
         }
         let configs = check_configs(configs)?;
         let mut pools = Vec::new();
@@ -37,7 +39,9 @@ impl Inner {
         check_identities(&pools)?;
         let inner = Self {
             cache: Cache::new(&options),
-            permits: Arc::new(Semaphore::new(options.waiting_reads_max.clamp(1, Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(
+                options.waiting_reads_max.clamp(1, Semaphore::MAX_PERMITS),
+            )),
             options,
             pools,
             catalog: RwLock::new(Catalog::default()),
@@ -54,7 +58,9 @@ impl Inner {
                 match probe_device(pool, device) {
                     Ok(id) if !device.is_online() => self.take_online(index, device, id),
                     Ok(_) => device.note_success(),
-                    Err(reason) if device.set_offline() => error!(device = %device.path().display(), reason, "device offline"),
+                    Err(reason) if device.set_offline() => {
+                        error!(device = %device.path().display(), reason, "device offline");
+                    }
                     Err(_) => {} // known to be offline
                 }
             }
@@ -64,19 +70,28 @@ impl Inner {
 
     /// Removes a container as [`crate::Store::remove`] says.
     pub(super) fn remove(&self, id: ContainerId) -> Result<(), Error> {
-        let entries = self.catalog.read().unwrap_or_else(PoisonError::into_inner).find(id);
+        let entries = self
+            .catalog
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .find(id);
         if entries.is_empty() {
             return Err(Error::Missing { container: id });
         }
         self.cache.forget(id, u8::MAX);
         let mut failed = None;
         for entry in &entries {
-            let Some(pool) = self.pools.get(entry.pool) else { continue };
+            let Some(pool) = self.pools.get(entry.pool) else {
+                continue;
+            };
             for (shard, device_id) in &entry.places {
-                let removed = pool.online(*device_id).map_or(Ok(()), |device| unlink(&name::path(device.path(), id, *shard)));
+                let removed = pool.online(*device_id).map_or(Ok(()), |device| {
+                    unlink(&name::path(device.path(), id, *shard))
+                });
                 match removed {
                     Ok(()) => {
-                        let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+                        let mut catalog =
+                            self.catalog.write().unwrap_or_else(PoisonError::into_inner);
                         catalog.remove(entry.pool, *device_id, id, *shard);
                     }
                     Err(error) => failed = Some(error),
@@ -104,7 +119,9 @@ impl Inner {
         match device.scan(sweep) {
             Ok(shards) => {
                 let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
-                shards.into_iter().for_each(|(container, shard)| catalog.add(pool, id, container, shard));
+                for (container, shard) in shards {
+                    catalog.add(pool, id, container, shard);
+                }
             }
             Err(error) => {
                 device.set_offline();
@@ -115,7 +132,9 @@ impl Inner {
 
     fn take_online(&self, pool: usize, device: &Device, id: DeviceId) {
         let elsewhere = self.pools.iter().flat_map(|pool| &pool.devices);
-        let twice = elsewhere.filter(|other| other.path() != device.path()).any(|other| other.id() == Some(id));
+        let twice = elsewhere
+            .filter(|other| other.path() != device.path())
+            .any(|other| other.id() == Some(id));
         if twice || !device.set_online(id) {
             warn!(device = %device.path().display(), %id, "another device is in its place");
             return;
@@ -130,7 +149,9 @@ fn probe_device(pool: &Pool, device: &Device) -> Result<DeviceId, String> {
     match identity::inspect(device.path()) {
         Found::Ready(identity) => match identity.refusal(&pool.config) {
             Some(reason) => Err(reason),
-            None if device.id().is_some_and(|id| id != identity.id()) => Err("another device is in its place".to_owned()),
+            None if device.id().is_some_and(|id| id != identity.id()) => {
+                Err("another device is in its place".to_owned())
+            }
             None => Ok(identity.id()),
         },
         Found::Empty => Err("it has no device.json".to_owned()),
@@ -154,16 +175,33 @@ fn check_configs(configs: Vec<PoolConfig>) -> Result<Vec<PoolConfig>, Error> {
     let mut paths = HashSet::new();
     let mut checked = Vec::new();
     for mut config in configs {
-        config.devices = config.devices.iter().map(|path| local_path(path)).collect::<Result<_, _>>()?;
+        config.devices = config
+            .devices
+            .iter()
+            .map(|path| local_path(path))
+            .collect::<Result<_, _>>()?;
         if !names.insert(config.name.clone()) {
-            return refuse(format!("pool {} is there twice, give each pool its own name", config.name));
+            return refuse(format!(
+                "pool {} is there twice, give each pool its own name",
+                config.name
+            ));
         }
-        if let Some(path) = config.devices.iter().find(|path| !paths.insert((*path).clone())) {
-            return refuse(format!("device {} is there twice, a device belongs to one pool", path.display()));
+        if let Some(path) = config
+            .devices
+            .iter()
+            .find(|path| !paths.insert((*path).clone()))
+        {
+            return refuse(format!(
+                "device {} is there twice, a device belongs to one pool",
+                path.display()
+            ));
         }
         if config.devices.len() < usize::from(config.code.shards()) {
             let (name, code, devices) = (&config.name, config.code, config.devices.len());
-            return refuse(format!("pool {name} has {devices} devices, code {code} needs {}", code.shards()));
+            return refuse(format!(
+                "pool {name} has {devices} devices, code {code} needs {}",
+                code.shards()
+            ));
         }
         checked.push(config);
     }
@@ -171,28 +209,47 @@ fn check_configs(configs: Vec<PoolConfig>) -> Result<Vec<PoolConfig>, Error> {
 }
 
 fn local_path(path: &Path) -> Result<PathBuf, Error> {
-    let Some((scheme, rest)) = path.to_str().and_then(|text| text.split_once("://")) else { return Ok(path.to_owned()) };
+    let Some((scheme, rest)) = path.to_str().and_then(|text| text.split_once("://")) else {
+        return Ok(path.to_owned());
+    };
     if scheme == "file" && rest.starts_with('/') {
         return Ok(PathBuf::from(rest));
     }
     let path = path.display();
-    Err(Error::Config { reason: format!("device {path} is not a local directory; object stores are not supported yet, use file:///path") })
+    Err(Error::Config {
+        reason: format!(
+            "device {path} is not a local directory; object stores are not supported yet, use file:///path"
+        ),
+    })
 }
 
 fn open_pool(config: PoolConfig) -> Result<Pool, Error> {
-    let found: Vec<Found> = config.devices.iter().map(|path| identity::inspect(path)).collect();
+    let found: Vec<Found> = config
+        .devices
+        .iter()
+        .map(|path| identity::inspect(path))
+        .collect();
     let used = found.iter().any(|found| matches!(found, Found::Ready(_)));
     let mut devices = Vec::new();
     for (path, found) in config.devices.iter().zip(found) {
         let device = Device::new(path.clone());
-        let refuse = |reason: String| Error::Device { path: path.clone(), reason };
+        let refuse = |reason: String| Error::Device {
+            path: path.clone(),
+            reason,
+        };
         match (found, used) {
             (Found::Ready(identity), _) => match identity.refusal(&config) {
                 None => device.set_online(identity.id()),
                 Some(reason) => return Err(refuse(reason)),
             },
-            (Found::Unreadable(reason), false) => return Err(refuse(format!("{reason}; the first start of a pool needs all its devices"))),
-            (Found::Empty | Found::Absent, false) => device.set_online(identity::create(path, &config)?),
+            (Found::Unreadable(reason), false) => {
+                return Err(refuse(format!(
+                    "{reason}; the first start of a pool needs all its devices"
+                )));
+            }
+            (Found::Empty | Found::Absent, false) => {
+                device.set_online(identity::create(path, &config)?)
+            }
             (Found::Empty, true) => {
                 // Either a new disk, or one that was replaced; if it is a mount point without its disk, stop and mount it.
                 warn!(device = %path.display(), pool = config.name, "empty directory becomes a new device of a pool in use");
@@ -210,18 +267,32 @@ fn open_pool(config: PoolConfig) -> Result<Pool, Error> {
         devices.push(Arc::new(device));
     }
     warn_about_shared_disks(&config);
-    Ok(Pool { erasure: Erasure::new(config.code)?, config, devices })
+    Ok(Pool {
+        erasure: Erasure::new(config.code)?,
+        config,
+        devices,
+    })
 }
 
 /// Two devices on one file system are one failure domain: good for a first look, not for data.
 fn warn_about_shared_disks(config: &PoolConfig) {
     let mut disks = HashSet::new();
-    let shared = config.devices.iter().filter_map(|path| fs::metadata(path).ok()).any(|metadata| !disks.insert(metadata.dev()));
+    let shared = config
+        .devices
+        .iter()
+        .filter_map(|path| fs::metadata(path).ok())
+        .any(|metadata| !disks.insert(metadata.dev()));
     if shared {
-        warn!(pool = config.name, "devices share a file system: one disk failure loses several");
+        warn!(
+            pool = config.name,
+            "devices share a file system: one disk failure loses several"
+        );
     }
     if config.code.parity_shards == 0 {
-        warn!(pool = config.name, "pool has no parity: one disk failure loses data");
+        warn!(
+            pool = config.name,
+            "pool has no parity: one disk failure loses data"
+        );
     }
 }
 
@@ -234,7 +305,10 @@ fn check_identities(pools: &[Pool]) -> Result<(), Error> {
                 "it is the same device as {}: a disk mounted twice or copied; configure one of them, empty the other",
                 other.display()
             );
-            return Err(Error::Device { path: device.path().to_owned(), reason });
+            return Err(Error::Device {
+                path: device.path().to_owned(),
+                reason,
+            });
         }
     }
     Ok(())

@@ -20,7 +20,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::column::{Line, put_difference, put_signed, put_strings, take_difference, take_signed, take_strings};
+use super::column::{
+    Line, put_difference, put_signed, put_strings, take_difference, take_signed, take_strings,
+};
 use crate::Error;
 use crate::checksum::crc32c;
 use crate::wire::{Reader, put_bytes, put_varint};
@@ -102,7 +104,11 @@ impl Extent {
 
     /// Takes what [`Extent::put`] wrote.
     pub(crate) fn take(reader: &mut Reader<'_>) -> Option<Self> {
-        Some(Self { offset: reader.number()?, bytes: reader.number()?, crc32c: reader.u32()? })
+        Some(Self {
+            offset: reader.number()?,
+            bytes: reader.number()?,
+            crc32c: reader.u32()?,
+        })
     }
 }
 
@@ -111,7 +117,9 @@ impl Manifest {
     pub fn encode(&self) -> Vec<u8> {
         let body = self.body();
         let mut out = vec![VERSION];
-        let compressed = zstd::bulk::compress(&body, ZSTD_LEVEL).ok().filter(|small| small.len() < body.len());
+        let compressed = zstd::bulk::compress(&body, ZSTD_LEVEL)
+            .ok()
+            .filter(|small| small.len() < body.len());
         out.push(if compressed.is_some() { ZSTD } else { PLAIN });
         put_varint(&mut out, length(body.len()));
         out.extend_from_slice(&compressed.unwrap_or(body));
@@ -121,8 +129,13 @@ impl Manifest {
 
     /// Reads the stored form; any bytes that [`Manifest::encode`] did not write are refused.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let malformed = |reason| Error::Malformed { what: "manifest", reason };
-        let (rest, crc) = bytes.split_last_chunk::<4>().ok_or(malformed("it ends early"))?;
+        let malformed = |reason| Error::Malformed {
+            what: "manifest",
+            reason,
+        };
+        let (rest, crc) = bytes
+            .split_last_chunk::<4>()
+            .ok_or(malformed("it ends early"))?;
         if u32::from_le_bytes(*crc) != crc32c(rest) {
             return Err(malformed("its checksum differs"));
         }
@@ -131,20 +144,35 @@ impl Manifest {
             return Err(malformed("its version is not known"));
         }
         let form = reader.u8().ok_or(malformed("it ends early"))?;
-        let body_bytes = reader.number().filter(|bytes| *bytes <= BODY_BYTES_MAX).ok_or(malformed("it is too long"))?;
-        let body = plain_body(form, reader.rest(), body_bytes).ok_or(malformed("its body has another length"))?;
+        let body_bytes = reader
+            .number()
+            .filter(|bytes| *bytes <= BODY_BYTES_MAX)
+            .ok_or(malformed("it is too long"))?;
+        let body = plain_body(form, reader.rest(), body_bytes)
+            .ok_or(malformed("its body has another length"))?;
         let mut reader = Reader::new(&body);
-        let instances = take_instances(&mut reader).ok_or(malformed("a column is wrong or ends early"))?;
-        reader.rest().is_empty().then_some(Self { instances }).ok_or(malformed("it has bytes after its end"))
+        let instances =
+            take_instances(&mut reader).ok_or(malformed("a column is wrong or ends early"))?;
+        reader
+            .rest()
+            .is_empty()
+            .then_some(Self { instances })
+            .ok_or(malformed("it has bytes after its end"))
     }
 
     fn body(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.instances.len() * 24);
         put_varint(&mut out, length(self.instances.len()));
         let indexes = put_kinds(&mut out, &self.instances);
-        let uids: Vec<&str> = self.instances.iter().map(|instance| instance.sop_instance_uid.as_str()).collect();
+        let uids: Vec<&str> = self
+            .instances
+            .iter()
+            .map(|instance| instance.sop_instance_uid.as_str())
+            .collect();
         put_strings(&mut out, &uids);
-        indexes.into_iter().for_each(|index| put_varint(&mut out, index));
+        for index in indexes {
+            put_varint(&mut out, index);
+        }
         put_numbers(&mut out, &self.instances);
         put_places(&mut out, &self.instances);
         put_contents(&mut out, &self.instances);
@@ -162,7 +190,11 @@ fn plain_body(form: u8, stored: &[u8], bytes: usize) -> Option<Vec<u8>> {
         PLAIN => body.extend_from_slice(stored),
         ZSTD => {
             let limit = u64::try_from(bytes).ok()?.checked_add(1)?;
-            zstd::stream::read::Decoder::with_buffer(stored).ok()?.take(limit).read_to_end(&mut body).ok()?;
+            zstd::stream::read::Decoder::with_buffer(stored)
+                .ok()?
+                .take(limit)
+                .read_to_end(&mut body)
+                .ok()?;
         }
         _ => return None,
     }
@@ -191,7 +223,9 @@ fn put_kinds(out: &mut Vec<u8>, instances: &[ManifestInstance]) -> Vec<u128> {
 }
 
 fn take_kinds(reader: &mut Reader<'_>, instances: usize) -> Option<Vec<Arc<InstanceKind>>> {
-    let count = reader.number::<usize>().filter(|count| *count <= instances)?;
+    let count = reader
+        .number::<usize>()
+        .filter(|count| *count <= instances)?;
     let mut kinds = Vec::new();
     for _ in 0..count {
         kinds.push(Arc::new(InstanceKind {
@@ -216,16 +250,20 @@ fn put_numbers(out: &mut Vec<u8>, instances: &[ManifestInstance]) {
     }
 }
 
-fn take_number(reader: &mut Reader<'_>, line: &mut Line) -> Option<Option<i32>> {
-    match reader.u8()? {
-        0 => Some(None),
-        1 => {
-            let number = take_difference(reader, line.expected())?;
-            line.push(number);
-            Some(Some(number.cast_signed().try_into().ok()?))
-        }
-        _ => None,
+fn take_numbers(reader: &mut Reader<'_>, instances: &mut [ManifestInstance]) -> Option<()> {
+    let mut line = Line::default();
+    for instance in instances {
+        instance.number = match reader.u8()? {
+            0 => None,
+            1 => {
+                let number = take_difference(reader, line.expected())?;
+                line.push(number);
+                Some(number.cast_signed().try_into().ok()?)
+            }
+            _ => return None,
+        };
     }
+    Some(())
 }
 
 /// Appends the columns of offsets, lengths and checksums.
@@ -240,7 +278,9 @@ fn put_places(out: &mut Vec<u8>, instances: &[ManifestInstance]) {
         put_difference(out, last, instance.bytes.into());
         last = instance.bytes.into();
     }
-    instances.iter().for_each(|instance| out.extend_from_slice(&instance.crc32c.to_le_bytes()));
+    for instance in instances {
+        out.extend_from_slice(&instance.crc32c.to_le_bytes());
+    }
 }
 
 /// Appends the columns of pixel data offsets, frame tables and times.
@@ -264,7 +304,9 @@ fn put_contents(out: &mut Vec<u8>, instances: &[ManifestInstance]) {
 }
 
 fn take_instances(reader: &mut Reader<'_>) -> Option<Vec<ManifestInstance>> {
-    let count = reader.number::<usize>().filter(|count| *count <= INSTANCES_MAX)?;
+    let count = reader
+        .number::<usize>()
+        .filter(|count| *count <= INSTANCES_MAX)?;
     // A claim of more instances than bytes is refused before anything of that size is allocated.
     (count.checked_mul(INSTANCE_BYTES_MIN)? <= reader.rest().len()).then_some(())?;
     let kinds = take_kinds(reader, count)?;
@@ -283,10 +325,7 @@ fn take_instances(reader: &mut Reader<'_>) -> Option<Vec<ManifestInstance>> {
             kind: Arc::clone(kinds.get(reader.number::<usize>()?)?),
         });
     }
-    let mut line = Line::default();
-    for instance in &mut instances {
-        instance.number = take_number(reader, &mut line)?;
-    }
+    take_numbers(reader, &mut instances)?;
     take_places(reader, &mut instances)?;
     take_contents(reader, &mut instances)?;
     Some(instances)

@@ -19,13 +19,17 @@ const ZSTD_LEVEL: i32 = 6;
 /// Seals a container as [`ContainerWriter::seal`] says.
 pub(super) fn seal(mut writer: ContainerWriter, toc: Toc) -> Result<Sealed, Error> {
     let raw = toc.encode()?;
-    let stored = zstd::bulk::compress(&raw, ZSTD_LEVEL)
-        .map_err(|_| Error::Malformed { what: "table of contents", reason: "it cannot be compressed" })?;
+    let stored = zstd::bulk::compress(&raw, ZSTD_LEVEL).map_err(|_| Error::Malformed {
+        what: "table of contents",
+        reason: "it cannot be compressed",
+    })?;
     writer.guarded(write_last_row)?;
     let hashes: Vec<u8> = writer.shards.iter().flat_map(Staged::hash).collect();
     let geometry = geometry(&writer, &raw, &stored, &hashes);
     let errors_max = writer.store.options.device_errors_max;
-    on_all(&mut writer.shards, |shard| shard.finish(&geometry, &hashes, &stored, errors_max))?;
+    on_all(&mut writer.shards, |shard| {
+        shard.finish(&geometry, &hashes, &stored, errors_max)
+    })?;
     on_all(&mut writer.shards, Staged::publish)?;
     read_back(&mut writer, &geometry)?;
     writer.store.cache.put_toc(writer.id, Arc::new(toc));
@@ -37,7 +41,10 @@ fn write_last_row(writer: &mut ContainerWriter) -> Result<(), Error> {
     if rest == 0 {
         return Ok(());
     }
-    writer.write_row(rest.min(writer.layout.unit_bytes()).next_multiple_of(BLOCK_BYTES))
+    writer.write_row(
+        rest.min(writer.layout.unit_bytes())
+            .next_multiple_of(BLOCK_BYTES),
+    )
 }
 
 fn geometry(writer: &ContainerWriter, raw: &[u8], stored: &[u8], hashes: &[u8]) -> Geometry {
@@ -57,36 +64,85 @@ fn geometry(writer: &ContainerWriter, raw: &[u8], stored: &[u8], hashes: &[u8]) 
 }
 
 /// Does one step on all shards at once, each on its own device; the first error counts.
-fn on_all<T: Send>(shards: &mut [Staged], step: impl Fn(&mut Staged) -> Result<T, Error> + Sync) -> Result<Vec<T>, Error> {
+fn on_all<T: Send>(
+    shards: &mut [Staged],
+    step: impl Fn(&mut Staged) -> Result<T, Error> + Sync,
+) -> Result<Vec<T>, Error> {
     std::thread::scope(|scope| {
         let step = &step;
-        let running: Vec<_> = shards.iter_mut().map(|shard| scope.spawn(move || step(shard))).collect();
-        running.into_iter().map(|thread| thread.join().expect("steps return errors")).collect()
+        let running: Vec<_> = shards
+            .iter_mut()
+            .map(|shard| scope.spawn(move || step(shard)))
+            .collect();
+        running
+            .into_iter()
+            .map(|thread| thread.join().expect("steps return errors"))
+            .collect()
     })
 }
 
 /// Reads every shard from its device and compares all of it with what was meant to be written.
 fn read_back(writer: &mut ContainerWriter, geometry: &Geometry) -> Result<(), Error> {
     let id = writer.id;
-    let erasure = &writer.store.pools.get(writer.pool).ok_or(Error::Missing { container: id })?.erasure;
+    let erasure = &writer
+        .store
+        .pools
+        .get(writer.pool)
+        .ok_or(Error::Missing { container: id })?
+        .erasure;
     let verdicts = on_all(&mut writer.shards, |shard| {
         let examined = examine(&shard.path, id, shard.number, erasure, Some(geometry), true);
         Ok((shard.number, examined.verdict))
     })?;
-    let shards: Vec<u8> =
-        verdicts.into_iter().filter(|(_, verdict)| *verdict != Verdict::Healthy).map(|(number, _)| number).collect();
-    if shards.is_empty() { Ok(()) } else { Err(Error::ReadBack { container: id, shards }) }
+    let shards: Vec<u8> = verdicts
+        .into_iter()
+        .filter(|(_, verdict)| *verdict != Verdict::Healthy)
+        .map(|(number, _)| number)
+        .collect();
+    if shards.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::ReadBack {
+            container: id,
+            shards,
+        })
+    }
 }
 
 /// Makes the container known.
 fn keep(mut writer: ContainerWriter, geometry: &Geometry) -> Sealed {
-    let places: Vec<_> = writer.shards.iter().map(|shard| (shard.number, shard.device_id)).collect();
-    let mut catalog = writer.store.catalog.write().unwrap_or_else(PoisonError::into_inner);
-    places.iter().for_each(|(number, device)| catalog.add(writer.pool, *device, writer.id, *number));
+    let places: Vec<_> = writer
+        .shards
+        .iter()
+        .map(|shard| (shard.number, shard.device_id))
+        .collect();
+    let mut catalog = writer
+        .store
+        .catalog
+        .write()
+        .unwrap_or_else(PoisonError::into_inner);
+    for (number, device) in &places {
+        catalog.add(writer.pool, *device, writer.id, *number);
+    }
     drop(catalog);
     writer.shards.iter_mut().for_each(Staged::keep);
-    let stored_bytes = places.iter().map(|(number, _)| geometry.file_bytes(*number)).sum();
-    let pool = writer.store.pools.get(writer.pool).map(|pool| pool.config.name.clone()).unwrap_or_default();
+    let stored_bytes = places
+        .iter()
+        .map(|(number, _)| geometry.file_bytes(*number))
+        .sum();
+    let pool = writer
+        .store
+        .pools
+        .get(writer.pool)
+        .map(|pool| pool.config.name.clone())
+        .unwrap_or_default();
     info!(container = %writer.id, pool, logical_bytes = geometry.logical_bytes, stored_bytes, "container sealed");
-    Sealed { id: writer.id, pool, code: writer.code, logical_bytes: geometry.logical_bytes, stored_bytes, shards: places }
+    Sealed {
+        id: writer.id,
+        pool,
+        code: writer.code,
+        logical_bytes: geometry.logical_bytes,
+        stored_bytes,
+        shards: places,
+    }
 }

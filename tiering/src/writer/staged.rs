@@ -35,7 +35,13 @@ pub(super) struct Staged {
 
 impl Staged {
     /// Returns a shard that has no file yet; takes over the reservation of its device.
-    pub(super) fn new(id: ContainerId, number: u8, device: Arc<Device>, device_id: DeviceId, reserved_bytes: u64) -> Self {
+    pub(super) fn new(
+        id: ContainerId,
+        number: u8,
+        device: Arc<Device>,
+        device_id: DeviceId,
+        reserved_bytes: u64,
+    ) -> Self {
         Self {
             number,
             device_id,
@@ -53,11 +59,26 @@ impl Staged {
     }
 
     /// Makes the temporary file and writes the header.
-    pub(super) fn open(mut self, layout: &Layout, erasure: &Erasure, errors_max: u32) -> Result<Self, Error> {
+    pub(super) fn open(
+        mut self,
+        layout: &Layout,
+        erasure: &Erasure,
+        errors_max: u32,
+    ) -> Result<Self, Error> {
         let unit_bytes = u32::try_from(layout.unit_bytes()).expect("units are at most 64 MiB");
-        let header = Header { container: self.id, generation: FIRST_GENERATION, shard: self.number, unit_bytes };
+        let header = Header {
+            container: self.id,
+            generation: FIRST_GENERATION,
+            shard: self.number,
+            unit_bytes,
+        };
         let header = header.encode(erasure);
-        let opened = self.make_directory().and_then(|()| OpenOptions::new().write(true).create_new(true).open(&self.tmp));
+        let opened = self.make_directory().and_then(|()| {
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(&self.tmp)
+        });
         let written = opened.and_then(|mut file| {
             file.write_all(&header)?;
             Ok(file)
@@ -83,15 +104,27 @@ impl Staged {
     }
 
     /// Appends all that follows the unit region and waits until the device has the file.
-    pub(super) fn finish(&mut self, geometry: &Geometry, hashes: &[u8], toc: &[u8], errors_max: u32) -> Result<(), Error> {
+    pub(super) fn finish(
+        &mut self,
+        geometry: &Geometry,
+        hashes: &[u8],
+        toc: &[u8],
+        errors_max: u32,
+    ) -> Result<(), Error> {
         let mut tail = self.table.clone();
         tail.extend_from_slice(hashes);
         if geometry.code.carries_toc(self.number) {
             tail.extend_from_slice(toc);
         }
-        let footer = Footer { shard: self.number, table_crc: crc32c(&self.table), geometry: *geometry };
+        let footer = Footer {
+            shard: self.number,
+            table_crc: crc32c(&self.table),
+            geometry: *geometry,
+        };
         tail.extend_from_slice(&footer.encode());
-        let synced = self.write(&tail).and_then(|()| self.file.as_ref().map_or(Ok(()), File::sync_all));
+        let synced = self
+            .write(&tail)
+            .and_then(|()| self.file.as_ref().map_or(Ok(()), File::sync_all));
         self.file = None;
         self.noted("sync shard on", synced, errors_max)
     }
@@ -119,17 +152,29 @@ impl Staged {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?.write_all(bytes)
+        self.file
+            .as_mut()
+            .ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?
+            .write_all(bytes)
     }
 
     /// Lets the device know of an error, so that the next container avoids it.
-    fn noted<T>(&self, action: &'static str, result: io::Result<T>, errors_max: u32) -> Result<T, Error> {
+    fn noted<T>(
+        &self,
+        action: &'static str,
+        result: io::Result<T>,
+        errors_max: u32,
+    ) -> Result<T, Error> {
         result.map_err(|source| {
             if source.kind() != io::ErrorKind::StorageFull {
                 self.device.note_error(&source, errors_max);
                 self.device.note_not_found();
             }
-            Error::Io { action, path: self.device.path().to_owned(), source }
+            Error::Io {
+                action,
+                path: self.device.path().to_owned(),
+                source,
+            }
         })
     }
 }
@@ -138,7 +183,11 @@ impl Drop for Staged {
     fn drop(&mut self) {
         self.device.release(self.reserved_bytes);
         if !self.kept {
-            let leftover = if self.published { &self.path } else { &self.tmp };
+            let leftover = if self.published {
+                &self.path
+            } else {
+                &self.tmp
+            };
             // What cannot be removed now is swept at the next start, or listed as a container nobody refers to.
             drop(fs::remove_file(leftover));
         }

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, test_kill_process};
 use tokio::time::sleep;
 
-use super::{Error, POLL, cluster_error};
+use super::{Error, POLL, cluster_error, tell};
 
 /// A fast shutdown ends clients and writes a checkpoint; an immediate one leaves the log to be replayed.
 const SHUTDOWNS: [(Signal, Duration); 2] =
@@ -17,8 +17,7 @@ pub(super) async fn stop(cluster: &Path) -> Result<(), Error> {
     let Some(pid) = running(cluster) else { return Ok(()) };
     tracing::info!(pid = pid.as_raw_nonzero().get(), "stopping the Postgres that an earlier process left behind");
     for (signal, patience) in SHUTDOWNS {
-        // A failure means that it is gone already, which the loop sees.
-        drop(kill_process(pid, signal));
+        tell(pid, signal);
         for _ in 0..patience.as_millis().div_ceil(POLL.as_millis()) {
             if running(cluster) != Some(pid) {
                 return Ok(());

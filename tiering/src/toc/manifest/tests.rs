@@ -21,7 +21,10 @@ fn series(instances: u32) -> Manifest {
     let instances = (0..instances).map(|number| {
         let noise = crc32c(&number.to_le_bytes());
         let instance = ManifestInstance {
-            sop_instance_uid: format!("1.3.12.2.1107.5.1.4.54321.300000221122{:017}", 8_123_456_789_u64 + u64::from(number) * 3),
+            sop_instance_uid: format!(
+                "1.3.12.2.1107.5.1.4.54321.300000221122{:017}",
+                8_123_456_789_u64 + u64::from(number) * 3
+            ),
             number: Some(i32::try_from(number + 1).unwrap()),
             offset,
             bytes: 180_000 + u64::from(noise % 60_000),
@@ -31,15 +34,26 @@ fn series(instances: u32) -> Manifest {
             received_millis: 1_760_000_000_000 + i64::from(number) * 23 + i64::from(noise % 11),
             kind: Arc::clone(&kind),
         };
-        offset += instance.bytes + if number % 20 == 19 { u64::from(noise % 200_000) } else { 0 };
+        offset += instance.bytes
+            + if number % 20 == 19 {
+                u64::from(noise % 200_000)
+            } else {
+                0
+            };
         instance
     });
-    Manifest { instances: instances.collect() }
+    Manifest {
+        instances: instances.collect(),
+    }
 }
 
 fn instances() -> impl Strategy<Value = Vec<ManifestInstance>> {
     let extent = (any::<u64>(), any::<u64>(), any::<u32>());
-    let extent = extent.prop_map(|(offset, bytes, crc32c)| Extent { offset, bytes, crc32c });
+    let extent = extent.prop_map(|(offset, bytes, crc32c)| Extent {
+        offset,
+        bytes,
+        crc32c,
+    });
     let fields = (
         "\\PC{0,8}|1\\.2\\.[0-9.]{0,40}",
         any::<Option<i32>>(),
@@ -49,17 +63,27 @@ fn instances() -> impl Strategy<Value = Vec<ManifestInstance>> {
         any::<i64>(),
         any::<u8>(),
     );
-    let instance = fields.prop_map(|(uid, number, [offset, bytes, pixel_data], crc32c, frame_table, received_millis, encoding)| ManifestInstance {
-        sop_instance_uid: uid,
-        number,
-        offset,
-        bytes,
-        crc32c,
-        pixel_data,
-        frame_table,
-        received_millis,
-        kind: kind(encoding % 3),
-    });
+    let instance = fields.prop_map(
+        |(
+            uid,
+            number,
+            [offset, bytes, pixel_data],
+            crc32c,
+            frame_table,
+            received_millis,
+            encoding,
+        )| ManifestInstance {
+            sop_instance_uid: uid,
+            number,
+            offset,
+            bytes,
+            crc32c,
+            pixel_data,
+            frame_table,
+            received_millis,
+            kind: kind(encoding % 3),
+        },
+    );
     vec(instance, 0..40)
 }
 
@@ -74,7 +98,10 @@ fn a_thousand_slices_take_at_most_22_bytes_each() {
 #[test]
 fn kinds_are_shared_after_decoding() {
     let decoded = Manifest::decode(&series(2).encode()).unwrap();
-    assert!(Arc::ptr_eq(&decoded.instances[0].kind, &decoded.instances[1].kind));
+    assert!(Arc::ptr_eq(
+        &decoded.instances[0].kind,
+        &decoded.instances[1].kind
+    ));
 }
 
 #[test]

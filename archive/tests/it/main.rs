@@ -1,0 +1,3 @@
+//! Tests of the archive through its public interface.
+
+mod journal;

@@ -1,0 +1,17 @@
+//! Tests of the store on real directories.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "tests fail by panic, and their lengths are small"
+)]
+
+mod damage;
+mod devices;
+mod golden;
+mod loss;
+mod support;
+mod tombstones;
+mod writing;

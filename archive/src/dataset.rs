@@ -44,4 +44,3 @@ pub use transfer_syntax::{
     transfer_syntax, transfer_syntaxes,
 };
 pub use value::swap_byte_order;
-pub(crate) use value::swap_units;

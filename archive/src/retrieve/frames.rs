@@ -25,7 +25,7 @@ const CHUNK_BYTES: u64 = 1024 * 1024;
 
 /// How the frames of one instance lie in its data set.
 enum Layout {
-    Native { attributes: Attributes, pixel_data: Range<u64>, swap_bytes: usize },
+    Native { attributes: Attributes, pixel_data: Range<u64>, swap: Option<VR> },
     Encapsulated(FragmentTable),
     /// The deflated transfer syntax: frames lie in the inflated data set.
     Inflated { data_set: Bytes, attributes: Attributes, pixel_data: Range<u64> },
@@ -80,7 +80,7 @@ pub(crate) async fn bulk_data(
             return Ok(Value::Here(value));
         }
         if !found.encapsulated {
-            let swap = if syntax.byte_order == ByteOrder::Big { unit_bytes(found.vr) } else { 1 };
+            let swap = (syntax.byte_order == ByteOrder::Big).then_some(found.vr);
             return Ok(Value::Range(found.offset..found.offset.saturating_add(found.bytes), swap));
         }
         let pixel_data =
@@ -104,8 +104,8 @@ pub(crate) async fn bulk_data(
 /// Where a bulk value is.
 enum Value {
     Here(Bytes),
-    /// In one piece, in units of so many bytes whose order is to be turned.
-    Range(Range<u64>, usize),
+    /// In one piece; whether it is big endian, and then of which representation.
+    Range(Range<u64>, Option<VR>),
     Ranges(Vec<Range<u64>>),
 }
 
@@ -145,12 +145,12 @@ impl Layout {
                 let ranges = fragments.iter().map(|part| part.offset..part.offset.saturating_add(part.bytes));
                 read_joined(archive, instance, ranges.collect()).await
             }
-            Self::Native { attributes, pixel_data, swap_bytes } => {
+            Self::Native { attributes, pixel_data, swap } => {
                 let length = pixel_data.end - pixel_data.start;
                 let frame = dataset::native_frame_range(attributes, length, index).ok_or_else(missing)?;
                 let range = pixel_data.start + frame.bytes.start..pixel_data.start + frame.bytes.end;
                 let bytes = read_range(archive, instance, range).await?;
-                Ok(aligned(&frame, swapped(bytes, *swap_bytes)))
+                Ok(aligned(&frame, swapped(bytes, *swap)))
             }
             Self::Inflated { data_set, attributes, pixel_data } => {
                 let length = pixel_data.end - pixel_data.start;
@@ -188,12 +188,10 @@ fn aligned(frame: &dataset::NativeFrame, bytes: Bytes) -> Bytes {
     moved.into()
 }
 
-fn swapped(bytes: Bytes, unit_bytes: usize) -> Bytes {
-    if unit_bytes < 2 {
-        return bytes;
-    }
+fn swapped(bytes: Bytes, big_endian: Option<VR>) -> Bytes {
+    let Some(vr) = big_endian else { return bytes };
     let mut turned = bytes.to_vec();
-    dataset::swap_units(&mut turned, unit_bytes);
+    dataset::swap_byte_order(vr, &mut turned);
     turned.into()
 }
 
@@ -204,17 +202,6 @@ fn slice(data_set: &Bytes, range: Range<u64>) -> Result<Bytes, Error> {
         return Err(Error::NotFound { what: "bulk data" });
     }
     Ok(data_set.slice(start..end))
-}
-
-/// Bytes of one number in a value of this representation.
-fn unit_bytes(vr: VR) -> usize {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are bytes or text")]
-    match vr {
-        VR::OW | VR::US | VR::SS => 2,
-        VR::OF | VR::OL | VR::UL | VR::SL | VR::FL => 4,
-        VR::OD | VR::OV | VR::UV | VR::SV | VR::FD => 8,
-        _ => 1,
-    }
 }
 
 fn syntax_of(instance: &InstanceRef) -> Result<&'static TransferSyntax, Error> {
@@ -246,7 +233,7 @@ async fn known_layout(
         return Ok(None);
     }
     let Ok(attributes) = dataset::read_json(&sealed.detail) else { return Ok(None) };
-    Ok(Some(Layout::Native { attributes, pixel_data: sealed.pixel_data..instance.bytes, swap_bytes: 1 }))
+    Ok(Some(Layout::Native { attributes, pixel_data: sealed.pixel_data..instance.bytes, swap: None }))
 }
 
 fn read_layout(source: &PayloadSource, syntax: &TransferSyntax) -> Result<Layout, Error> {
@@ -260,8 +247,8 @@ fn read_layout(source: &PayloadSource, syntax: &TransferSyntax) -> Result<Layout
         let data_set = dataset::inflate(source, &Limits::default())?.into();
         return Ok(Layout::Inflated { data_set, attributes, pixel_data: range });
     }
-    let swap_bytes = if syntax.byte_order == ByteOrder::Big { unit_bytes(pixel_data.vr) } else { 1 };
-    Ok(Layout::Native { attributes, pixel_data: range, swap_bytes })
+    let swap = (syntax.byte_order == ByteOrder::Big).then_some(pixel_data.vr);
+    Ok(Layout::Native { attributes, pixel_data: range, swap })
 }
 
 /// An instance that can be read on another thread.

@@ -131,6 +131,10 @@ fn refused(error: &Error) -> Refused {
         Error::Malformed { .. } => (Status::CANNOT_UNDERSTAND, "data set cannot be read"),
         Error::MissingIdentifier { keyword } => (Status::DATA_SET_MISMATCH, *keyword),
         Error::Contradiction { keyword } => (Status::DATA_SET_MISMATCH, *keyword),
+        Error::SopClassNotSupported => (Status::SOP_CLASS_NOT_SUPPORTED, "no storage SOP class"),
+        Error::TransferSyntaxNotSupported => {
+            (Status::CANNOT_UNDERSTAND, "transfer syntax is not taken")
+        }
         Error::Conflict => {
             (Status::CONFLICT, "SOP Instance UID is stored with other content")
         }
@@ -144,6 +148,7 @@ fn refused(error: &Error) -> Refused {
         Error::InvalidKey(_)
         | Error::NotFound { .. }
         | Error::NoFrames { .. }
+        | Error::Locked
         | Error::Tiering(_) => (Status::PROCESSING_FAILURE, "store failed"),
     };
     warn!(%status, %error, "instance refused");

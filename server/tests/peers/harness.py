@@ -124,6 +124,11 @@ def data_set(part10):
     return part10[at:]
 
 
+def dcmtk(name):
+    """DCMTK's program: pynetdicom installs others of the same names"""
+    return next(p for p in (f"/usr/bin/{name}", shutil.which(name)) if p and os.path.exists(p))
+
+
 def run(*words, env=ENV, timeout=600):
     done = subprocess.run([str(w) for w in words], capture_output=True, text=True, env=env, timeout=timeout)
     return done.returncode, done.stdout + done.stderr

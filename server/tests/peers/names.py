@@ -4,7 +4,7 @@ character sets a modality would ask in (CONFORMANCE QR-046, QR-050). FILMROOM_SA
 import os, pathlib, urllib.parse
 from pydicom.dataset import Dataset
 from pynetdicom import AE
-from harness import Report, Server, run
+from harness import Report, Server, run, dcmtk as program
 
 SAMPLES = pathlib.Path(os.environ["FILMROOM_SAMPLES"]) / "charset"
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -47,7 +47,7 @@ def main():
         if "StudyInstanceUID" in ds and ds.SOPInstanceUID not in known:  # the same image in another encoding is a conflict
             known.add(ds.SOPInstanceUID)
             studies.setdefault(str(ds.StudyInstanceUID), set()).add(path.name)
-            code, out = run("dcmsend", "-aec", "FILMROOM", "127.0.0.1", server.dicom, path)
+            code, out = run(program("dcmsend"), "-aec", "FILMROOM", "127.0.0.1", server.dicom, path)
             report.check(f"stored {path.name}", code == 0, out[-300:] if code else "")
 
     def expected(files):

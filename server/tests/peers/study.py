@@ -4,7 +4,7 @@ after flipped bytes, and after the index was rebuilt. Each data set must come ba
     python study.py [--instances 1000]
 """
 import argparse, json, os, pathlib, random, shutil, subprocess, tempfile, time
-from harness import Report, Server, TESTDATA, data_set, folder_data_sets, free_port, run
+from harness import Report, Server, TESTDATA, data_set, folder_data_sets, free_port, run, dcmtk as program
 
 report = Report()
 STUDY_ROOT_FIND, STUDY_ROOT_MOVE, STUDY_ROOT_GET = (f"1.2.840.10008.5.1.4.1.2.2.{n}" for n in (1, 2, 3))
@@ -28,16 +28,16 @@ def wado(server, study, sent, name):
 
 
 def dcmtk(server, study, sent, name, sink_port):
-    find = ["findscu", "-S", "-aec", "FILMROOM", "127.0.0.1", server.dicom]
+    find = [program("findscu"), "-S", "-aec", "FILMROOM", "127.0.0.1", server.dicom]
     _, out = run(*find, "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}", "-k", "NumberOfStudyRelatedInstances")
     report.check(f"{name}: findscu STUDY", f"[{len(sent)}" in out, out[-600:] if f"[{len(sent)}" not in out else "")
     _, out = run(*find, "-k", "QueryRetrieveLevel=SERIES", "-k", f"StudyInstanceUID={study}", "-k", "SeriesInstanceUID", "-k", "Modality")
     report.check(f"{name}: findscu SERIES", "(0020,000e)" in out and "[CT" in out)
     with tempfile.TemporaryDirectory() as folder:
-        sink = subprocess.Popen(["storescp", "-aet", "SINK", "+B", "-od", folder, str(sink_port)], env=dict(os.environ, TCP_NODELAY="1"))
+        sink = subprocess.Popen([program("storescp"), "-aet", "SINK", "+B", "-od", folder, str(sink_port)], env=dict(os.environ, TCP_NODELAY="1"))
         try:
             started = time.time()
-            code, out = run("movescu", "-S", "-aec", "FILMROOM", "-aem", "SINK", "127.0.0.1", server.dicom,
+            code, out = run(program("movescu"), "-S", "-aec", "FILMROOM", "-aem", "SINK", "127.0.0.1", server.dicom,
                             "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}")
             took = time.time() - started
             report.check(f"{name}: movescu status", code == 0, f"{took:.1f} s " + (out[-500:] if code else ""))
@@ -45,7 +45,7 @@ def dcmtk(server, study, sent, name, sink_port):
         finally:
             sink.terminate(); sink.wait()
     with tempfile.TemporaryDirectory() as folder:
-        code, out = run("getscu", "-S", "+B", "-od", folder, "-aec", "FILMROOM", "127.0.0.1", server.dicom,
+        code, out = run(program("getscu"), "-S", "+B", "-od", folder, "-aec", "FILMROOM", "127.0.0.1", server.dicom,
                         "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}")
         report.check(f"{name}: getscu status", code == 0, out[-500:] if code else "")
         same(f"{name}: getscu", sent, folder_data_sets(folder))
@@ -91,7 +91,7 @@ def pynetdicom_round(server, study, sent, name, sink_port):
 
 def answers(server, study):
     """What a query and a retrieve say: to be compared field by field."""
-    _, found = run("findscu", "-S", "-aec", "FILMROOM", "127.0.0.1", server.dicom, "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID",
+    _, found = run(program("findscu"), "-S", "-aec", "FILMROOM", "127.0.0.1", server.dicom, "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID",
                    "-k", "PatientName", "-k", "PatientID", "-k", "StudyDate", "-k", "NumberOfStudyRelatedInstances", "-k", "ModalitiesInStudy")
     found = "\n".join(l for l in found.splitlines() if "(" in l and ")" in l)
     out = {"find": found}
@@ -141,7 +141,7 @@ def main():
     report.check("generated", len(sent) == instances, len(sent))
     server.start()
     started = time.time()
-    code, out = run("dcmsend", "-aec", "FILMROOM", "127.0.0.1", server.dicom, "+sd", "+r", sent_folder)
+    code, out = run(program("dcmsend"), "-aec", "FILMROOM", "127.0.0.1", server.dicom, "+sd", "+r", sent_folder)
     report.check("dcmsend", code == 0, f"{time.time() - started:.1f} s " + (out[-500:] if code else ""))
     pynetdicom_send(server, sent_folder)
 

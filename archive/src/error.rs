@@ -56,6 +56,9 @@ pub enum Error {
     /// The index cannot be asked now (A700, 503).
     #[error("ask the index: it is away, try again in some seconds")]
     IndexAway(#[source] Option<index::Error>),
+    /// The index failed in a way that does not pass by itself (500, Cxxx).
+    #[error("use the index")]
+    Index(#[source] index::Error),
     /// No such instance, frame or bulk data (404).
     #[error("retrieve: there is no such {what}")]
     NotFound {
@@ -90,14 +93,26 @@ pub enum Error {
 
 impl From<index::Error> for Error {
     fn from(error: index::Error) -> Self {
-        Self::IndexAway(Some(error))
+        match error {
+            index::Error::InvalidKey(key) => Self::InvalidKey(key),
+            index::Error::Away(_) => Self::IndexAway(Some(error)),
+            index::Error::Statement(_)
+            | index::Error::Migrate(_)
+            | index::Error::Unsuitable { .. }
+            | index::Error::Damaged { .. }
+            | index::Error::NotFound { .. }
+            | index::Error::NoPrograms
+            | index::Error::ProgramVersion { .. }
+            | index::Error::Cluster { .. }
+            | index::Error::Io { .. } => Self::Index(error),
+        }
     }
 }
 
 impl Error {
     /// A journal that cannot take a record: the sender may try again.
     pub(crate) fn from_journal_write(error: &journal::Error) -> Self {
-        tracing::error!(error = error as &dyn std::error::Error, "the journal takes no instance");
+        tracing::warn!(error = error as &dyn std::error::Error, "the journal takes no instance");
         Self::OutOfResources { reason: error.to_string() }
     }
 }

@@ -114,11 +114,47 @@ async fn apply_batch(archive: &Arc<Inner>, at: Lsn) -> Result<Lsn, Error> {
     };
     let (records, arrivals): (Vec<_>, Vec<_>) = records.into_iter().unzip();
     let index = archive.link.get()?;
-    let applied = index.apply(archive.journal.id(), &arrivals, end).await?;
+    let applied = apply(archive, &index, &records, arrivals, end).await?;
     let settler = Arc::clone(archive);
     let settled = tokio::task::spawn_blocking(move || settle(&settler, &records, &applied));
     joined(settled.await)??;
     Ok(end)
+}
+
+/// Applies a batch; if Postgres refuses it for good, applies its records one by one, so that one odd instance does not
+/// keep all later ones out of the index.
+async fn apply(
+    archive: &Inner,
+    index: &Index,
+    records: &[Record],
+    arrivals: Vec<Arrival>,
+    end: Lsn,
+) -> Result<Vec<Applied>, Error> {
+    let journal = archive.journal.id();
+    match index.apply(journal, &arrivals, end).await {
+        Err(error) if !error.is_passing() => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a batch is applied record by record");
+        }
+        result => return Ok(result?),
+    }
+    let mut applied = Vec::with_capacity(arrivals.len());
+    for (record, mut arrival) in records.iter().zip(arrivals) {
+        let one = std::slice::from_mut(&mut arrival);
+        let outcome = match index.apply(journal, one, record.end).await {
+            Err(error) if !error.is_passing() => {
+                tracing::error!(
+                    sop_instance_uid = %record.head.sop_instance_uid,
+                    error = &error as &dyn std::error::Error,
+                    "an instance is indexed by its UIDs only"
+                );
+                one.iter_mut().for_each(Arrival::strip);
+                index.apply(journal, one, record.end).await?
+            }
+            result => result?,
+        };
+        applied.extend(outcome);
+    }
+    Ok(applied)
 }
 
 fn read_batch(archive: &Inner, at: Lsn) -> Result<Vec<(Record, Arrival)>, Error> {

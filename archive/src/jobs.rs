@@ -24,8 +24,10 @@ pub use verify::{ContainerFault, VerifyReport};
 use crate::archive::Inner;
 use crate::receive::joined;
 
-/// How often the packer looks for quiet studies.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often the packer looks for quiet studies at least, which reads all unsealed instances' rows.
+const LOOK_EVERY_MAX: Duration = Duration::from_secs(10);
+/// The same when studies count as quiet after a second.
+const LOOK_EVERY_MIN: Duration = Duration::from_millis(500);
 /// How often devices are probed and planner statistics looked at.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
@@ -57,9 +59,10 @@ impl std::fmt::Debug for Progress {
 
 /// Runs the jobs until cancelled.
 pub(crate) async fn run(archive: Arc<Inner>, cancel: CancellationToken) {
+    let look_every = (archive.options.pack.quiet / 2).clamp(LOOK_EVERY_MIN, LOOK_EVERY_MAX);
     let mut probed = Instant::now();
     while !cancel.is_cancelled() {
-        let wanted = cancel.run_until_cancelled(timeout(LOOK_EVERY, archive.pack_wanted.notified()));
+        let wanted = cancel.run_until_cancelled(timeout(look_every, archive.pack_wanted.notified()));
         if wanted.await.is_none() {
             return;
         }

@@ -30,7 +30,7 @@ impl IndexLink {
     pub(crate) async fn open(options: &ArchiveOptions) -> Result<Self, Error> {
         let url = match &options.index_url {
             None => None,
-            Some(url) => Some(url.parse().map_err(|e: sqlx::Error| Error::IndexAway(Some(e.into())))?),
+            Some(url) => Some(url.parse().map_err(|e: sqlx::Error| Error::from(index::Error::from(e)))?),
         };
         let link = Self {
             index: watch::Sender::new(None),
@@ -43,7 +43,7 @@ impl IndexLink {
             Err(error) if link.url.is_some() && error.is_passing() => {
                 tracing::warn!(%error, "index is away, ingest goes on into the journal");
             }
-            result => result.map_err(|e| Error::IndexAway(Some(e)))?,
+            result => result?,
         }
         Ok(link)
     }

@@ -98,12 +98,6 @@ impl Presence {
         self.entries().entry(key).or_insert(Known::Stored(record));
     }
 
-    /// Forgets an instance that was sealed or deleted.
-    pub(crate) fn forget(&self, series: &Uid, instance: &Uid) {
-        let key = self.key(series, instance);
-        self.entries().remove(&key);
-    }
-
     /// Forgets an instance if this record is what is known of it.
     pub(crate) fn forget_record(&self, series: &Uid, instance: &Uid, record: &RecordRef) {
         let key = self.key(series, instance);

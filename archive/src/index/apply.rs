@@ -32,6 +32,17 @@ pub struct Arrival {
     pub series: Attributes,
 }
 
+impl Arrival {
+    /// Leaves only what an instance is found and read by.
+    pub(crate) fn strip(&mut self) {
+        self.instance_number = None;
+        self.detail = Bytes::from_static(b"{}");
+        for attributes in [&mut self.patient, &mut self.study, &mut self.series] {
+            attributes.0.clear();
+        }
+    }
+}
+
 /// The identity of an arrival.
 #[derive(Debug, Clone)]
 pub struct ArrivalHead {

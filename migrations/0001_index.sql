@@ -116,6 +116,7 @@ create table container (
     data_shards smallint not null,
     parity_shards smallint not null,
     bytes bigint not null,
+    stored_bytes bigint not null,
     instances bigint not null,
     sealed_millis bigint not null,
     filter bytea not null,
@@ -127,7 +128,6 @@ create table shard (
     container uuid not null,
     number smallint not null,
     device uuid not null,
-    bytes bigint not null,
     constraint shard_key primary key (container, number),
     constraint shard_container foreign key (container) references container (id) on delete cascade
 );

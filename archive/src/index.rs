@@ -16,8 +16,8 @@ pub use embedded::EmbeddedPostgres;
 pub use error::Error;
 pub use locate::Located;
 pub use pack::{Hot, PackStudy};
-pub use search::Matches;
 pub use seal::{SealedContainer, SealedSegment, SealedShard};
+pub use search::Matches;
 pub use segments::Segment;
 pub use stock::{Container, Counts, Shard};
 pub use tombstone::Tombstone;
@@ -37,8 +37,8 @@ mod json;
 mod levels;
 mod locate;
 mod pack;
-mod search;
 mod seal;
+mod search;
 mod segments;
 mod stock;
 mod tombstone;
@@ -66,19 +66,28 @@ impl Index {
             .connect_with(options)
             .await?;
         check_server(&pool).await?;
-        sqlx::migrate!("../migrations").run(&pool).await.map_err(Error::Migrate)?;
-        let index = Self { pool, segments: Arc::default(), filters: Arc::default() };
+        sqlx::migrate!("../migrations")
+            .run(&pool)
+            .await
+            .map_err(Error::Migrate)?;
+        let index = Self {
+            pool,
+            segments: Arc::default(),
+            filters: Arc::default(),
+        };
         index.filters.refresh(&index.pool).await?;
         Ok(index)
     }
 
     /// Returns the position up to which a journal is applied.
     pub async fn applied(&self, journal: Uuid) -> Result<Option<Lsn>, Error> {
-        let lsn: Option<i64> = sqlx::query_scalar("select lsn from journal_position where journal = $1::uuid")
-            .bind(journal.to_string())
-            .fetch_optional(&self.pool)
-            .await?;
-        lsn.map(|lsn| unsigned(lsn, "journal position").map(Lsn)).transpose()
+        let lsn: Option<i64> =
+            sqlx::query_scalar("select lsn from journal_position where journal = $1::uuid")
+                .bind(journal.to_string())
+                .fetch_optional(&self.pool)
+                .await?;
+        lsn.map(|lsn| unsigned(lsn, "journal position").map(Lsn))
+            .transpose()
     }
 
     /// Forgets everything, tombstones included, before a rebuild; the schema stays.
@@ -109,10 +118,15 @@ async fn check_server(pool: &PgPool) -> Result<(), Error> {
     .await?;
     let unsuitable = |reason: String| Err(Error::Unsuitable { reason });
     if version < VERSION_MIN {
-        return unsuitable(format!("it is version {}, version 14 or newer is needed", version / 10_000));
+        return unsuitable(format!(
+            "it is version {}, version 14 or newer is needed",
+            version / 10_000
+        ));
     }
     if fsync != "on" {
-        return unsuitable("fsync is off, so a crash could lose or corrupt the index: set fsync = on".into());
+        return unsuitable(
+            "fsync is off, so a crash could lose or corrupt the index: set fsync = on".into(),
+        );
     }
     if full_page_writes != "on" {
         return unsuitable("full_page_writes is off: set full_page_writes = on".into());

@@ -32,11 +32,13 @@ mod record;
 mod recovery;
 mod scan;
 mod segments;
+mod worker;
 
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -127,6 +129,8 @@ pub struct JournalOptions {
     pub queue_bytes_max: u64,
     /// Longest payload in memory; a longer one is a large file.
     pub inline_bytes_max: u64,
+    /// A copy that does not answer for so long, beside others, is given up.
+    pub copy_wait_max: Duration,
 }
 
 impl JournalOptions {
@@ -139,6 +143,7 @@ impl JournalOptions {
             bytes_max: 16 << 30,
             queue_bytes_max: 64 << 20,
             inline_bytes_max: 1 << 20,
+            copy_wait_max: Duration::from_secs(30),
         }
     }
 }
@@ -300,6 +305,11 @@ impl Journal {
     /// Returns the start of the first segment still there.
     pub fn first(&self) -> Lsn {
         self.shared.first()
+    }
+
+    /// Returns the length of this journal's segments, which is fixed when it is made.
+    pub fn segment_bytes(&self) -> u64 {
+        self.shared.options.segment_bytes
     }
 
     /// Returns the number of the segment a record lies in.

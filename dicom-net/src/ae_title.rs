@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// Bytes of the title fields in association PDUs.
-pub const AE_TITLE_BYTES: usize = 16;
+const AE_TITLE_BYTES: usize = 16;
 
 /// A title of 1 to 16 printable ASCII characters without backslash; compared case-sensitively.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
 pub(crate) use link::Link;
-pub(crate) use requestor::{ConnectError, connect};
+pub(crate) use requestor::connect;
 
 use crate::command::{COMMAND_BYTES_MAX, CommandField, CommandSet};
 use crate::end::End;
@@ -60,7 +60,14 @@ pub(crate) struct Association {
 
 impl Association {
     pub(crate) fn new(link: Link, contexts: Contexts, peer_pdu_bytes_max: u32) -> Self {
-        Self { link, contexts, peer_pdu_bytes_max, command: None, data: None, held: None }
+        Self {
+            link,
+            contexts,
+            peer_pdu_bytes_max,
+            command: None,
+            data: None,
+            held: None,
+        }
     }
 
     /// Returns the accepted contexts.
@@ -70,7 +77,9 @@ impl Association {
 
     /// Returns the context that a command came in.
     pub(crate) fn context(&self, id: u8) -> Result<&Context, End> {
-        self.contexts.by_id(id).ok_or(End::Violation(AbortReason::InvalidParameter))
+        self.contexts
+            .by_id(id)
+            .ok_or(End::Violation(AbortReason::InvalidParameter))
     }
 
     /// Returns how long to wait for what.
@@ -135,7 +144,8 @@ impl Association {
             match self.assemble(event)? {
                 None => {}
                 Some(Incoming::Command(_, command)) if command.field() == CommandField::Cancel => {
-                    if command.responded_to() == Some(message_id) {
+                    let ours = command.responded_to() == Some(message_id);
+                    if ours {
                         return Ok(());
                     }
                 }
@@ -150,7 +160,7 @@ impl Association {
             let idle = self.link.timeouts().idle;
             let event = self.link.next(Some(idle), "rest of a message").await?;
             let Event::Fragment(fragment) = event else {
-                return Err(end_of(event));
+                return Err(end_of(&event));
             };
             if fragment.command || fragment.context_id != context_id {
                 return Err(End::Violation(AbortReason::InvalidParameter));
@@ -200,7 +210,8 @@ impl Association {
         let mut parts = self.command_parts(context_id, &command.with_data_set());
         let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
         let mut set = Fragmenter::new(context_id, false, self.peer_pdu_bytes_max, bytes);
-        set.push(data, &mut parts).map_err(|_| End::Torn("data set is longer than announced"))?;
+        set.push(data, &mut parts)
+            .map_err(|_| End::Torn("data set is longer than announced"))?;
         self.link.send(parts).await
     }
 
@@ -219,7 +230,8 @@ impl Association {
         let mut set = Fragmenter::new(context_id, false, self.peer_pdu_bytes_max, body.bytes);
         let (mut gathered_bytes, mut begun) = (0, false);
         if body.bytes == 0 {
-            set.push(Bytes::new(), &mut parts).map_err(|_| torn("empty body"))?;
+            set.push(Bytes::new(), &mut parts)
+                .map_err(|_| torn("empty body"))?;
         }
         while set.rest_bytes() > 0 {
             let chunk = match body.chunks.next().await {
@@ -247,12 +259,16 @@ impl Association {
 
     /// Answers A-RELEASE-RQ.
     pub(crate) async fn reply_to_release(&mut self) -> Result<(), End> {
-        self.link.send(vec![Bytes::from_static(&RELEASE_REPLY)]).await
+        self.link
+            .send(vec![Bytes::from_static(&RELEASE_REPLY)])
+            .await
     }
 
     /// Releases as the requestor and closes.
     pub(crate) async fn release(mut self) -> Result<(), End> {
-        self.link.send(vec![Bytes::from_static(&RELEASE_REQUEST)]).await?;
+        self.link
+            .send(vec![Bytes::from_static(&RELEASE_REQUEST)])
+            .await?;
         loop {
             let wait = self.link.timeouts().release_reply;
             match self.link.next(Some(wait), "release reply").await? {
@@ -263,7 +279,7 @@ impl Association {
                 event @ (Event::Abort(_)
                 | Event::AssociateRequest(_)
                 | Event::AssociateAccept(_)
-                | Event::AssociateReject(_)) => return Err(end_of(event)),
+                | Event::AssociateReject(_)) => return Err(end_of(&event)),
             }
         }
     }
@@ -281,30 +297,33 @@ impl Association {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let mut set = Fragmenter::new(context_id, true, self.peer_pdu_bytes_max, length);
         let mut parts = Vec::with_capacity(8);
-        set.push(bytes, &mut parts).expect("the fragmenter was told this length");
+        set.push(bytes, &mut parts)
+            .expect("the fragmenter was told this length");
         parts
     }
 
     /// Takes an event outside a data set; returns what it completes.
     fn assemble(&mut self, event: Event) -> Result<Option<Incoming>, End> {
         match event {
-            Event::Fragment(fragment) => self.assemble_command(fragment),
+            Event::Fragment(fragment) => self.assemble_command(&fragment),
             Event::ReleaseRequest => Ok(Some(Incoming::Release)),
             Event::ReleaseReply
             | Event::Abort(_)
             | Event::AssociateRequest(_)
             | Event::AssociateAccept(_)
-            | Event::AssociateReject(_) => Err(end_of(event)),
+            | Event::AssociateReject(_) => Err(end_of(&event)),
         }
     }
 
-    fn assemble_command(&mut self, fragment: Fragment) -> Result<Option<Incoming>, End> {
+    fn assemble_command(&mut self, fragment: &Fragment) -> Result<Option<Incoming>, End> {
         let invalid = End::Violation(AbortReason::InvalidParameter);
         if !fragment.command || self.contexts.by_id(fragment.context_id).is_none() {
             return Err(invalid);
         }
-        let (context_id, mut bytes) =
-            self.command.take().unwrap_or_else(|| (fragment.context_id, BytesMut::new()));
+        let (context_id, mut bytes) = self
+            .command
+            .take()
+            .unwrap_or_else(|| (fragment.context_id, BytesMut::new()));
         if context_id != fragment.context_id
             || bytes.len() + fragment.data.len() > COMMAND_BYTES_MAX
         {
@@ -322,9 +341,12 @@ impl Association {
 }
 
 /// Returns the end that an event outside its place makes.
-fn end_of(event: Event) -> End {
+fn end_of(event: &Event) -> End {
     match event {
-        Event::Abort([source_code, reason]) => End::PeerAborted { source_code, reason },
+        &Event::Abort([source_code, reason]) => End::PeerAborted {
+            source_code,
+            reason,
+        },
         Event::Fragment(_)
         | Event::ReleaseRequest
         | Event::ReleaseReply

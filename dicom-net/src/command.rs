@@ -104,6 +104,7 @@ impl CommandSet {
     }
 
     /// Returns the response to this request, with its SOP class and instance echoed.
+    #[must_use]
     pub fn response(&self, status: Status) -> Self {
         let mut response = Self::default()
             .with_u16(element::COMMAND_FIELD, self.field_code() | RESPONSE)
@@ -242,12 +243,12 @@ impl CommandSet {
         let mut elements = BTreeMap::new();
         let mut rest = bytes.clone();
         while !rest.is_empty() {
-            let Some(&[a, b, c, d, e, f, g, h]) = rest.first_chunk::<8>() else {
+            let Some(&[group_low, group, low, high, length @ ..]) = rest.first_chunk::<8>() else {
                 return Err(InvalidCommand("an element's header is cut off"));
             };
-            let group = u16::from_le_bytes([a, b]);
-            let number = u16::from_le_bytes([c, d]);
-            let length = usize::try_from(u32::from_le_bytes([e, f, g, h])).unwrap_or(usize::MAX);
+            let group = u16::from_le_bytes([group_low, group]);
+            let number = u16::from_le_bytes([low, high]);
+            let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
             let mut value = rest.split_off(8);
             if length > value.len() {
                 return Err(InvalidCommand("an element is longer than the command set"));

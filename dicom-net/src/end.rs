@@ -52,9 +52,11 @@ impl From<AbortReason> for End {
 
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Closed,
-            _ => Self::Io(error),
+        let gone = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+        if gone.contains(&error.kind()) {
+            Self::Closed
+        } else {
+            Self::Io(error)
         }
     }
 }

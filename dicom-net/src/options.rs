@@ -39,6 +39,10 @@ pub struct ServerOptions {
 }
 
 /// How to treat one calling AE title.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own in the configuration"
+)]
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// Transfer syntaxes accepted for storage; `None` for all we store by default (UL-050).
@@ -121,13 +125,13 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             artim: Duration::from_secs(30),
-            idle: Duration::from_secs(300),
+            idle: Duration::from_mins(5),
             pdu_read: Duration::from_secs(30),
-            pdu_write: Duration::from_secs(60),
+            pdu_write: Duration::from_mins(1),
             connect: Duration::from_secs(5),
             association_reply: Duration::from_secs(30),
             release_reply: Duration::from_secs(5),
-            dimse_response: Duration::from_secs(300),
+            dimse_response: Duration::from_mins(5),
             shutdown: Duration::from_secs(20),
             pending_every: Duration::from_secs(1),
         }

@@ -67,6 +67,8 @@ struct Shared<B> {
     slots: Slots,
     connections: Arc<Semaphore>,
     numbers: AtomicU64,
+    /// Owns every task.
+    tasks: TaskTracker,
     /// No new operations.
     stopping: CancellationToken,
     /// No operations any more.
@@ -80,7 +82,9 @@ impl<B: Backend> Server<B> {
             return Err(Error::Options("name at least one AE title"));
         }
         if options.max_pdu_bytes != 0 && !PDU_BYTES_RANGE.contains(&options.max_pdu_bytes) {
-            return Err(Error::Options("the maximum PDU length must be 0 or 4096 to 1048576"));
+            return Err(Error::Options(
+                "the maximum PDU length must be 0 or 4096 to 1048576",
+            ));
         }
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
         for &address in &options.listen {
@@ -89,18 +93,28 @@ impl<B: Backend> Server<B> {
             addresses.push(listener.local_addr().map_err(listen)?);
             listeners.push(listener);
         }
-        let connections_max = options.associations_max.saturating_add(CONNECTIONS_BESIDE_MAX);
+        let connections_max = options
+            .associations_max
+            .saturating_add(CONNECTIONS_BESIDE_MAX);
         let connections_max = connections_max.min(Semaphore::MAX_PERMITS);
         let shared = Shared {
-            slots: Slots::new(options.associations_max, options.associations_per_calling_ae_max),
+            slots: Slots::new(
+                options.associations_max,
+                options.associations_per_calling_ae_max,
+            ),
             connections: Arc::new(Semaphore::new(connections_max)),
             options: Arc::new(options),
             backend,
             numbers: AtomicU64::new(1),
+            tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
         };
-        Ok(Self { listeners, addresses, shared: Arc::new(shared) })
+        Ok(Self {
+            listeners,
+            addresses,
+            shared: Arc::new(shared),
+        })
     }
 
     /// Returns the bound addresses, in the order of the options.
@@ -111,15 +125,17 @@ impl<B: Backend> Server<B> {
     /// Serves until `cancel`; then stops accepting, lets running operations finish for the
     /// shutdown timeout, aborts what is left and returns when nothing runs any more (UL-012).
     pub async fn run(self, cancel: CancellationToken) {
-        let tasks = TaskTracker::new();
+        let tasks = &self.shared.tasks;
         for listener in self.listeners {
-            let (shared, connections) = (Arc::clone(&self.shared), tasks.clone());
-            tasks.spawn(async move { accept(listener, shared, connections).await });
+            tasks.spawn(accept(listener, Arc::clone(&self.shared)));
         }
         cancel.cancelled().await;
         self.shared.stopping.cancel();
         tasks.close();
-        if timeout(self.shared.options.timeouts.shutdown, tasks.wait()).await.is_err() {
+        if timeout(self.shared.options.timeouts.shutdown, tasks.wait())
+            .await
+            .is_err()
+        {
             warn!("running operations are cut off");
         }
         self.shared.stopped.cancel();
@@ -127,7 +143,7 @@ impl<B: Backend> Server<B> {
     }
 }
 
-async fn accept<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>, tasks: TaskTracker) {
+async fn accept<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
     let stopping = shared.stopping.clone();
     loop {
         // At the limit, connections wait in the kernel's queue: A-ASSOCIATE-RJ is only an answer
@@ -136,7 +152,9 @@ async fn accept<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>, tasks
             let permit = Arc::clone(&shared.connections).acquire_owned().await;
             (listener.accept().await, permit)
         };
-        let Some((accepted, permit)) = stopping.run_until_cancelled(next).await else { return };
+        let Some((accepted, permit)) = stopping.run_until_cancelled(next).await else {
+            return;
+        };
         let permit = permit.expect("the semaphore is never closed");
         match accepted {
             Ok((stream, peer)) => {
@@ -149,7 +167,7 @@ async fn accept<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>, tasks
                     called_ae = tracing::field::Empty,
                 );
                 let connection = connection(stream, permit, Arc::clone(&shared));
-                tasks.spawn(connection.instrument(span));
+                shared.tasks.spawn(connection.instrument(span));
             }
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
@@ -222,7 +240,9 @@ async fn establish<B: Backend>(
             Ok(_) => Err(None), // A-ABORT: all else is refused by the phase
             Err(end) => {
                 debug!(%end, "no association request");
-                Err(end.abort_reason().filter(|reason| *reason != AbortReason::User))
+                Err(end
+                    .abort_reason()
+                    .filter(|reason| *reason != AbortReason::User))
             }
         }
     };
@@ -232,11 +252,13 @@ async fn establish<B: Backend>(
         Some(Ok(Err(reason))) => return Err(reason.map(AbortReason::to_pdu)),
         Some(Err(_)) | None => return Err(None),
     };
-    let request = read_request(&pdu).map_err(|refusal| refused(&refusal))?;
+    let request = read_request(&pdu).map_err(|refusal| Some(refused(refusal)))?;
     let span = tracing::Span::current();
     span.record("calling_ae", request.calling_ae.as_str());
     span.record("called_ae", request.called_ae.as_str());
-    admit(link, &request, shared).await.map_err(|refusal| refused(&refusal).or(None))
+    admit(link, &request, shared)
+        .await
+        .map_err(|refusal| Some(refused(refusal)))
 }
 
 async fn admit<B: Backend>(
@@ -245,7 +267,10 @@ async fn admit<B: Backend>(
     shared: &Shared<B>,
 ) -> Result<Established, Refusal> {
     let accepted = negotiate(request, &shared.options)?;
-    let slot = shared.slots.take(&request.calling_ae).ok_or(Rejection::LocalLimit)?;
+    let slot = shared
+        .slots
+        .take(&request.calling_ae)
+        .ok_or(Rejection::LocalLimit)?;
     let contexts = accepted.contexts.iter().count();
     let peer = Peer {
         calling_ae: request.calling_ae.clone(),
@@ -256,7 +281,10 @@ async fn admit<B: Backend>(
     sent.map_err(|_| Refusal::Abort(AbortReason::User))?;
     link.establish(accepted.own_pdu_bytes_max);
     let implementation = request.implementation.as_deref().unwrap_or("unknown");
-    info!(proposed = request.contexts.len(), contexts, implementation, "association accepted");
+    info!(
+        proposed = request.contexts.len(),
+        contexts, implementation, "association accepted"
+    );
     if request.max_pdu_bytes.is_none() {
         debug!("peer tells no maximum length");
     }
@@ -268,12 +296,12 @@ async fn admit<B: Backend>(
     })
 }
 
-fn refused(refusal: &Refusal) -> Option<[u8; 10]> {
+fn refused(refusal: Refusal) -> [u8; 10] {
     warn!(?refusal, "association refused");
-    Some(match refusal {
+    match refusal {
         Refusal::Reject(rejection) => rejection.to_pdu(),
         Refusal::Abort(reason) => reason.to_pdu(),
-    })
+    }
 }
 
 async fn serve<B: Backend>(
@@ -289,6 +317,8 @@ async fn serve<B: Backend>(
         options: Arc::clone(&shared.options),
         peer,
         stopping: shared.stopping.clone(),
+        stopped: shared.stopped.clone(),
+        leftovers: shared.tasks.clone(),
     };
     let end = tokio::select! {
         end = Box::pin(services.run(&mut association)) => end,

@@ -1,5 +1,12 @@
 //! The message services (PS3.7 §9): one operation after the other, each to its end.
 
+mod delivery;
+mod find;
+mod get;
+mod identifier;
+mod moving;
+mod progress;
+mod retrieve;
 mod storage;
 
 use std::sync::Arc;
@@ -7,6 +14,7 @@ use std::time::Instant;
 
 use archive::Operation;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::ae_title::AeTitle;
@@ -34,6 +42,10 @@ pub(crate) struct Services<B> {
     pub(crate) peer: Peer,
     /// Set when no new operation is to begin.
     pub(crate) stopping: CancellationToken,
+    /// Set when nothing is to run any more.
+    pub(crate) stopped: CancellationToken,
+    /// Owns moves whose requestor is gone.
+    pub(crate) leftovers: TaskTracker,
 }
 
 /// A request that has been taken apart: what it needs is there.
@@ -84,15 +96,32 @@ impl<B: Backend> Services<B> {
         let context = association.context(context_id)?;
         let service = Service::of(&context.abstract_syntax);
         let class_fits = command.sop_class_uid() == Some(context.abstract_syntax.as_str());
-        let request = Request { context_id, message_id, command };
+        let request = Request {
+            context_id,
+            message_id,
+            command,
+        };
         let begun = Instant::now();
         let (operation, status) = match (field, service) {
             (CommandField::EchoRequest, Some(Service::Verification)) if class_fits => {
                 (Operation::CEcho, self.c_echo(association, &request).await?)
             }
-            (CommandField::StoreRequest, Some(Service::Storage)) if class_fits => {
-                (Operation::CStore, self.c_store(association, &request).await?)
-            }
+            (CommandField::StoreRequest, Some(Service::Storage)) if class_fits => (
+                Operation::CStore,
+                self.c_store(association, &request).await?,
+            ),
+            (CommandField::FindRequest, Some(Service::Find(root))) if class_fits => (
+                Operation::CFind,
+                self.c_find(association, &request, root).await?,
+            ),
+            (CommandField::MoveRequest, Some(Service::Move(root))) if class_fits => (
+                Operation::CMove,
+                self.c_move(association, &request, root).await?,
+            ),
+            (CommandField::GetRequest, Some(Service::Get(root))) if class_fits => (
+                Operation::CGet,
+                self.c_get(association, &request, root).await?,
+            ),
             (CommandField::Other, _) => {
                 let status = Status::UNRECOGNIZED_OPERATION; // DI-011
                 return refuse(association, &request, status, "operation is not offered").await;
@@ -112,7 +141,9 @@ impl<B: Backend> Services<B> {
                 return refuse(association, &request, status, comment).await;
             }
         };
-        self.backend.metrics().observe(operation, &status.to_string(), begun.elapsed());
+        self.backend
+            .metrics()
+            .observe(operation, &status.to_string(), begun.elapsed());
         Ok(())
     }
 

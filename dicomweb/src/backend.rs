@@ -14,7 +14,7 @@ use futures_core::Stream;
 /// Instances being opened one after the other.
 pub type Opened = Pin<Box<dyn Stream<Item = (InstanceRef, Result<InstanceBody, Error>)> + Send>>;
 /// A stream that ends at the first error.
-pub(crate) type Results<T> = Pin<Box<dyn Stream<Item = Result<T, Error>> + Send>>;
+pub type Results<T> = Pin<Box<dyn Stream<Item = Result<T, Error>> + Send>>;
 
 /// The archive's services as DICOMweb uses them; [`Archive`] documents each. Implemented by it and by test doubles.
 #[expect(missing_docs, reason = "each method is the archive's of the same name")]
@@ -26,9 +26,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn search(
         &self,
         query: Query,
-    ) -> impl Future<
-        Output = Result<Pin<Box<dyn Stream<Item = Result<Attributes, Error>> + Send>>, Error>,
-    > + Send;
+    ) -> impl Future<Output = Result<Results<Attributes>, Error>> + Send;
     fn locate(
         &self,
         selector: &Selector,
@@ -42,9 +40,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn metadata(
         &self,
         instances: Vec<InstanceRef>,
-    ) -> impl Future<
-        Output = Result<Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>, Error>,
-    > + Send;
+    ) -> impl Future<Output = Result<Results<Bytes>, Error>> + Send;
     fn frames(
         &self,
         instance: &InstanceRef,

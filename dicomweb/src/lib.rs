@@ -28,6 +28,6 @@ mod routes;
 mod stow;
 mod wado;
 
-pub use backend::{Backend, Opened, Receive};
+pub use backend::{Backend, Opened, Receive, Results};
 pub use options::{Cors, EmptySearch, Forwarded, Options, StowLimits};
 pub use routes::router;

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Settings of the DICOMweb service; `Default` is what the server uses without a config file.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Paths under which the same service answers, with a leading and without a trailing slash.
+    /// Paths under which the same service answers, such as `/dicomweb`; slashes around them do not matter.
     pub base_paths: Vec<String>,
     /// The service's URL as clients see it, without a trailing slash. `None`: taken from each request (WE-037).
     pub public_base: Option<String>,
@@ -108,7 +108,7 @@ impl Default for StowLimits {
             part_bytes_max: 64 << 30,
             request_bytes_max: 1 << 40,
             filing_max: 8,
-            idle_max: Duration::from_secs(60),
+            idle_max: Duration::from_mins(1),
         }
     }
 }

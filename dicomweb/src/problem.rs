@@ -28,6 +28,14 @@ impl Problem {
         }
     }
 
+    /// Adds what else the client should know.
+    pub(crate) fn noting(self, note: &str) -> Self {
+        Self {
+            detail: Cow::Owned(format!("{}; {note}", self.detail)),
+            ..self
+        }
+    }
+
     /// The request cannot be read; it will not work if it is repeated.
     pub(crate) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
@@ -81,9 +89,12 @@ fn status_of(error: &Error) -> StatusCode {
         Error::SopClassNotSupported | Error::TransferSyntaxNotSupported => {
             StatusCode::UNSUPPORTED_MEDIA_TYPE
         }
-        Error::Locked | Error::Malformed { .. } | Error::Tiering(_) | Error::Journal(_) | Error::Io { .. } => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        Error::Locked
+        | Error::Index(_)
+        | Error::Malformed { .. }
+        | Error::Tiering(_)
+        | Error::Journal(_)
+        | Error::Io { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

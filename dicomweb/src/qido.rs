@@ -137,10 +137,11 @@ async fn count<B: Backend>(
     })
 }
 
+/// Adds a warning; a configured base URL that fits no header is left out of it.
 fn warn(response: &mut Response, service: &str, text: &str) {
-    let value = HeaderValue::from_str(&format!("299 {service}: {text}"));
-    response.headers_mut().append(
-        WARNING,
-        value.expect("base URLs have no control characters"),
-    );
+    let value = HeaderValue::from_str(&format!("299 {service}: {text}"))
+        .or_else(|_| HeaderValue::from_str(&format!("299 -: {text}")));
+    response
+        .headers_mut()
+        .extend(value.ok().map(|value| (WARNING, value)));
 }

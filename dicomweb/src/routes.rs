@@ -1,10 +1,11 @@
 //! The resources and their methods (PS3.18 §10.1).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{get, options};
+use axum::routing::{get, options as options_method};
 use axum::{Router, routing::MethodRouter};
 use http::StatusCode;
 use tower_http::compression::CompressionLayer;
@@ -22,21 +23,36 @@ use crate::{qido, stow, wado};
 const COMPRESSED_BYTES_MIN: u64 = 1024;
 
 /// Returns the routes of the service under each of its base paths.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the routes own the archive: callers hand over a clone"
+)]
 pub fn router<B: Backend>(archive: B, options: Options) -> Router {
     let options = Arc::new(options);
     let mut router = Router::new();
-    for base in &options.base_paths {
-        let base_path = base.trim_end_matches('/');
+    let paths: BTreeSet<&str> = options
+        .base_paths
+        .iter()
+        .map(|path| path.trim_matches('/'))
+        .collect();
+    for path in paths {
+        let base_path = if path.is_empty() {
+            String::new()
+        } else {
+            format!("/{path}")
+        };
         let app = App {
             backend: archive.clone(),
             options: Arc::clone(&options),
-            base_path: Arc::from(base_path),
+            base_path: Arc::from(base_path.as_str()),
         };
         let service = service(app);
         router = if base_path.is_empty() {
             router.merge(service)
         } else {
-            router.nest(base_path, service)
+            router
+                .route(&format!("{base_path}/"), options_method(capabilities))
+                .nest(&base_path, service)
         };
     }
     router
@@ -48,7 +64,7 @@ fn service<B: Backend>(app: App<B>) -> Router {
     const INSTANCE: &str = "/studies/{study}/series/{series}/instances/{instance}";
     let metadata = || -> MethodRouter<App<B>> { get(wado::retrieve_metadata::<B>) };
     Router::new()
-        .route("/", options(capabilities))
+        .route("/", options_method(capabilities))
         .route(
             "/studies",
             get(qido::search_for_studies::<B>).post(stow::store_instances::<B>),

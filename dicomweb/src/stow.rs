@@ -54,14 +54,14 @@ pub(crate) async fn store_instances<B: Backend>(
         limits,
     };
     let read = match form {
-        Form::Parts(reader) => read_parts(&mut body, reader, &mut store).await,
+        Form::Parts(reader) => read_parts(&mut body, *reader, &mut store).await,
         Form::File => read_file(&mut body, &mut store).await,
     };
     // What was begun is made durable and reported even if the body turned out bad in the middle.
     let report = store.finish().await;
     match read {
         Ok(()) => report.respond(&call.base_url),
-        Err(problem) => Err(problem),
+        Err(problem) => Err(problem.noting(&report.already_stored())),
     }
 }
 

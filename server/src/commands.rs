@@ -176,9 +176,15 @@ async fn answer(config: &Config, request: Request, json: bool) -> anyhow::Result
         answer = execute(&archive, request, reporter) => answer,
         name = signals.next() => Err(anyhow::anyhow!("stopped by {name}")),
     };
-    showing.await.context("show progress")?;
-    archive.stop().await;
-    answer
+    let end = async {
+        showing.await.context("show progress")?;
+        archive.stop().await;
+        answer
+    };
+    tokio::select! {
+        answer = end => answer,
+        name = signals.next() => bail!("stopped by a second signal ({name}); the next start recovers"),
+    }
 }
 
 async fn rebuild_index(config: &Config, json: bool) -> anyhow::Result<()> {

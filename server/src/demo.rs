@@ -1,5 +1,191 @@
-//! stub
+//! A first look: a server of its own, a generated study sent to it, packed, found and retrieved over the network.
+
+mod fetch;
+mod tour;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+
 use crate::cli::Common;
-pub(crate) async fn run(_common: &Common, _once: bool) -> anyhow::Result<()> {
-    Ok(())
+use crate::config::{Config, Log, LogLevel};
+use crate::demo::tour::Tour;
+use crate::lifecycle::{Running, StopSignals};
+use crate::{logging, output};
+
+/// Where the demonstration's data goes unless told otherwise: never where real data is.
+const DATA: &str = "./filmroom-data-demo";
+
+/// Runs the tour; stays up after it until a signal comes, unless `once`.
+pub(crate) async fn run(common: &Common, once: bool) -> anyhow::Result<()> {
+    let config = config(common)?;
+    logging::start(&Log {
+        level: LogLevel::Error,
+        ..config.log.clone()
+    })?;
+    let mut signals = StopSignals::listen()?;
+    let begun = Instant::now();
+    say(
+        common,
+        format!("Starting a server on {}", config.data.display()),
+    )?;
+    let mut running = tokio::select! {
+        running = Running::start(&config) => running?,
+        name = signals.next() => anyhow::bail!("stopped by {name} before the server was up"),
+    };
+    let result = tokio::select! {
+        result = look(common, &config, &running, begun) => result,
+        name = signals.next() => Err(anyhow::anyhow!("stopped by {name}")),
+    };
+    let result = match result {
+        Ok(()) if !once => {
+            say(
+                common,
+                "The server stays up until you press Ctrl-C.".to_owned(),
+            )?;
+            running.until_signal(&mut signals).await
+        }
+        result => result,
+    };
+    running.stop().await;
+    result
+}
+
+async fn look(
+    common: &Common,
+    config: &Config,
+    running: &Running,
+    begun: Instant,
+) -> anyhow::Result<()> {
+    let dicom = running
+        .dicom
+        .first()
+        .context("the server has no DICOM address")?;
+    let http = running
+        .http
+        .first()
+        .context("the server has no HTTP address")?;
+    let title = &config
+        .dicom
+        .ae_title
+        .first()
+        .context("the server has no AE title")?
+        .0;
+    let seconds = begun.elapsed().as_secs_f64();
+    say(
+        common,
+        format!(
+            "  up in {seconds:.1} s: DICOM {title} at {dicom}, DICOMweb at http://{http}/dicomweb"
+        ),
+    )?;
+    let seed = archive::Clock::system().now().as_second().unsigned_abs();
+    let tour = Tour::new(*dicom, *http, title.clone(), seed);
+    let packed = steps(common, config, running, &tour).await?;
+    if common.json {
+        return output::json(&serde_json::json!({
+            "study_instance_uid": tour.study_instance_uid(),
+            "instances": tour.instances(),
+            "packed": packed,
+            "dicom": dicom,
+            "http": http,
+        }));
+    }
+    output::line("Look for yourself:")?;
+    output::line(format!("  curl http://{http}/dicomweb/studies"))?;
+    output::line(format!("  curl http://{http}/metrics"))
+}
+
+/// Sends, finds, packs and retrieves; returns how many instances were packed.
+async fn steps(
+    common: &Common,
+    config: &Config,
+    running: &Running,
+    tour: &Tour,
+) -> anyhow::Result<u64> {
+    let sent = tour.send().await.context("send the study")?;
+    say(
+        common,
+        format!("Sent a generated CT study by C-STORE: {sent}"),
+    )?;
+    let found = tour.find().await.context("find the study")?;
+    say(common, format!("  found at once: {found}"))?;
+    tour.retrieve()
+        .await
+        .context("retrieve the study from the journal")?;
+    let progress = archive::Progress::new(|_, _| ());
+    let packed = running
+        .archive
+        .pack_now(progress)
+        .await
+        .context("pack the study")?;
+    let pool = config.pool.first().context("the server has no pool")?;
+    let (devices, parity) = (pool.devices.len(), pool.code.parity_shards);
+    let code = pool.code;
+    say(
+        common,
+        format!(
+            "Packed {packed} instances into containers over {devices} devices, code {code}: any {parity} may be lost"
+        ),
+    )?;
+    let retrieved = tour
+        .retrieve()
+        .await
+        .context("retrieve the study from containers")?;
+    say(
+        common,
+        format!("Retrieved it, every byte compared: {retrieved}"),
+    )?;
+    Ok(packed)
+}
+
+/// Tells a person; with `--json` only the result counts.
+fn say(common: &Common, text: String) -> anyhow::Result<()> {
+    if common.json {
+        Ok(())
+    } else {
+        output::line(text)
+    }
+}
+
+/// Returns the configuration: the demonstration's own data, and free ports where the default ones are taken.
+fn config(common: &Common) -> anyhow::Result<Config> {
+    let data = match (&common.data, &common.config) {
+        (Some(data), _) => Some(data.clone()),
+        (None, Some(_)) => None,
+        (None, None) => Some(PathBuf::from(DATA)),
+    };
+    let mut config = Config::load(common.config.as_deref(), data.as_deref().map(Path::new))?;
+    for address in config
+        .dicom
+        .listen
+        .iter_mut()
+        .chain(&mut config.http.listen)
+    {
+        *address = free(*address);
+    }
+    Ok(config)
+}
+
+/// Returns the address, or the same with port 0 when something listens there.
+fn free(address: SocketAddr) -> SocketAddr {
+    match TcpListener::bind(address) {
+        Ok(_) => address,
+        Err(_) => SocketAddr::new(address.ip(), 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_replaced_by_any() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        assert_eq!(free(address).port(), 0);
+        drop(taken);
+        assert_eq!(free(address), address);
+    }
 }

@@ -116,11 +116,11 @@ pub(crate) fn admin_socket(config: &Config) -> PathBuf {
 fn journal_options(config: &Config) -> JournalOptions {
     let journal = &config.journal;
     JournalOptions {
-        copies: journal.copies.clone(),
         copies_required: journal.copies_required.unwrap_or(journal.copies.len()),
         segment_bytes: journal.segment.0,
         bytes_max: journal.size_max.0,
         queue_bytes_max: journal.queue_max.0,
         inline_bytes_max: INLINE_BYTES_MAX,
+        ..JournalOptions::new(journal.copies.clone())
     }
 }

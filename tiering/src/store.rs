@@ -151,7 +151,7 @@ impl Store {
 
     /// Reads a range, verified block by block and decoded from other shards where damaged or missing.
     ///
-    /// Changes nothing; may be dropped at any time.
+    /// Needs memory for the whole range: read what is large in parts. Changes nothing; may be dropped at any time.
     pub async fn read(&self, id: ContainerId, range: Range<u64>) -> Result<Bytes, Error> {
         if let Some(bytes) = self.inner.read_now(id, range.clone()) {
             return Ok(bytes);

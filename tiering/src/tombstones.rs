@@ -18,7 +18,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::Error;
 use crate::checksum::crc32c;
@@ -67,21 +67,32 @@ pub(crate) fn add(store: &Inner, record: &[u8]) -> Result<(), Error> {
 pub(crate) fn list(store: &Inner) -> Result<Vec<Bytes>, Error> {
     let mut known = HashSet::new();
     let mut records = Vec::new();
-    for device in store
-        .pools
-        .iter()
-        .flat_map(|pool| &pool.devices)
-        .filter(|device| device.is_online())
-    {
-        let log = read_log(&path(device))?;
-        for record in parse(&log) {
-            let record = Bytes::copy_from_slice(record);
-            if known.insert(record.clone()) {
-                records.push(record);
+    for pool in &store.pools {
+        let mut unread = 0;
+        for device in pool.devices.iter().filter(|device| device.is_online()) {
+            match read_log(&path(device)) {
+                Ok(log) => keep_new(&log, &mut known, &mut records),
+                // Each record is on m+1 devices, so that m may fail here.
+                Err(error) if unread < pool.config.code.parity_shards => {
+                    unread += 1;
+                    error!(device = %device.path().display(), %error, "tombstones not read");
+                }
+                Err(error) => return Err(error),
             }
         }
     }
     Ok(records)
+}
+
+/// Adds the records of a log that are not known yet.
+fn keep_new(log: &[u8], known: &mut HashSet<Bytes>, records: &mut Vec<Bytes>) {
+    for record in parse(log) {
+        if !known.contains(record) {
+            let record = Bytes::copy_from_slice(record);
+            known.insert(record.clone());
+            records.push(record);
+        }
+    }
 }
 
 fn path(device: &Device) -> PathBuf {
@@ -130,11 +141,11 @@ fn append(path: &Path, framed: &[u8]) -> io::Result<()> {
 
 fn read_log(path: &Path) -> Result<Vec<u8>, Error> {
     let mut log = Vec::new();
-    match File::open(path).and_then(|file| file.take(LOG_BYTES_MAX).read_to_end(&mut log)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("read", path)(error))
-        }
-        Ok(_) | Err(_) => Ok(log),
+    match File::open(path).and_then(|file| file.take(LOG_BYTES_MAX + 1).read_to_end(&mut log)) {
+        Ok(_) if u64::try_from(log.len()).is_ok_and(|bytes| bytes <= LOG_BYTES_MAX) => Ok(log),
+        Ok(_) => Err(Error::io("read", path)(io::ErrorKind::FileTooLarge.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(log),
+        Err(error) => Err(Error::io("read", path)(error)),
     }
 }
 

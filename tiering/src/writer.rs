@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::device::Device;
 use crate::layout::Layout;
 use crate::store::Inner;
-use crate::{CodeProfile, ContainerId, DeviceId, Error, Toc};
+use crate::{CodeProfile, ContainerId, DeviceId, Error, Tier, Toc};
 use staged::Staged;
 
 /// Bytes taken from a source at one time.
@@ -28,6 +28,7 @@ pub struct ContainerWriter {
     data: Vec<Vec<u8>>,
     parity: Vec<Vec<u8>>,
     logical_bytes: u64,
+    tier: Tier,
     failed: bool,
 }
 
@@ -63,12 +64,10 @@ pub(crate) struct Plan {
 impl ContainerWriter {
     /// Makes the files of all shards under temporary names.
     pub(crate) fn start(store: Arc<Inner>, plan: Plan) -> Result<Self, Error> {
-        let erasure = &store
-            .pools
-            .get(plan.pool)
-            .ok_or(Error::Missing { container: plan.id })?
-            .erasure;
-        let code = erasure.code();
+        let pool = store.pools.get(plan.pool);
+        let pool = pool.ok_or(Error::Missing { container: plan.id })?;
+        let (code, tier) = (pool.config.code, pool.config.tier);
+        let errors_max = store.options.device_errors_max;
         assert_eq!(
             plan.devices.len(),
             usize::from(code.shards()),
@@ -78,21 +77,21 @@ impl ContainerWriter {
         for (number, (device, device_id)) in (0..code.shards()).zip(plan.devices) {
             device.reserve(plan.shard_bytes);
             let staged = Staged::new(plan.id, number, device, device_id, plan.shard_bytes);
-            shards.push(staged.open(&plan.layout, erasure, store.options.device_errors_max)?);
+            let opened = staged.open(&plan.layout, &pool.erasure, errors_max);
+            shards.push(opened.map_err(|error| full(error, tier, plan.shard_bytes))?);
         }
-        let (k, m) = (
-            usize::from(code.data_shards),
-            usize::from(code.parity_shards),
-        );
+        let unit_bytes = usize::try_from(plan.layout.unit_bytes()).expect("at most 64 MiB");
+        let unit = || Vec::with_capacity(unit_bytes);
         Ok(Self {
             id: plan.id,
             pool: plan.pool,
             code,
             layout: plan.layout,
             shards,
-            data: vec![Vec::new(); k],
-            parity: vec![Vec::new(); m],
+            data: (0..code.data_shards).map(|_| unit()).collect(),
+            parity: (0..code.parity_shards).map(|_| unit()).collect(),
             logical_bytes: 0,
+            tier,
             failed: false,
             store,
         })
@@ -149,7 +148,7 @@ impl ContainerWriter {
         }
         let result = step(self);
         self.failed = result.is_err();
-        result
+        result.map_err(|error| full(error, self.tier, self.logical_bytes))
     }
 
     fn take_from(&self, source: &mut dyn Read, chunk: &mut [u8]) -> Result<usize, Error> {
@@ -226,4 +225,17 @@ impl ContainerWriter {
         self.data.iter_mut().for_each(Vec::clear);
         Ok(())
     }
+}
+
+/// A full disk is no fault of the device: room can come back, or another pool has it.
+fn full(error: Error, tier: Tier, needed_bytes: u64) -> Error {
+    if let Error::Io { source, .. } = &error
+        && matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    {
+        return Error::NoRoom { tier, needed_bytes };
+    }
+    error
 }

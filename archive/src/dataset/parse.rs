@@ -24,7 +24,8 @@ const VALUE_BYTES: u64 = 24;
 pub struct Limits {
     /// Sequences within sequences; deeper ones stop the reading.
     pub depth_max: usize,
-    /// Elements and items together. An item costs some 600 bytes of memory, whatever is in it.
+    /// Elements and items together. An item costs some 450 bytes of memory, whatever is
+    /// in it.
     pub elements_max: u64,
     /// Bytes of all values that are kept inline, each value of a list counting 24 more. When
     /// half of it is used, long texts are no longer kept inline, so that contours do not use it up.

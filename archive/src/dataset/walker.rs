@@ -234,12 +234,15 @@ impl<'a> Walker<'a> {
             }
             _ => {}
         }
-        self.element(level.encoding).map(Some)
+        let header = match header::of(bytes, level.encoding) {
+            Some(header) => header,
+            None => header::unusual(&mut self.cursor, self.offset, self.end, level.encoding)?,
+        };
+        self.element(header, level.encoding).map(Some)
     }
 
-    fn element(&mut self, encoding: Encoding) -> Result<Token, ReadError> {
+    fn element(&mut self, header: Header, encoding: Encoding) -> Result<Token, ReadError> {
         self.count()?;
-        let header = header::read(&mut self.cursor, self.offset, self.end, encoding)?;
         let start = self.offset.saturating_add(header.bytes);
         let vr = self.vr(&header);
         if header.length == UNDEFINED {

@@ -30,6 +30,8 @@ const PORT: u16 = 5432;
 const START_LONGEST: Duration = Duration::from_mins(5);
 /// Longest wait for a fast shutdown, which writes a checkpoint.
 const STOP_LONGEST: Duration = Duration::from_secs(60);
+/// How often a server that ends at once is started again, ever more slowly: over some ten seconds.
+const START_ATTEMPTS: u32 = 10;
 const POLL: Duration = Duration::from_millis(20);
 
 /// A running server. Dropped without `stop`, it is told to shut down and not waited for.
@@ -57,21 +59,24 @@ impl EmbeddedPostgres {
         }
         access(&owner, &cluster)?;
         let socket = socket::directory(&directory, &owner)?;
-        let mut child = spawn(&programs, &owner, &directory, &cluster, &socket)?;
-        let pid = child
-            .id()
-            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
-            .ok_or_else(|| cluster_error("postgres ended at once, see postgres.log"))?;
         let options = PgConnectOptions::new_without_pgpass()
             .socket(&socket)
             .port(PORT)
             .username(ROLE)
             .application_name("filmroom")
             .database("postgres");
-        timeout(START_LONGEST, ready(&mut child, &options, &directory))
+        let spawn = || spawn(&programs, &owner, &directory, &cluster, &socket);
+        let (child, pid) = timeout(START_LONGEST, running(spawn, &options, &directory))
             .await
-            .map_err(|_| cluster_error("postgres is not ready after five minutes, see postgres.log"))??;
-        Ok(Self { child, pid, options: options.database(ROLE), stopped: false })
+            .map_err(|_| {
+                cluster_error("postgres is not ready after five minutes, see postgres.log")
+            })??;
+        Ok(Self {
+            child,
+            pid,
+            options: options.database(ROLE),
+            stopped: false,
+        })
     }
 
     /// Returns how to connect to the archive's database.
@@ -96,7 +101,10 @@ impl EmbeddedPostgres {
         timeout(STOP_LONGEST, self.child.wait())
             .await
             .map_err(|_| cluster_error("postgres does not shut down, see postgres.log"))?
-            .map_err(|source| Error::Io { doing: "wait for postgres", source })?;
+            .map_err(|source| Error::Io {
+                doing: "wait for postgres",
+                source,
+            })?;
         Ok(())
     }
 }
@@ -110,7 +118,9 @@ impl Drop for EmbeddedPostgres {
 }
 
 pub(super) fn cluster_error(reason: impl Into<String>) -> Error {
-    Error::Cluster { reason: reason.into() }
+    Error::Cluster {
+        reason: reason.into(),
+    }
 }
 
 pub(super) fn io_error(doing: &'static str) -> impl FnOnce(std::io::Error) -> Error {
@@ -126,18 +136,33 @@ fn tell(pid: Pid, signal: Signal) {
 
 fn prepare(directory: &Path) -> Result<PathBuf, Error> {
     std::fs::create_dir_all(directory).map_err(io_error("make the cluster's directory"))?;
-    directory.canonicalize().map_err(io_error("find the cluster's directory"))
+    directory
+        .canonicalize()
+        .map_err(io_error("find the cluster's directory"))
 }
 
 /// Makes the cluster beside its place and renames it, so that a half-made one is never taken for a whole one.
-async fn initialise(programs: &Programs, owner: &Owner, directory: &Path, cluster: &Path) -> Result<(), Error> {
+async fn initialise(
+    programs: &Programs,
+    owner: &Owner,
+    directory: &Path,
+    cluster: &Path,
+) -> Result<(), Error> {
     let unfinished = directory.join("cluster.unfinished");
     if unfinished.exists() {
         std::fs::remove_dir_all(&unfinished).map_err(io_error("remove an unfinished cluster"))?;
     }
     let mut command = Command::new(programs.path("initdb"));
     command
-        .args(["--username", ROLE, "--encoding", "UTF8", "--locale", "C", "--data-checksums"])
+        .args([
+            "--username",
+            ROLE,
+            "--encoding",
+            "UTF8",
+            "--locale",
+            "C",
+            "--data-checksums",
+        ])
         .args(["--auth-local", "peer", "--auth-host", "reject", "--pgdata"])
         .arg(&unfinished)
         .current_dir(directory)
@@ -147,7 +172,10 @@ async fn initialise(programs: &Programs, owner: &Owner, directory: &Path, cluste
     let output = command.output().await.map_err(io_error("run initdb"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        let line = said.lines().rfind(|line| line.contains("error")).unwrap_or("no reason given");
+        let line = said
+            .lines()
+            .rfind(|line| line.contains("error"))
+            .unwrap_or("no reason given");
         return Err(cluster_error(format!("initdb failed: {line}")));
     }
     std::fs::rename(&unfinished, cluster).map_err(io_error("name the new cluster"))
@@ -158,9 +186,13 @@ fn access(owner: &Owner, cluster: &Path) -> Result<(), Error> {
     let hba = format!("local all {ROLE} peer map=filmroom\n");
     let mut users = vec![owner.name()?, owner::current_name()?];
     users.dedup();
-    let ident: String = users.iter().map(|user| format!("filmroom \"{user}\" {ROLE}\n")).collect();
+    let ident: String = users
+        .iter()
+        .map(|user| format!("filmroom \"{user}\" {ROLE}\n"))
+        .collect();
     for (name, text) in [("pg_hba.conf", hba), ("pg_ident.conf", ident)] {
-        std::fs::write(cluster.join(name), text).map_err(io_error("write the cluster's access rules"))?;
+        std::fs::write(cluster.join(name), text)
+            .map_err(io_error("write the cluster's access rules"))?;
     }
     Ok(())
 }
@@ -172,14 +204,27 @@ fn spawn(
     cluster: &Path,
     socket: &Path,
 ) -> Result<Child, Error> {
-    let log = std::fs::File::create(directory.join("postgres.log")).map_err(io_error("open postgres.log"))?;
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(directory.join("postgres.log"))
+        .map_err(io_error("open postgres.log"))?;
     let also = log.try_clone().map_err(io_error("open postgres.log"))?;
     let mut command = Command::new(programs.path("postgres"));
-    command.arg("-D").arg(cluster).arg("-k").arg(socket).args(["-p", &PORT.to_string()]);
+    command
+        .arg("-D")
+        .arg(cluster)
+        .arg("-k")
+        .arg(socket)
+        .args(["-p", &PORT.to_string()]);
     for setting in SETTINGS {
         command.args(["-c", setting]);
     }
-    command.current_dir(directory).stdin(Stdio::null()).stdout(log).stderr(also);
+    command
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(also);
     // A Ctrl-C at the terminal is for the archive, which stops Postgres last.
     command.process_group(0);
     owner.run_as(&mut command);
@@ -206,16 +251,47 @@ const SETTINGS: [&str; 16] = [
     "logging_collector=off",
 ];
 
-/// Waits until the server answers, and makes the archive's database if it is not there.
-async fn ready(child: &mut Child, options: &PgConnectOptions, directory: &Path) -> Result<(), Error> {
+/// Starts the server, more than once if it ends early: after a kill, the children of the one before hold its
+/// memory until they have noticed.
+async fn running(
+    spawn: impl Fn() -> Result<Child, Error>,
+    options: &PgConnectOptions,
+    directory: &Path,
+) -> Result<(Child, Pid), Error> {
+    for attempt in 1..=START_ATTEMPTS {
+        let mut child = spawn()?;
+        let pid = child
+            .id()
+            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if ready(&mut child, options).await?
+            && let Some(pid) = pid
+        {
+            return Ok((child, pid));
+        }
+        sleep(POLL * 10 * attempt).await;
+    }
+    let log = directory.join("postgres.log");
+    Err(cluster_error(format!(
+        "postgres ends at once, see {}",
+        log.display()
+    )))
+}
+
+/// Waits until the server answers, and makes the archive's database if it is not there; tells whether it still runs.
+async fn ready(child: &mut Child, options: &PgConnectOptions) -> Result<bool, Error> {
     loop {
-        if child.try_wait().map_err(io_error("wait for postgres"))?.is_some() {
-            let log = directory.join("postgres.log");
-            return Err(cluster_error(format!("postgres ended at once, see {}", log.display())));
+        if child
+            .try_wait()
+            .map_err(io_error("wait for postgres"))?
+            .is_some()
+        {
+            return Ok(false);
         }
         match options.connect().await {
-            Ok(mut connection) => return make_database(&mut connection).await,
-            Err(sqlx::Error::Database(refused)) if refused.code().is_some_and(|code| code.starts_with("28")) => {
+            Ok(mut connection) => return make_database(&mut connection).await.map(|()| true),
+            Err(sqlx::Error::Database(refused))
+                if refused.code().is_some_and(|code| code.starts_with("28")) =>
+            {
                 return Err(Error::Statement(sqlx::Error::Database(refused)));
             }
             Err(_) => sleep(POLL).await, // not listening yet, or still replaying its log
@@ -224,12 +300,15 @@ async fn ready(child: &mut Child, options: &PgConnectOptions, directory: &Path) 
 }
 
 async fn make_database(connection: &mut sqlx::PgConnection) -> Result<(), Error> {
-    let there: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
-        .bind(ROLE)
-        .fetch_one(&mut *connection)
-        .await?;
+    let there: bool =
+        sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+            .bind(ROLE)
+            .fetch_one(&mut *connection)
+            .await?;
     if !there {
-        sqlx::query("create database filmroom").execute(connection).await?;
+        sqlx::query("create database filmroom")
+            .execute(connection)
+            .await?;
     }
     Ok(())
 }

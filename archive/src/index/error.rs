@@ -82,7 +82,11 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        if is_away(&error) { Self::Away(error) } else { Self::Statement(error) }
+        if is_away(&error) {
+            Self::Away(error)
+        } else {
+            Self::Statement(error)
+        }
     }
 }
 
@@ -90,9 +94,11 @@ impl From<sqlx::Error> for Error {
 /// transactions that Postgres asks to repeat (class 40).
 fn is_away(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(database) => database
-            .code()
-            .is_some_and(|code| ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class))),
+        sqlx::Error::Database(database) => database.code().is_some_and(|code| {
+            ["08", "40", "53", "57"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        }),
         other => matches!(
             other,
             sqlx::Error::Io(_)

@@ -1,7 +1,6 @@
 //! What there is: containers, shards, counts for the metrics, and fresh planner statistics.
 
-use tiering::ContainerId;
-use uuid::Uuid;
+use tiering::{ContainerId, DeviceId};
 
 use super::seal::insert_shards;
 use super::{Error, Index, SealedShard, unsigned};
@@ -25,6 +24,8 @@ pub struct Container {
     pub parity_shards: u8,
     /// Logical bytes.
     pub bytes: u64,
+    /// Bytes of all its shard files.
+    pub stored_bytes: u64,
     /// Instances at sealing.
     pub instances: u64,
     /// When it was sealed, in milliseconds since 1970.
@@ -63,7 +64,8 @@ impl Index {
     pub async fn containers(&self) -> Result<Vec<Container>, Error> {
         let rows: Vec<ContainerRow> = sqlx::query_as(
             "select id::text as id, generation, pool, tier, extract(year from month)::int as year, \
-                 extract(month from month)::int as month, data_shards, parity_shards, bytes, instances, sealed_millis
+                 extract(month from month)::int as month, data_shards, parity_shards, bytes, \
+                 stored_bytes, instances, sealed_millis
              from container order by arrival",
         )
         .fetch_all(&self.pool)
@@ -73,59 +75,56 @@ impl Index {
 
     /// Returns the shards of one container, or all.
     pub async fn shards(&self, container: Option<ContainerId>) -> Result<Vec<Shard>, Error> {
-        let rows: Vec<(String, i16, String, i64)> = sqlx::query_as(
-            "select container::text, number, device::text, bytes from shard
+        let rows: Vec<(String, i16, String)> = sqlx::query_as(
+            "select container::text, number, device::text from shard
              where $1::uuid is null or container = $1::uuid order by container, number",
         )
         .bind(container.map(|c| c.0.to_string()))
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter()
-            .map(|(container, number, device, bytes)| {
+            .map(|(container, number, device)| {
                 Ok(Shard {
                     container: ContainerId(container.parse().map_err(|_| DAMAGED)?),
                     shard: SealedShard {
                         number: number.try_into().map_err(|_| DAMAGED)?,
-                        device: device.parse::<Uuid>().map_err(|_| DAMAGED)?,
-                        bytes: unsigned(bytes, "shard")?,
+                        device: device.parse::<DeviceId>().map_err(|_| DAMAGED)?,
                     },
                 })
             })
             .collect()
     }
 
-    /// Records that a container has new shards elsewhere, or some of them; no instance row changes. Older generations
-    /// than the known one are ignored. Durable on return.
+    /// Records that a container was moved: its new generation, pool, tier, code and shards; no instance row changes. A
+    /// generation older than the known one is ignored. Durable on return.
     pub async fn relocate(
         &self,
-        container: ContainerId,
-        generation: u32,
-        pool: &str,
-        tier: &str,
-        code: (u8, u8),
+        container: &Container,
         shards: &[SealedShard],
     ) -> Result<(), Error> {
         let mut tx = self.pool.begin().await?;
         let changed = sqlx::query(
-            "update container set generation = $2, pool = $3, tier = $4, data_shards = $5, parity_shards = $6
+            "update container set generation = $2, pool = $3, tier = $4, data_shards = $5, parity_shards = $6, \
+                 stored_bytes = $7
              where id = $1::uuid and generation <= $2",
         )
-        .bind(container.0.to_string())
-        .bind(i64::from(generation))
-        .bind(pool)
-        .bind(tier)
-        .bind(i16::from(code.0))
-        .bind(i16::from(code.1))
+        .bind(container.id.0.to_string())
+        .bind(i64::from(container.generation))
+        .bind(&container.pool)
+        .bind(&container.tier)
+        .bind(i16::from(container.data_shards))
+        .bind(i16::from(container.parity_shards))
+        .bind(super::signed(container.stored_bytes))
         .execute(&mut *tx)
         .await?;
         if changed.rows_affected() == 0 {
             return Ok(());
         }
         sqlx::query("delete from shard where container = $1::uuid")
-            .bind(container.0.to_string())
+            .bind(container.id.0.to_string())
             .execute(&mut *tx)
             .await?;
-        insert_shards(&mut tx, container, shards).await?;
+        insert_shards(&mut tx, container.id, shards).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -183,9 +182,11 @@ impl Index {
         .fetch_one(&self.pool)
         .await?;
         if grown {
-            sqlx::query("analyze patient, study, series, series_request, instance_hot, series_segment")
-                .execute(&self.pool)
-                .await?;
+            sqlx::query(
+                "analyze patient, study, series, series_request, instance_hot, series_segment",
+            )
+            .execute(&self.pool)
+            .await?;
         }
         Ok(grown)
     }
@@ -202,13 +203,17 @@ struct ContainerRow {
     data_shards: i16,
     parity_shards: i16,
     bytes: i64,
+    stored_bytes: i64,
     instances: i64,
     sealed_millis: i64,
 }
 
 impl ContainerRow {
     fn read(self) -> Result<Container, Error> {
-        let month = self.year.zip(self.month).and_then(|(y, m)| Some((y.try_into().ok()?, m.try_into().ok()?)));
+        let month = self
+            .year
+            .zip(self.month)
+            .and_then(|(y, m)| Some((y.try_into().ok()?, m.try_into().ok()?)));
         Ok(Container {
             id: ContainerId(self.id.parse().map_err(|_| DAMAGED)?),
             generation: self.generation.try_into().map_err(|_| DAMAGED)?,
@@ -218,6 +223,7 @@ impl ContainerRow {
             data_shards: self.data_shards.try_into().map_err(|_| DAMAGED)?,
             parity_shards: self.parity_shards.try_into().map_err(|_| DAMAGED)?,
             bytes: unsigned(self.bytes, "container")?,
+            stored_bytes: unsigned(self.stored_bytes, "container")?,
             instances: unsigned(self.instances, "container")?,
             sealed_millis: self.sealed_millis,
         })

@@ -12,42 +12,50 @@ use crate::Error;
 
 /// Describes a container that was just sealed.
 pub(super) fn sealed(archive: &Inner, sealed: &Sealed, month: Month, toc: &Toc) -> Result<SealedContainer, Error> {
-    let shards = &sealed.shards;
-    let shard_bytes = sealed.stored_bytes / u64::try_from(shards.len()).unwrap_or(1).max(1);
-    describe(archive, (sealed.id, &sealed.pool, sealed.code), (shards, shard_bytes), sealed.logical_bytes, month, toc)
+    let place = Place { id: sealed.id, pool: &sealed.pool, code: sealed.code, shards: &sealed.shards };
+    describe(archive, &place, (sealed.logical_bytes, sealed.stored_bytes), month, toc)
 }
 
 /// Describes a container that the devices have and the index does not.
 pub(super) fn found(archive: &Inner, places: &ContainerPlaces, toc: &Toc) -> Result<SealedContainer, Error> {
-    let segments = || toc.segments.iter();
-    let ends = segments().map(|segment| segment.metadata.offset + segment.metadata.bytes);
+    let place = Place { id: places.id, pool: &places.pool, code: places.code, shards: &places.places };
+    let ends = toc.segments.iter().map(|segment| segment.metadata.offset + segment.metadata.bytes);
     let bytes = ends.max().unwrap_or(0);
-    let shard_bytes = bytes / u64::from(places.code.data_shards).max(1);
-    let month = segments().next().and_then(|segment| month_of(&segment.summary));
-    describe(archive, (places.id, &places.pool, places.code), (&places.places, shard_bytes), bytes, month, toc)
+    let stored_bytes = bytes / u64::from(places.code.data_shards).max(1) * u64::from(places.code.shards());
+    let month = toc.segments.first().and_then(|segment| month_of(&segment.summary));
+    describe(archive, &place, (bytes, stored_bytes), month, toc)
+}
+
+/// Which container, and where it lies.
+struct Place<'a> {
+    id: ContainerId,
+    pool: &'a str,
+    code: CodeProfile,
+    shards: &'a [(u8, DeviceId)],
 }
 
 fn describe(
     archive: &Inner,
-    (id, pool, code): (ContainerId, &str, CodeProfile),
-    (shards, shard_bytes): (&[(u8, DeviceId)], u64),
-    bytes: u64,
+    place: &Place<'_>,
+    (bytes, stored_bytes): (u64, u64),
     month: Month,
     toc: &Toc,
 ) -> Result<SealedContainer, Error> {
-    let tier = archive.options.pools.iter().find(|config| config.name == pool).map(|config| config.tier.to_string());
-    let shards = shards.iter();
+    let mut pools = archive.options.pools.iter();
+    let tier = pools.find(|pool| pool.name == place.pool).map(|pool| pool.tier.to_string());
+    let shards = place.shards.iter();
     Ok(SealedContainer {
-        id,
+        id: place.id,
         generation: 0,
-        pool: pool.to_owned(),
+        pool: place.pool.to_owned(),
         tier: tier.unwrap_or_default(),
         month,
-        data_shards: code.data_shards,
-        parity_shards: code.parity_shards,
+        data_shards: place.code.data_shards,
+        parity_shards: place.code.parity_shards,
         bytes,
+        stored_bytes,
         sealed_millis: archive.options.clock.now().as_millisecond(),
-        shards: shards.map(|(number, device)| SealedShard { number: *number, device: device.0, bytes: shard_bytes }).collect(),
+        shards: shards.map(|(number, device)| SealedShard { number: *number, device: *device }).collect(),
         segments: toc.segments.iter().map(segment).collect::<Result<_, _>>()?,
     })
 }

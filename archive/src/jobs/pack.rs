@@ -283,7 +283,7 @@ async fn settle(archive: &Arc<Inner>, index: &Index, series: &[SeriesPart]) -> R
 
 /// Recycles the journal segments that hold no unsealed instance.
 pub(super) async fn release(archive: &Arc<Inner>, index: &Index) -> Result<(), Error> {
-    let held = index.hot_segments(archive.journal.id(), archive.options.journal.segment_bytes).await?;
+    let held = index.hot_segments(archive.journal.id(), archive.journal.segment_bytes()).await?;
     let Some(before) = *archive.applied.borrow() else { return Ok(()) };
     let releaser = Arc::clone(archive);
     let released = tokio::task::spawn_blocking(move || {

@@ -2,17 +2,17 @@
 //! acknowledges all of it. No artificial delay; a full queue makes the caller wait.
 
 use std::fs::File;
-use std::io;
 use std::mem;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::record::{self, ALIGN_BYTES, Header, Placed, len64};
 use super::segments::Shared;
+use super::worker::{Worker, commit_all, join, spawn};
 use super::{Error, LargePayload, Lsn, Payload, RecordHead, RecordRef};
 
 /// Zeros that fill a payload up to the next record.
@@ -194,17 +194,6 @@ impl Drop for Committer {
             .take();
         thread.into_iter().for_each(join);
     }
-}
-
-fn join(thread: JoinHandle<()>) {
-    if thread.join().is_err() {
-        tracing::error!("journal thread panicked");
-    }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
-    let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
-    spawned.map_err(Error::io("start journal thread", name.as_ref()))
 }
 
 /// Closes the queue when the thread ends, even by a panic: nobody may wait for it then.
@@ -445,96 +434,4 @@ fn answer(waiting: Box<Waiting>, result: Result<RecordRef, Error>) {
     }
     // A caller that dropped its call does not need the answer.
     drop(reply.send(result));
-}
-
-/// Writes one batch on every copy at once and waits for all; a copy that fails is given up.
-fn commit_all(shared: &Shared, current: &Current, workers: &[Worker], buffers: &[Bytes]) {
-    let buffers: Arc<[Bytes]> = buffers.into();
-    let mut asked = Vec::new();
-    for ((disk, file), worker) in shared.disks.iter().zip(&current.files).zip(workers) {
-        let Some(file) = file.as_ref().filter(|_| disk.is_healthy()) else {
-            continue;
-        };
-        let job = Job {
-            file: Arc::clone(file),
-            offset: current.offset,
-            buffers: Arc::clone(&buffers),
-        };
-        if worker
-            .jobs
-            .as_ref()
-            .is_some_and(|jobs| jobs.send(job).is_ok())
-        {
-            asked.push((disk, worker));
-        } else {
-            disk.poison("write journal segment", &io::ErrorKind::BrokenPipe.into());
-        }
-    }
-    for (disk, worker) in asked {
-        let done = worker
-            .done
-            .recv()
-            .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()));
-        if let Err(error) = done {
-            disk.poison("write journal segment", &error);
-        }
-    }
-}
-
-/// What one copy is to write.
-struct Job {
-    file: Arc<File>,
-    offset: u64,
-    buffers: Arc<[Bytes]>,
-}
-
-/// The thread that writes one copy, so that the copies are flushed at the same time.
-struct Worker {
-    /// Taken to end the thread.
-    jobs: Option<SyncSender<Job>>,
-    done: Receiver<io::Result<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Worker {
-    /// Starts a thread for each copy; none if there is one copy, which the committer writes itself.
-    fn start_all(shared: &Arc<Shared>) -> Result<Vec<Self>, Error> {
-        let copies = if shared.disks.len() > 1 {
-            shared.disks.len()
-        } else {
-            0
-        };
-        (0..copies)
-            .map(|copy| Self::start(Arc::clone(shared), copy))
-            .collect()
-    }
-
-    fn start(shared: Arc<Shared>, copy: usize) -> Result<Self, Error> {
-        let (jobs, todo) = sync_channel::<Job>(1);
-        let (results, done) = sync_channel(1);
-        let thread = spawn(&format!("journal-copy-{copy}"), move || {
-            let Some(disk) = shared.disks.get(copy) else {
-                return;
-            };
-            while let Ok(job) = todo.recv() {
-                let result = disk.commit(&job.file, job.offset, &job.buffers);
-                drop(job); // the buffers are the callers': given back before the answer
-                if results.send(result).is_err() {
-                    break;
-                }
-            }
-        })?;
-        Ok(Self {
-            jobs: Some(jobs),
-            done,
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.jobs = None;
-        self.thread.take().into_iter().for_each(join);
-    }
 }

@@ -10,10 +10,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::fs::FallocateFlags;
@@ -27,6 +28,9 @@ use super::record::len64;
 const FREE_SEGMENTS_MAX: usize = 2;
 /// Buffers in one `pwritev`: IOV_MAX of Linux.
 const SLICES_MAX: usize = 1024;
+
+/// How often a copy that hangs on demand looks whether it still has to.
+const HANG_LOOK: Duration = Duration::from_millis(5);
 
 /// What a copy does wrong on demand, for tests of the journal and of what stands on it.
 #[doc(hidden)]
@@ -42,14 +46,17 @@ pub enum Fault {
     NoSpace,
     /// Half of each write is done, then EIO.
     TornWrite,
+    /// Every write waits until the fault is another one.
+    Hang,
 }
 
-const FAULTS: [Fault; 5] = [
+const FAULTS: [Fault; 6] = [
     Fault::None,
     Fault::Write,
     Fault::Flush,
     Fault::NoSpace,
     Fault::TornWrite,
+    Fault::Hang,
 ];
 
 /// One copy's directory.
@@ -66,8 +73,13 @@ pub(super) struct Disk {
 impl Disk {
     /// Takes the lock of a directory and makes its subdirectories. `WouldBlock`: somebody else has it.
     pub(super) fn lock(path: &Path) -> io::Result<Self> {
+        create_dirs(path)?;
         for sub in ["segments", "free", "large"] {
-            fs::create_dir_all(path.join(sub))?;
+            // Data sets name patients: nobody else may read them.
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path.join(sub))?;
         }
         let lock = OpenOptions::new()
             .create(true)
@@ -130,6 +142,9 @@ impl Disk {
 
     /// Writes buffers one after the other from `offset` on and makes them durable.
     pub(super) fn commit(&self, file: &File, offset: u64, buffers: &[Bytes]) -> io::Result<()> {
+        while self.fault() == Fault::Hang {
+            std::thread::park_timeout(HANG_LOOK);
+        }
         match self.fault() {
             Fault::Write => return Err(Errno::IO.into()),
             Fault::TornWrite => {
@@ -140,7 +155,9 @@ impl Disk {
                 )?;
                 return Err(Errno::IO.into());
             }
-            Fault::None | Fault::Flush | Fault::NoSpace => write_all_at(file, offset, buffers)?,
+            Fault::None | Fault::Flush | Fault::NoSpace | Fault::Hang => {
+                write_all_at(file, offset, buffers)?;
+            }
         }
         self.flush(file)
     }
@@ -282,7 +299,7 @@ impl Disk {
         match self.fault() {
             Fault::Write | Fault::TornWrite => Err(Errno::IO.into()),
             Fault::NoSpace => Err(Errno::NOSPC.into()),
-            Fault::None | Fault::Flush => file.write_all_at(bytes, offset),
+            Fault::None | Fault::Flush | Fault::Hang => file.write_all_at(bytes, offset),
         }
     }
 
@@ -357,6 +374,23 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 
 fn file_name(number: u64) -> String {
     format!("{number:016x}.seg")
+}
+
+/// Makes a directory and those above it; all their names are durable when it returns.
+fn create_dirs(path: &Path) -> io::Result<()> {
+    let missing = path
+        .ancestors()
+        .take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists());
+    let missing: Vec<&Path> = missing.collect();
+    fs::create_dir_all(path)?;
+    for parent in missing.into_iter().filter_map(Path::parent) {
+        sync_dir(if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        })?;
+    }
+    Ok(())
 }
 
 fn sync_dir(path: &Path) -> io::Result<()> {

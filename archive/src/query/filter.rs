@@ -6,10 +6,19 @@ use super::{Key, Matching, dates, known_key, text};
 use crate::dataset::{Attribute, Attributes, PersonName, Value};
 
 /// Tells whether attributes match all keys; keys that the index does not know are ignored.
-pub(crate) fn matches<'a>(attributes: &Attributes, keys: impl IntoIterator<Item = &'a Key>) -> bool {
+pub(crate) fn matches<'a>(
+    attributes: &Attributes,
+    keys: impl IntoIterator<Item = &'a Key>,
+) -> bool {
     let known: Vec<(&[Tag], VR, &Matching)> = keys
         .into_iter()
-        .filter_map(|key| Some((key.path.0.as_slice(), known_key(&key.path)?.vr, &key.matching)))
+        .filter_map(|key| {
+            Some((
+                key.path.0.as_slice(),
+                known_key(&key.path)?.vr,
+                &key.matching,
+            ))
+        })
         .collect();
     all_match(attributes, &known)
 }
@@ -17,16 +26,24 @@ pub(crate) fn matches<'a>(attributes: &Attributes, keys: impl IntoIterator<Item 
 /// Keys of one sequence must match in one and the same item (QR-031). Paths are at most as deep as the known keys.
 fn all_match(attributes: &Attributes, keys: &[(&[Tag], VR, &Matching)]) -> bool {
     keys.iter().all(|(path, vr, matching)| {
-        let Some((tag, rest)) = path.split_first() else { return true };
-        let Some(attribute) = attributes.get(*tag) else { return false };
+        let Some((tag, rest)) = path.split_first() else {
+            return true;
+        };
+        let Some(attribute) = attributes.get(*tag) else {
+            return false;
+        };
         if rest.is_empty() {
             return value_matches(attribute, *vr, matching);
         }
-        let Value::Sequence(items) = &attribute.value else { return false };
+        let Value::Sequence(items) = &attribute.value else {
+            return false;
+        };
         let inner: Vec<_> = keys
             .iter()
             .filter_map(|(path, vr, matching)| match path.split_first() {
-                Some((first, rest)) if first == tag && !rest.is_empty() => Some((rest, *vr, *matching)),
+                Some((first, rest)) if first == tag && !rest.is_empty() => {
+                    Some((rest, *vr, *matching))
+                }
                 Some(_) | None => None,
             })
             .collect();
@@ -39,17 +56,25 @@ fn value_matches(attribute: &Attribute, vr: VR, matching: &Matching) -> bool {
     match &attribute.value {
         Value::Text(values) => values.iter().any(|value| text_matches(value, vr, matching)),
         Value::PersonNames(names) => names.iter().any(|name| name_matches(name, matching)),
-        Value::Integers(values) => values.iter().any(|value| text_matches(&value.to_string(), VR::IS, matching)),
-        Value::Floats(values) => values.iter().any(|value| text_matches(&value.to_string(), VR::DS, matching)),
+        Value::Integers(values) => values
+            .iter()
+            .any(|value| text_matches(&value.to_string(), VR::IS, matching)),
+        Value::Floats(values) => values
+            .iter()
+            .any(|value| text_matches(&value.to_string(), VR::DS, matching)),
         Value::Empty | Value::Sequence(_) | Value::Binary(_) | Value::Bulk { .. } => false,
     }
 }
 
 fn text_matches(value: &str, vr: VR, matching: &Matching) -> bool {
-    let Some(value) = text::normal(value) else { return false };
+    let Some(value) = text::normal(value) else {
+        return false;
+    };
     match vr {
         VR::DA => between(matching, &value, |t| dates::date(t).map(|d| (d, d))),
-        VR::TM => between(matching, &value, |t| dates::time(t).map(|s| (s.first, s.last))),
+        VR::TM => between(matching, &value, |t| {
+            dates::time(t).map(|s| (s.first, s.last))
+        }),
         VR::DT => date_time_matches(&value, matching),
         VR::IS | VR::DS | VR::US | VR::SS | VR::UL | VR::SL => {
             let equal = |other: &str| matches!((number(&value), number(other)), (Some(a), Some(b)) if a.total_cmp(&b).is_eq());
@@ -61,10 +86,12 @@ fn text_matches(value: &str, vr: VR, matching: &Matching) -> bool {
         }
         _ => match matching {
             Matching::Single(other) => text::normal(other).is_some_and(|other| other == value),
-            Matching::WildCard(pattern) => text::normal(pattern).is_some_and(|pattern| text::glob(&pattern, &value)),
-            Matching::AnyOf(others) => {
-                others.iter().any(|other| text::normal(other).is_some_and(|other| text::glob(&other, &value)))
+            Matching::WildCard(pattern) => {
+                text::normal(pattern).is_some_and(|pattern| text::glob(&pattern, &value))
             }
+            Matching::AnyOf(others) => others
+                .iter()
+                .any(|other| text::normal(other).is_some_and(|other| text::glob(&other, &value))),
             Matching::Range(..) => false,
         },
     }
@@ -81,18 +108,35 @@ pub(crate) fn name_matches(name: &PersonName, matching: &Matching) -> bool {
     let (any_group, wanted) = text::fold_name_pattern(pattern, wild);
     let group_matches = |pattern: &str, group: &Option<String>| {
         let Some(group) = group else { return false };
-        if wild { text::name_alternatives(pattern).iter().any(|p| text::glob(p, group)) } else { pattern == group }
+        if wild {
+            text::name_alternatives(pattern)
+                .iter()
+                .any(|p| text::glob(p, group))
+        } else {
+            pattern == group
+        }
     };
     if any_group {
-        let [Some(pattern), ..] = &wanted else { return true };
+        let [Some(pattern), ..] = &wanted else {
+            return true;
+        };
         return stored.iter().any(|group| group_matches(pattern, group));
     }
-    wanted.iter().zip(&stored).all(|(pattern, group)| pattern.as_ref().is_none_or(|p| group_matches(p, group)))
+    wanted
+        .iter()
+        .zip(&stored)
+        .all(|(pattern, group)| pattern.as_ref().is_none_or(|p| group_matches(p, group)))
 }
 
 /// A stored value is the moment at which its span begins.
-fn between<T: PartialOrd>(matching: &Matching, value: &str, read: impl Fn(&str) -> Option<(T, T)>) -> bool {
-    let Some((at, _)) = read(value) else { return false };
+fn between<T: PartialOrd>(
+    matching: &Matching,
+    value: &str,
+    read: impl Fn(&str) -> Option<(T, T)>,
+) -> bool {
+    let Some((at, _)) = read(value) else {
+        return false;
+    };
     let (from, to) = match matching {
         Matching::Single(single) => (Some(single), Some(single)),
         Matching::Range(from, to) => (from.as_ref(), to.as_ref()),
@@ -105,7 +149,9 @@ fn between<T: PartialOrd>(matching: &Matching, value: &str, read: impl Fn(&str) 
 
 /// Offsets count when both sides have one; otherwise local times are compared (QR-030).
 fn date_time_matches(value: &str, matching: &Matching) -> bool {
-    let Some(stored) = dates::date_time(value) else { return false };
+    let Some(stored) = dates::date_time(value) else {
+        return false;
+    };
     between(matching, value, |t| {
         let moment = dates::date_time(t)?;
         let shift = match (stored.offset_minutes, moment.offset_minutes) {
@@ -118,5 +164,9 @@ fn date_time_matches(value: &str, matching: &Matching) -> bool {
 
 fn number(text: &str) -> Option<f64> {
     // Adding zero makes -0 and 0 one.
-    text.trim().parse::<f64>().ok().filter(|n| n.is_finite()).map(|n| n + 0.0)
+    text.trim()
+        .parse::<f64>()
+        .ok()
+        .filter(|n| n.is_finite())
+        .map(|n| n + 0.0)
 }

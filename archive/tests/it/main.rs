@@ -1,3 +1,6 @@
-//! Tests of the archive through its public interface.
+//! The archive at its real boundaries.
 
+mod dataset;
+mod index;
 mod journal;
+mod query;

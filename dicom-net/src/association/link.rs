@@ -45,7 +45,13 @@ impl Link {
         stream.set_nodelay(true)?;
         let (read, write) = stream.into_split();
         let decoder = Decoder::new(phase, pdu_bytes_max);
-        let link = Self { read, write, decoder, timeouts, torn: false };
+        let link = Self {
+            read,
+            write,
+            decoder,
+            timeouts,
+            torn: false,
+        };
         link.acknowledge_at_once();
         Ok(link)
     }
@@ -136,7 +142,11 @@ impl Link {
         let buffer = &mut self.decoder.buffer;
         if buffer.capacity() - buffer.len() < READ_BYTES_MIN {
             let rest = usize::try_from(self.decoder.data_rest_bytes()).unwrap_or(usize::MAX);
-            let room = if rest > READ_BYTES_MIN { READ_BYTES_MAX } else { READ_BYTES_MIN };
+            let room = if rest > READ_BYTES_MIN {
+                READ_BYTES_MAX
+            } else {
+                READ_BYTES_MIN
+            };
             self.decoder.buffer.reserve(room);
         }
         let read = self.read.read_buf(&mut self.decoder.buffer).await?;
@@ -162,8 +172,11 @@ async fn write_parts(
 ) -> Result<(), End> {
     let mut parts = VecDeque::from(parts);
     while !parts.is_empty() {
-        let slices: Vec<IoSlice<'_>> =
-            parts.iter().take(WRITE_PARTS_MAX).map(|part| IoSlice::new(part)).collect();
+        let slices: Vec<IoSlice<'_>> = parts
+            .iter()
+            .take(WRITE_PARTS_MAX)
+            .map(|part| IoSlice::new(part))
+            .collect();
         let written = timeout(wait, write.write_vectored(&slices)).await;
         let mut written = written.map_err(|_| End::TimedOut("write"))??;
         if written == 0 {

@@ -26,7 +26,11 @@ pub(crate) enum ConnectError {
     TimedOut { host_port: String },
     /// The peer refused.
     #[error("request association: refused with {result}/{source_code}/{reason}")]
-    Rejected { result: u8, source_code: u8, reason: u8 },
+    Rejected {
+        result: u8,
+        source_code: u8,
+        reason: u8,
+    },
     /// The association ended before it began.
     #[error("request association")]
     Ended(#[from] End),
@@ -57,20 +61,26 @@ pub(crate) async fn connect(
         Event::AssociateAccept(pdu) => match read_accept(&pdu, proposals) {
             Ok(agreed) => {
                 link.establish(max_pdu_bytes);
-                Ok(Association::new(link, agreed.contexts, agreed.peer_pdu_bytes_max))
+                Ok(Association::new(
+                    link,
+                    agreed.contexts,
+                    agreed.peer_pdu_bytes_max,
+                ))
             }
             Err(reason) => {
                 link.abort(reason).await;
                 Err(End::Violation(reason).into())
             }
         },
-        Event::AssociateReject([result, source_code, reason]) => {
-            Err(ConnectError::Rejected { result, source_code, reason })
-        }
+        Event::AssociateReject([result, source_code, reason]) => Err(ConnectError::Rejected {
+            result,
+            source_code,
+            reason,
+        }),
         event @ (Event::AssociateRequest(_)
         | Event::Fragment(_)
         | Event::ReleaseRequest
         | Event::ReleaseReply
-        | Event::Abort(_)) => Err(end_of(event).into()),
+        | Event::Abort(_)) => Err(end_of(&event).into()),
     }
 }

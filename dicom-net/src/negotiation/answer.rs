@@ -45,8 +45,11 @@ pub(crate) fn negotiate(
     let mut contexts = Vec::new();
     let mut results = Vec::with_capacity(request.contexts.len());
     for proposed in &request.contexts {
-        let proposed_syntaxes: Vec<&str> =
-            proposed.transfer_syntaxes.iter().map(String::as_str).collect();
+        let proposed_syntaxes: Vec<&str> = proposed
+            .transfer_syntaxes
+            .iter()
+            .map(String::as_str)
+            .collect();
         let service = Service::of(&proposed.abstract_syntax);
         let chosen = service.and_then(|service| service.choose(&proposed_syntaxes, rules));
         results.push(result_of(proposed, service, chosen));
@@ -60,8 +63,9 @@ pub(crate) fn negotiate(
                 && offered.map_or(rules.get_without_role, |roles| roles.scp),
         });
     }
-    let own_pdu_bytes_max =
-        options.max_pdu_bytes.saturating_mul(if rules.accept_oversized_pdus { 2 } else { 1 });
+    let own_pdu_bytes_max = options
+        .max_pdu_bytes
+        .saturating_mul(if rules.accept_oversized_pdus { 2 } else { 1 });
     Ok(Accepted {
         pdu: write_accept(request, results, user_items(request, options, &contexts)),
         contexts: Contexts::new(contexts),
@@ -82,11 +86,17 @@ fn result_of(
     };
     // A refused context has a transfer syntax item too; its value means nothing (UL-037).
     let transfer_syntax = chosen.unwrap_or(IMPLICIT_LITTLE_ENDIAN).to_owned();
-    PresentationContextResult { id: proposed.id, reason, transfer_syntax }
+    PresentationContextResult {
+        id: proposed.id,
+        reason,
+        transfer_syntax,
+    }
 }
 
 fn offered_roles<'a>(roles: &'a [OfferedRoles], sop_class_uid: &str) -> Option<&'a OfferedRoles> {
-    roles.iter().find(|roles| roles.sop_class_uid == sop_class_uid)
+    roles
+        .iter()
+        .find(|roles| roles.sop_class_uid == sop_class_uid)
 }
 
 fn user_items(
@@ -100,20 +110,31 @@ fn user_items(
     ];
     if request.offers_async_window {
         // One operation at a time, each way, which is never more than offered (UL-067).
-        items.push(UserVariableItem::Unknown(ASYNC_WINDOW_ITEM, vec![0, 1, 0, 1]));
+        items.push(UserVariableItem::Unknown(
+            ASYNC_WINDOW_ITEM,
+            vec![0, 1, 0, 1],
+        ));
     }
     let mut answered: Vec<&str> = Vec::new();
     for context in contexts {
         let uid = context.abstract_syntax.as_str();
-        let Some(offered) = offered_roles(&request.roles, uid) else { continue };
+        let Some(offered) = offered_roles(&request.roles, uid) else {
+            continue;
+        };
         if answered.contains(&uid) {
             continue;
         }
         answered.push(uid);
         // We can send what we store, so the peer may be its SCP (UL-070); nothing else.
         let scp = offered.scp && context.requestor_is_scp;
-        let roles = RequestorRoles { scu: offered.scu, scp };
-        items.push(UserVariableItem::ScuScpRoleSelectionSubItem(uid.to_owned(), roles));
+        let roles = RequestorRoles {
+            scu: offered.scu,
+            scp,
+        };
+        items.push(UserVariableItem::ScuScpRoleSelectionSubItem(
+            uid.to_owned(),
+            roles,
+        ));
     }
     let version = IMPLEMENTATION_VERSION_NAME.to_owned();
     items.push(UserVariableItem::ImplementationVersionName(version));
@@ -136,6 +157,8 @@ fn write_accept(
     let mut pdu = Vec::new();
     write_pdu(&mut pdu, &answer).expect("a Vec takes all bytes, and titles fit their fields");
     let echoed = pdu.get_mut(ECHOED_AT..ECHOED_AT + ECHOED_BYTES);
-    echoed.expect("an A-ASSOCIATE-AC has 68 fixed bytes").copy_from_slice(&request.echoed);
+    echoed
+        .expect("an A-ASSOCIATE-AC has 68 fixed bytes")
+        .copy_from_slice(&request.echoed);
     pdu
 }

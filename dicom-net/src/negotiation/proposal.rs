@@ -58,12 +58,19 @@ pub(crate) fn write_request(
         UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.to_owned()),
     ];
     let mut roles: Vec<&str> = Vec::new();
-    for proposal in proposals.iter().take(CONTEXTS_MAX).filter(|proposal| proposal.as_scp) {
+    for proposal in proposals
+        .iter()
+        .take(CONTEXTS_MAX)
+        .filter(|proposal| proposal.as_scp)
+    {
         if !roles.contains(&proposal.abstract_syntax.as_str()) {
             roles.push(&proposal.abstract_syntax);
             user_variables.push(UserVariableItem::ScuScpRoleSelectionSubItem(
                 proposal.abstract_syntax.clone(),
-                RequestorRoles { scu: true, scp: true },
+                RequestorRoles {
+                    scu: true,
+                    scp: true,
+                },
             ));
         }
     }
@@ -85,9 +92,9 @@ pub(crate) fn write_request(
 /// Reads a whole A-ASSOCIATE-AC that answers `proposals`.
 pub(crate) fn read_accept(pdu: &Bytes, proposals: &[Proposal]) -> Result<Agreed, AbortReason> {
     let pdu = without_refused_contexts(pdu)?;
-    let accept = match read_pdu(pdu.as_slice(), ASSOCIATE_BYTES_MAX, true) {
-        Ok(Some(Pdu::AssociationAC(accept))) => accept,
-        Ok(_) | Err(_) => return Err(AbortReason::InvalidParameter),
+    let Ok(Some(Pdu::AssociationAC(accept))) = read_pdu(pdu.as_slice(), ASSOCIATE_BYTES_MAX, true)
+    else {
+        return Err(AbortReason::InvalidParameter);
     };
     let scp_of = |uid: &str| {
         accept.user_variables.iter().any(|item| match item {
@@ -126,7 +133,10 @@ pub(crate) fn read_accept(pdu: &Bytes, proposals: &[Proposal]) -> Result<Agreed,
         | UserVariableItem::UserIdentityItem(_) => None,
     });
     let peer_pdu_bytes_max = usable_pdu_bytes(maximum);
-    Ok(Agreed { contexts: Contexts::new(contexts), peer_pdu_bytes_max })
+    Ok(Agreed {
+        contexts: Contexts::new(contexts),
+        peer_pdu_bytes_max,
+    })
 }
 
 /// Returns the PDU without the refused contexts: what stands in them has no meaning and must not

@@ -63,12 +63,16 @@ impl From<Rejection> for Refusal {
 /// Reads a whole A-ASSOCIATE-RQ.
 pub(crate) fn read_request(pdu: &Bytes) -> Result<AssociateRequest, Refusal> {
     let invalid = Refusal::Abort(AbortReason::InvalidParameter);
-    let version = pdu.get(HEADER_BYTES..).and_then(|body| body.first_chunk::<2>());
+    let version = pdu
+        .get(HEADER_BYTES..)
+        .and_then(|body| body.first_chunk::<2>());
     // Only bit 0 is tested (UL-030).
     if u16::from_be_bytes(*version.ok_or(invalid)?) & 1 == 0 {
         return Err(Rejection::ProtocolVersion.into());
     }
-    let echoed = pdu.get(ECHOED_AT..).and_then(|rest| rest.first_chunk::<ECHOED_BYTES>());
+    let echoed = pdu
+        .get(ECHOED_AT..)
+        .and_then(|rest| rest.first_chunk::<ECHOED_BYTES>());
     let echoed = *echoed.ok_or(invalid)?;
     let (titles, _) = echoed.split_at(32);
     let (called, calling) = titles.split_at(16);
@@ -118,8 +122,12 @@ impl AssociateRequest {
                 );
             }
             UserVariableItem::ImplementationVersionName(name) => {
-                self.implementation =
-                    Some(name.chars().filter(char::is_ascii_graphic).take(16).collect());
+                self.implementation = Some(
+                    name.chars()
+                        .filter(char::is_ascii_graphic)
+                        .take(16)
+                        .collect(),
+                );
             }
             // What nobody defined yet is no error (UL-042).
             UserVariableItem::Unknown(kind, _) => {
@@ -142,7 +150,8 @@ fn checked_contexts(
         if twice || context.id % 2 == 0 {
             return Err(Refusal::Abort(AbortReason::InvalidParameter)); // UL-035
         }
-        context.abstract_syntax = trimmed(&context.abstract_syntax).to_owned();
+        let abstract_syntax = trimmed(&context.abstract_syntax).to_owned();
+        context.abstract_syntax = abstract_syntax;
         for syntax in &mut context.transfer_syntaxes {
             *syntax = trimmed(syntax).to_owned();
         }
@@ -158,7 +167,10 @@ fn refusal_of(error: &ReadError) -> Refusal {
     let unknown = matches!(error, ReadError::UnknownPresentationContextSubItem { .. })
         || matches!(
             error,
-            ReadError::InvalidPduVariable { var_item: PduVariableItem::Unknown(_), .. }
+            ReadError::InvalidPduVariable {
+                var_item: PduVariableItem::Unknown(_),
+                ..
+            }
         );
     Refusal::Abort(if unknown {
         AbortReason::UnrecognizedParameter // UL-043

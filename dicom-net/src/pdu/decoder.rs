@@ -363,15 +363,17 @@ mod tests {
 
     #[test]
     fn a_long_value_comes_in_bounded_pieces_and_only_the_last_ends_it() {
-        let pdu = data_pdu(&[(3, 2, &[7; 100_000])]);
+        let pdu = data_pdu(&[(3, 2, &vec![7; 100_000])]);
         let mut decoder = established();
         decoder.buffer.extend_from_slice(&pdu);
         let pieces: Vec<(usize, bool)> = events(&mut decoder)
             .unwrap()
             .into_iter()
-            .map(|event| match event {
-                Event::Fragment(fragment) => (fragment.data.len(), fragment.last),
-                other => panic!("{other:?}"),
+            .map(|event| {
+                let Event::Fragment(fragment) = event else {
+                    panic!("{event:?}")
+                };
+                (fragment.data.len(), fragment.last)
             })
             .collect();
         assert_eq!(pieces, [(65_536, false), (34_464, true)]);

@@ -31,19 +31,16 @@ impl<B: Backend> Services<B> {
         association.drain().await?;
         let response = match &taken {
             Ok(()) => request.command.response(Status::SUCCESS),
-            Err(refused) => {
-                request.command.response(refused.status).with_comment(refused.comment)
-            }
+            Err(refused) => request
+                .command
+                .response(refused.status)
+                .with_comment(refused.comment),
         };
         association.send(request.context_id, &response).await?;
         Ok(taken.map_or_else(|refused| refused.status, |()| Status::SUCCESS))
     }
 
-    fn begin(
-        &self,
-        association: &Association,
-        request: &Request,
-    ) -> Result<B::Receiver, Refused> {
+    fn begin(&self, association: &Association, request: &Request) -> Result<B::Receiver, Refused> {
         let invalid = |_| Refused {
             status: Status::INVALID_ARGUMENT,
             comment: "SOP class or transfer syntax is no UID",
@@ -58,12 +55,16 @@ impl<B: Backend> Services<B> {
                 comment: "C-STORE without a data set",
             });
         }
-        let context = association.context(request.context_id).map_err(|_| Refused {
-            status: Status::SOP_CLASS_NOT_SUPPORTED,
-            comment: "context is not accepted",
-        })?;
+        let context = association
+            .context(request.context_id)
+            .map_err(|_| Refused {
+                status: Status::SOP_CLASS_NOT_SUPPORTED,
+                comment: "context is not accepted",
+            })?;
         let instance = request.command.text(element::AFFECTED_SOP_INSTANCE_UID);
-        let instance = instance.and_then(|uid| uid.parse().ok()).ok_or(no_instance)?;
+        let instance = instance
+            .and_then(|uid| uid.parse().ok())
+            .ok_or(no_instance)?;
         let origin = Origin {
             transfer_syntax_uid: context.transfer_syntax.parse().map_err(invalid)?,
             sop_class_uid: Some(context.abstract_syntax.parse().map_err(invalid)?),
@@ -72,7 +73,9 @@ impl<B: Backend> Services<B> {
             calling_ae: self.peer.calling_ae.to_string(),
             called_ae: self.peer.called_ae.to_string(),
         };
-        self.backend.receive(origin).map_err(|error| refused(&error))
+        self.backend
+            .receive(origin)
+            .map_err(|error| refused(&error))
     }
 
     async fn take_in(
@@ -129,15 +132,17 @@ async fn beside<T>(
 fn refused(error: &Error) -> Refused {
     let (status, comment) = match error {
         Error::Malformed { .. } => (Status::CANNOT_UNDERSTAND, "data set cannot be read"),
-        Error::MissingIdentifier { keyword } => (Status::DATA_SET_MISMATCH, *keyword),
-        Error::Contradiction { keyword } => (Status::DATA_SET_MISMATCH, *keyword),
+        Error::MissingIdentifier { keyword } | Error::Contradiction { keyword } => {
+            (Status::DATA_SET_MISMATCH, *keyword)
+        }
         Error::SopClassNotSupported => (Status::SOP_CLASS_NOT_SUPPORTED, "no storage SOP class"),
         Error::TransferSyntaxNotSupported => {
             (Status::CANNOT_UNDERSTAND, "transfer syntax is not taken")
         }
-        Error::Conflict => {
-            (Status::CONFLICT, "SOP Instance UID is stored with other content")
-        }
+        Error::Conflict => (
+            Status::CONFLICT,
+            "SOP Instance UID is stored with other content",
+        ),
         Error::Deleted => (Status::DELETED, "instance was deleted and stays so"),
         Error::OutOfResources { .. } => (Status::OUT_OF_RESOURCES, "no room now, try again"),
         Error::TooLarge { .. } => (Status::OUT_OF_RESOURCES, "instance is too large"),
@@ -148,6 +153,7 @@ fn refused(error: &Error) -> Refused {
         Error::InvalidKey(_)
         | Error::NotFound { .. }
         | Error::NoFrames { .. }
+        | Error::Index(_)
         | Error::Locked
         | Error::Tiering(_) => (Status::PROCESSING_FAILURE, "store failed"),
     };

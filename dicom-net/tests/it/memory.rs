@@ -61,7 +61,11 @@ impl Memory {
     }
 
     pub fn make_unreadable(&self, sop_instance_uid: &str) {
-        self.state.lock().unwrap().unreadable.push(sop_instance_uid.to_owned());
+        self.state
+            .lock()
+            .unwrap()
+            .unreadable
+            .push(sop_instance_uid.to_owned());
     }
 
     pub fn origins(&self) -> Vec<Origin> {
@@ -74,7 +78,10 @@ impl Memory {
 
     pub fn data_set(&self, sop_instance_uid: &str) -> Option<Bytes> {
         let state = self.state.lock().unwrap();
-        state.instances.get(sop_instance_uid).map(|(_, bytes)| bytes.clone())
+        state
+            .instances
+            .get(sop_instance_uid)
+            .map(|(_, bytes)| bytes.clone())
     }
 
     pub fn len(&self) -> usize {
@@ -92,8 +99,16 @@ impl Memory {
         for (instance, _) in self.state.lock().unwrap().instances.values() {
             let mut one = Attributes::default();
             let uid = |uid: &Uid| uid.to_string();
-            one.put_text(Tag(0x0020, 0x000D), VR::UI, uid(&instance.study_instance_uid));
-            one.put_text(Tag(0x0020, 0x000E), VR::UI, uid(&instance.series_instance_uid));
+            one.put_text(
+                Tag(0x0020, 0x000D),
+                VR::UI,
+                uid(&instance.study_instance_uid),
+            );
+            one.put_text(
+                Tag(0x0020, 0x000E),
+                VR::UI,
+                uid(&instance.series_instance_uid),
+            );
             one.put_text(Tag(0x0008, 0x0018), VR::UI, uid(&instance.sop_instance_uid));
             one.put_text(Tag(0x0010, 0x0020), VR::LO, "ID1");
             one.put_text(Tag(0x0020, 0x1208), VR::IS, "7");
@@ -125,9 +140,16 @@ impl Backend for Memory {
             state.fault
         };
         if fault == Fault::Full {
-            return Err(Error::OutOfResources { reason: "full".to_owned() });
+            return Err(Error::OutOfResources {
+                reason: "full".to_owned(),
+            });
         }
-        Ok(MemoryReceiver { memory: self.clone(), origin, fault, bytes: Vec::new() })
+        Ok(MemoryReceiver {
+            memory: self.clone(),
+            origin,
+            fault,
+            bytes: Vec::new(),
+        })
     }
 
     async fn search(&self, query: Query) -> Result<Results<Attributes>, Error> {
@@ -146,11 +168,15 @@ impl Backend for Memory {
     async fn locate(&self, selector: &Selector) -> Result<Vec<InstanceRef>, Error> {
         let has = |list: &Vec<Uid>, uid: &Uid| list.is_empty() || list.contains(uid);
         let state = self.state.lock().unwrap();
-        let found = state.instances.values().map(|(instance, _)| instance).filter(|instance| {
-            has(&selector.studies, &instance.study_instance_uid)
-                && has(&selector.series, &instance.series_instance_uid)
-                && has(&selector.instances, &instance.sop_instance_uid)
-        });
+        let found = state
+            .instances
+            .values()
+            .map(|(instance, _)| instance)
+            .filter(|instance| {
+                has(&selector.studies, &instance.study_instance_uid)
+                    && has(&selector.series, &instance.series_instance_uid)
+                    && has(&selector.instances, &instance.sop_instance_uid)
+            });
         Ok(found.cloned().collect())
     }
 
@@ -171,10 +197,18 @@ impl Backend for Memory {
                     return (instance, Err(Error::NotFound { what: "instance" }));
                 }
                 let bytes = memory.data_set(instance.sop_instance_uid.as_str()).unwrap();
-                let pieces: Vec<_> =
-                    bytes.chunks(100_000).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
+                let pieces: Vec<_> = bytes
+                    .chunks(100_000)
+                    .map(|c| Ok(Bytes::copy_from_slice(c)))
+                    .collect();
                 let chunks = Box::pin(stream::iter(pieces));
-                (instance, Ok(InstanceBody { bytes: bytes.len() as u64, chunks }))
+                (
+                    instance,
+                    Ok(InstanceBody {
+                        bytes: bytes.len() as u64,
+                        chunks,
+                    }),
+                )
             }
         }))
     }
@@ -196,7 +230,10 @@ pub struct MemoryReceiver {
 impl Receive for MemoryReceiver {
     async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
         if self.fault == Fault::WriteFails {
-            return Err(Error::Malformed { offset: 0, reason: "as told" });
+            return Err(Error::Malformed {
+                offset: 0,
+                reason: "as told",
+            });
         }
         self.bytes.extend_from_slice(&chunk);
         Ok(())
@@ -233,7 +270,11 @@ impl Receive for MemoryReceiver {
             sop_instance_uid,
             study_instance_uid: study,
             series_instance_uid: series,
-            outcome: if known.is_some() { Outcome::Duplicate } else { Outcome::New },
+            outcome: if known.is_some() {
+                Outcome::Duplicate
+            } else {
+                Outcome::New
+            },
         })
     }
 }

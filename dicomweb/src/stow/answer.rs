@@ -142,6 +142,14 @@ impl Report {
         Ok(response)
     }
 
+    /// Says how much was stored of a request that is refused.
+    pub(super) fn already_stored(&self) -> String {
+        match self.stored().count() {
+            0 => "nothing of it was stored".to_owned(),
+            stored => format!("{stored} instances that came before are stored"),
+        }
+    }
+
     fn stored(&self) -> impl Iterator<Item = &Stored> {
         self.outcomes
             .iter()

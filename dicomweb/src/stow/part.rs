@@ -49,9 +49,6 @@ impl<R: Receive> Part<R> {
         B: Backend<Receiver = R>,
     {
         self.bytes += u64::try_from(data.len()).unwrap_or(u64::MAX);
-        if self.bytes > self.bytes_max {
-            self.fail(Failure::TooLarge);
-        }
         let data = match &mut self.state {
             State::Failed => return,
             State::DataSet(_) => data,
@@ -64,6 +61,10 @@ impl<R: Receive> Part<R> {
                 }
             }
         };
+        // Checked when the UIDs are known, so that the sender learns which instance it was.
+        if self.bytes > self.bytes_max {
+            self.fail(Failure::TooLarge);
+        }
         if let State::DataSet(receiver) = &mut self.state
             && !data.is_empty()
             && let Err(error) = receiver.write(data).await
@@ -111,8 +112,12 @@ impl<R: Receive> Part<R> {
         };
         // The preamble is dropped: files we write have a zero one (WE-177).
         let data = prefix.split_off(offset.min(prefix.len())).freeze();
-        self.outcome.sop_class_uid = meta.media_storage_sop_class_uid.clone();
-        self.outcome.sop_instance_uid = meta.media_storage_sop_instance_uid.clone();
+        self.outcome
+            .sop_class_uid
+            .clone_from(&meta.media_storage_sop_class_uid);
+        self.outcome
+            .sop_instance_uid
+            .clone_from(&meta.media_storage_sop_instance_uid);
         let receiver = backend
             .receive(origin(meta, study)?)
             .map_err(|error| log_failure(&error))?;
@@ -164,6 +169,7 @@ fn failure_of(error: &Error) -> Failure {
         | Error::NotFound { .. }
         | Error::NoFrames { .. }
         | Error::Locked
+        | Error::Index(_)
         | Error::Tiering(_)
         | Error::Journal(_)
         | Error::Io { .. } => Failure::Processing,

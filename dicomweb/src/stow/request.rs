@@ -10,7 +10,7 @@ use crate::problem::Problem;
 #[derive(Debug)]
 pub(super) enum Form {
     /// One Part 10 file a part.
-    Parts(Reader),
+    Parts(Box<Reader>),
     /// One Part 10 file.
     File,
 }
@@ -32,7 +32,7 @@ pub(super) fn form(content_type: Option<&str>) -> Result<Form, Problem> {
             }
             let reader =
                 Reader::new(&media).map_err(|fault| Problem::bad_request(fault.to_string()))?;
-            Ok(Form::Parts(reader))
+            Ok(Form::Parts(Box::new(reader)))
         }
         _ => Err(unsupported()),
     }

@@ -192,9 +192,15 @@ mod tests {
     fn paths_of_tags_and_items() {
         // WE-103
         let path = |text: &str| bulk_path(text).ok();
-        let native = BulkPath { items: vec![], tag: tags::PIXEL_DATA };
+        let native = BulkPath {
+            items: vec![],
+            tag: tags::PIXEL_DATA,
+        };
         assert_eq!(path("7FE00010"), Some(native));
-        let nested = BulkPath { items: vec![(Tag(0x5400, 0x0100), 0)], tag: Tag(0x5400, 0x1010) };
+        let nested = BulkPath {
+            items: vec![(Tag(0x5400, 0x0100), 0)],
+            tag: Tag(0x5400, 0x1010),
+        };
         assert_eq!(path("54000100/0/54001010"), Some(nested));
         for text in [
             "",

@@ -6,8 +6,8 @@ use crate::accept::Requested;
 
 /// Explicit VR Little Endian.
 pub(super) const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
-/// Big endian, whose frames are not little endian as they are stored.
-const EXPLICIT_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+/// Explicit VR Big Endian; never produced on request either.
+pub(super) const EXPLICIT_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 /// Implicit VR Little Endian; never produced on request (WE-030), though it is returned as stored.
 const IMPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2";
 /// Encapsulated Uncompressed Explicit VR Little Endian.

@@ -10,6 +10,9 @@ const CONTAINER_BYTES: std::ops::RangeInclusive<u64> = (1 << 20)..=(16 << 30);
 /// Smallest and largest PDU; PS3.8 §D.1 names no limit, peers in the field break outside of these.
 const PDU_BYTES: std::ops::RangeInclusive<u64> = (4 << 10)..=(1 << 20);
 
+/// The journal writes whole pages.
+const PAGE_BYTES: u64 = 4096;
+
 /// Checks the whole; the message names the key and what to write instead.
 pub(super) fn check(config: &Config) -> Result<(), InvalidConfig> {
     check_services(config)?;
@@ -108,8 +111,9 @@ fn check_journal(config: &Config) -> Result<(), InvalidConfig> {
             journal.copies.len()
         )
     })?;
-    ensure(journal.segment.0 >= 1 << 20, || {
-        "journal.segment: use at least 1MiB".to_owned()
+    let whole_pages = journal.segment.0.is_multiple_of(PAGE_BYTES);
+    ensure(journal.segment.0 >= 1 << 20 && whole_pages, || {
+        "journal.segment: use at least 1MiB and whole MiB or KiB in steps of 4".to_owned()
     })?;
     ensure(journal.size_max.0 / 4 >= journal.segment.0, || {
         format!(

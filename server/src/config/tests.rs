@@ -263,6 +263,10 @@ fn contradictions_between_keys_are_refused() {
         &expect!["journal.copies_required: use 1 to 1, the number of copies"],
     );
     refused(
+        "[journal]\nsegment = \"16MB\"",
+        &expect!["journal.segment: use at least 1MiB and whole MiB or KiB in steps of 4"],
+    );
+    refused(
         "[journal]\nsize_max = \"512MiB\"",
         &expect![
             "journal.size_max: 512MiB is too little for segments of 256MiB; use four times as much or more"

@@ -1,6 +1,8 @@
 //! Exit codes, the ready line, signals and the commands beside a server.
 
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use crate::filmroom::{Place, stderr, stdout, text};
@@ -138,6 +140,46 @@ fn the_socket_of_a_killed_server_is_replaced() {
 }
 
 #[test]
+fn nonsense_on_the_admin_socket_is_answered_and_does_no_harm() {
+    let place = Place::new("");
+    let server = place.serve();
+    let said = |line: &[u8]| {
+        let mut socket = UnixStream::connect(place.path("data/admin.sock")).unwrap();
+        socket.write_all(line).unwrap();
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    for line in [
+        &b"nonsense\n"[..],
+        b"{\"do\":\"format\"}\n",
+        b"",
+        b"\xff\xfe\n",
+    ] {
+        assert!(
+            said(line).starts_with("{\"reply\":\"failed\""),
+            "{}",
+            said(line)
+        );
+    }
+    assert!(server.get("/healthz").starts_with("HTTP/1.0 200"));
+}
+
+#[test]
+fn a_data_directory_with_a_long_path_has_its_socket_too() {
+    let place = Place::new("");
+    let long = place.path(&["directory-with-a-long-name"; 6].join("/"));
+    std::fs::create_dir_all(&long).unwrap();
+    let data = ["--data", text(&long)];
+    let server = place.serve_with(&data);
+    let listed = place.run(&[&data[..], &["pool", "list", "--json"]].concat());
+    assert!(listed.status.success(), "{}", stderr(&listed));
+    assert!(long.join("admin.sock").exists() && stdout(&listed).contains(text(&long)));
+    drop(server);
+}
+
+#[test]
 fn pools_and_devices_are_listed_by_a_server_and_without_one() {
     let place = Place::new("");
     let server = place.serve();
@@ -153,6 +195,7 @@ fn pools_and_devices_are_listed_by_a_server_and_without_one() {
     assert!(stdout(&running).contains(devices[5]["path"].as_str().unwrap()));
 }
 
+// ST-020, ST-022, ST-026
 #[test]
 fn import_counts_every_file_and_names_what_is_not_stored() {
     let place = Place::new("");
@@ -163,13 +206,26 @@ fn import_counts_every_file_and_names_what_is_not_stored() {
         &std::fs::read(files.join("1.dcm")).unwrap()[..140],
     )
     .unwrap();
+    let spec = testdata::StudySpec::default();
+    let directory = testdata::Instance {
+        sop_class_uid: "1.2.840.10008.1.3.10",
+        ..testdata::study(spec).next().unwrap()
+    };
+    std::fs::write(files.join("DICOMDIR"), testdata::part10(&directory)).unwrap();
     let server = place.serve();
     let output = place.run(&["import", text(&files), "--json"]);
     assert_eq!(output.status.code(), Some(1), "one file is broken");
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let counts = ["files", "stored", "known", "not_dicom", "failed"]
-        .map(|key| summary[key].as_u64().unwrap());
-    assert_eq!(counts, [7, 5, 0, 1, 1], "{}", stderr(&output));
+    let counts = [
+        "files",
+        "stored",
+        "known",
+        "not_dicom",
+        "dicomdir",
+        "failed",
+    ]
+    .map(|key| summary[key].as_u64().unwrap());
+    assert_eq!(counts, [8, 5, 0, 1, 1, 1], "{}", stderr(&output));
     assert!(stderr(&output).contains("no DICOM file: ") && stderr(&output).contains("half.dcm: "));
     let again = place.run(&["import", text(&files.join("2.dcm")), "--json"]);
     let summary: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();

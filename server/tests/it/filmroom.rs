@@ -56,8 +56,13 @@ impl Place {
 
     /// Starts a server and waits until it is ready.
     pub(crate) fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    /// Starts a server with more arguments and waits until it is ready.
+    pub(crate) fn serve_with(&self, arguments: &[&str]) -> Server {
         let mut child = self
-            .command(&["serve"])
+            .command(&[&["serve"], arguments].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -7,5 +7,7 @@
 )]
 
 mod commands;
+mod crash;
+mod demo;
 mod filmroom;
 mod tidy;

@@ -4,13 +4,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use rustix::fs::Advice;
+
 use super::footer::{Footer, Geometry, TAIL_BYTES};
 use super::header::Header;
 use super::{BLOCK_BYTES, HEADER_BYTES};
+use crate::ContainerId;
 use crate::checksum::crc32c;
 use crate::erasure::Erasure;
 use crate::files::{read_at, read_now};
-use crate::{ContainerId, Error};
 
 /// Why a shard cannot be used.
 #[derive(Debug)]
@@ -155,10 +157,10 @@ impl ShardFile {
         Ok(raw)
     }
 
-    /// Drops the file's pages from the cache, so that the next read comes from the device.
-    pub(crate) fn forget_pages(&self, path: &Path) -> Result<(), Error> {
-        rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed)
-            .map_err(|error| Error::io("drop cached pages of", path)(error.into()))
+    /// Drops the file's pages from the cache, so that the next read comes from the device where the system can do so.
+    pub(crate) fn forget_pages(&self) {
+        // It is advice: a file system that cannot take it is read all the same.
+        rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed).ok();
     }
 
     fn exact(&self, offset: u64, bytes: u64) -> Result<Vec<u8>, ShardFault> {

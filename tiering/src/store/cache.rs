@@ -79,6 +79,11 @@ impl Cache {
         lock(&self.files).pop(&(id, shard));
     }
 
+    /// Forgets where containers lie, because more shards have come.
+    pub(crate) fn forget_located(&self) {
+        lock(&self.located).clear();
+    }
+
     /// Closes all shards of devices that are not in use.
     pub(crate) fn forget_offline(&self) {
         let mut files = lock(&self.files);

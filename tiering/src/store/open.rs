@@ -19,8 +19,9 @@ use crate::device::identity::{self, Found};
 use crate::erasure::Erasure;
 use crate::files::sync_directory;
 use crate::layout::UNIT_BYTES_LIMIT;
+use crate::shard::name::CONTAINERS_DIRECTORY;
 use crate::shard::{BLOCK_BYTES, name};
-use crate::{ContainerId, DeviceId, Error, PoolConfig};
+use crate::{CodeProfile, ContainerId, DeviceId, Error, PoolConfig};
 
 impl Inner {
     /// Opens pools as [`crate::Store::open`] says.
@@ -141,6 +142,7 @@ impl Inner {
         }
         info!(device = %device.path().display(), %id, "device online");
         self.scan(pool, device, false);
+        self.cache.forget_located();
     }
 }
 
@@ -175,6 +177,7 @@ fn check_configs(configs: Vec<PoolConfig>) -> Result<Vec<PoolConfig>, Error> {
     let mut paths = HashSet::new();
     let mut checked = Vec::new();
     for mut config in configs {
+        CodeProfile::new(config.code.data_shards, config.code.parity_shards)?;
         config.devices = config
             .devices
             .iter()
@@ -229,41 +232,19 @@ fn open_pool(config: PoolConfig) -> Result<Pool, Error> {
         .iter()
         .map(|path| identity::inspect(path))
         .collect();
-    let used = found.iter().any(|found| matches!(found, Found::Ready(_)));
+    let history = history(&config, &found);
     let mut devices = Vec::new();
     for (path, found) in config.devices.iter().zip(found) {
         let device = Device::new(path.clone());
-        let refuse = |reason: String| Error::Device {
-            path: path.clone(),
-            reason,
-        };
-        match (found, used) {
-            (Found::Ready(identity), _) => match identity.refusal(&config) {
-                None => device.set_online(identity.id()),
-                Some(reason) => return Err(refuse(reason)),
-            },
-            (Found::Unreadable(reason), false) => {
-                return Err(refuse(format!(
-                    "{reason}; the first start of a pool needs all its devices"
-                )));
+        match place(path, found, history, &config) {
+            Ok(id) => {
+                device.set_online(id);
             }
-            (Found::Empty | Found::Absent, false) => {
-                device.set_online(identity::create(path, &config)?)
+            Err(Refusal::Fatal(error)) => return Err(error),
+            Err(Refusal::Offline(reason)) => {
+                error!(device = %path.display(), pool = config.name, reason, "device offline");
             }
-            (Found::Empty, true) => {
-                // Either a new disk, or one that was replaced; if it is a mount point without its disk, stop and mount it.
-                warn!(device = %path.display(), pool = config.name, "empty directory becomes a new device of a pool in use");
-                device.set_online(identity::create(path, &config)?)
-            }
-            (Found::Absent, true) => {
-                warn!(device = %path.display(), pool = config.name, "device is not there; make its directory to add a new one");
-                false
-            }
-            (Found::Unreadable(reason), true) => {
-                error!(device = %path.display(), pool = config.name, reason, "device cannot be read");
-                false
-            }
-        };
+        }
         devices.push(Arc::new(device));
     }
     warn_about_shared_disks(&config);
@@ -272,6 +253,89 @@ fn open_pool(config: PoolConfig) -> Result<Pool, Error> {
         config,
         devices,
     })
+}
+
+/// What a pool has been through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum History {
+    /// No directory is a device yet.
+    None,
+    /// Some are, and no container was ever written: perhaps the first start was interrupted.
+    Made,
+    /// There are containers.
+    Used,
+}
+
+/// Why a directory is not taken into use.
+enum Refusal {
+    /// A person must change something before anything can start.
+    Fatal(Error),
+    /// The others can do without it.
+    Offline(String),
+}
+
+fn history(config: &PoolConfig, found: &[Found]) -> History {
+    let devices = config.devices.iter().zip(found);
+    let mut ready = devices
+        .filter(|(_, found)| matches!(found, Found::Ready(_)))
+        .peekable();
+    if ready.peek().is_none() {
+        History::None
+    } else if ready.any(|(path, _)| has_shards(path)) {
+        History::Used
+    } else {
+        History::Made
+    }
+}
+
+/// Returns the name of the device at a path, making it one where that is safe.
+fn place(
+    path: &Path,
+    found: Found,
+    history: History,
+    config: &PoolConfig,
+) -> Result<DeviceId, Refusal> {
+    let fatal = |reason: String| {
+        Refusal::Fatal(Error::Device {
+            path: path.to_owned(),
+            reason,
+        })
+    };
+    match (found, history) {
+        (Found::Ready(identity), _) => match identity.refusal(config) {
+            None => Ok(identity.id()),
+            Some(reason) => Err(fatal(reason)),
+        },
+        (Found::Unreadable(reason), History::None) => Err(fatal(format!(
+            "{reason}; the first start of a pool needs all its devices"
+        ))),
+        (Found::Unreadable(reason), History::Made | History::Used) => Err(Refusal::Offline(reason)),
+        (Found::Empty | Found::Absent, History::None) => {
+            identity::create(path, config).map_err(Refusal::Fatal)
+        }
+        (Found::Absent, History::Used) => {
+            let reason = "it is not there; make its directory if it is a new device";
+            Err(Refusal::Offline(reason.to_owned()))
+        }
+        (Found::Empty, History::Used) => {
+            // A new disk, or one that was replaced. If it is a mount point without its disk: stop, mount, start again.
+            warn!(device = %path.display(), pool = config.name, "empty directory becomes a new device of a pool in use");
+            create_or_offline(path, config)
+        }
+        (Found::Empty | Found::Absent, History::Made) => create_or_offline(path, config),
+    }
+}
+
+fn create_or_offline(path: &Path, config: &PoolConfig) -> Result<DeviceId, Refusal> {
+    identity::create(path, config).map_err(|error| Refusal::Offline(error.to_string()))
+}
+
+/// Returns whether a device was ever written to; one that cannot be listed counts as used.
+fn has_shards(device: &Path) -> bool {
+    match fs::read_dir(device.join(CONTAINERS_DIRECTORY)) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
 }
 
 /// Two devices on one file system are one failure domain: good for a first look, not for data.

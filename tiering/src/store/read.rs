@@ -144,12 +144,15 @@ impl Inner {
             let Some(pool) = self.pools.get(entry.pool) else {
                 continue;
             };
-            if let Some(geometry) = self.vote(id, pool, &entry) {
+            if let Some((geometry, votes)) = self.vote(id, pool, &entry) {
                 let at = Located {
                     pool: entry.pool,
                     geometry,
                 };
-                self.cache.put_located(id, at);
+                // With fewer than k shards this may be an old disk's word alone: ask again next time.
+                if votes >= usize::from(geometry.code.data_shards) {
+                    self.cache.put_located(id, at);
+                }
                 return Ok(at);
             }
             lost = Error::Lost {
@@ -160,11 +163,11 @@ impl Inner {
         Err(lost)
     }
 
-    /// Opens all shards and returns the geometry that most have, the newest of equals.
+    /// Opens all shards and returns the geometry that most have, the newest of equals, and how many have it.
     ///
     /// A single shard suffices: what it holds can still be served. It is all shards, not the first, because a disk that
     /// comes back after years may hold an older generation.
-    fn vote(&self, id: ContainerId, pool: &Pool, entry: &Entry) -> Option<Geometry> {
+    fn vote(&self, id: ContainerId, pool: &Pool, entry: &Entry) -> Option<(Geometry, usize)> {
         let mut votes: HashMap<Geometry, usize> = HashMap::new();
         for shard in 0..pool.config.code.shards() {
             if let Ok(open) = self.open_shard(id, pool, entry, shard) {
@@ -174,7 +177,6 @@ impl Inner {
         votes
             .into_iter()
             .max_by_key(|(geometry, votes)| (*votes, geometry.generation))
-            .map(|(geometry, _)| geometry)
     }
 
     fn read_pieces(&self, at: &Located, range: &Range<u64>) -> Result<Bytes, Error> {
@@ -213,6 +215,7 @@ impl Inner {
             self.note_open(id, &open, &fault);
             return readable_blocks(&open, &table, first, span);
         }
+        open.device.note_success();
         let differing = table.differing(first, span);
         for _ in &differing {
             self.damage.shard(
@@ -264,6 +267,7 @@ impl Inner {
             self.note_open(id, &open, &fault);
             return None;
         }
+        open.device.note_success();
         if table.matches(block, &bytes) {
             return Some(bytes);
         }

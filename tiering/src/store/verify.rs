@@ -141,14 +141,13 @@ impl Inner {
     }
 }
 
-/// Checks every byte of one shard file; `cold` reads it from the device, not from the page cache.
+/// Checks every byte of one shard file, from the device rather than the page cache.
 pub(crate) fn examine(
     path: &Path,
     id: ContainerId,
     number: u8,
     erasure: &Erasure,
     geometry: Option<&Geometry>,
-    cold: bool,
 ) -> Examined {
     let opened = ShardFile::open(path, id, number, erasure);
     let file = match opened {
@@ -160,9 +159,7 @@ pub(crate) fn examine(
         }
         Err(fault) => return Examined::unusable(&fault),
     };
-    if cold && file.forget_pages(path).is_err() {
-        return Examined::unusable(&ShardFault::Damaged("cached pages cannot be dropped"));
-    }
+    file.forget_pages(); // what the device has counts, not what memory remembers
     examine_open(&file).unwrap_or_else(|fault| Examined::unusable(&fault))
 }
 
@@ -250,7 +247,6 @@ fn examine_places(
             number,
             &pool.erasure,
             geometry,
-            false,
         );
         let healthy = examined.verdict == Verdict::Healthy;
         if healthy || result.0.is_none() {

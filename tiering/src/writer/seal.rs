@@ -23,17 +23,23 @@ pub(super) fn seal(mut writer: ContainerWriter, toc: Toc) -> Result<Sealed, Erro
         what: "table of contents",
         reason: "it cannot be compressed",
     })?;
-    writer.guarded(write_last_row)?;
-    let hashes: Vec<u8> = writer.shards.iter().flat_map(Staged::hash).collect();
-    let geometry = geometry(&writer, &raw, &stored, &hashes);
-    let errors_max = writer.store.options.device_errors_max;
-    on_all(&mut writer.shards, |shard| {
-        shard.finish(&geometry, &hashes, &stored, errors_max)
-    })?;
-    on_all(&mut writer.shards, Staged::publish)?;
-    read_back(&mut writer, &geometry)?;
+    let geometry = writer.guarded(|writer| spread(writer, &raw, &stored))?;
     writer.store.cache.put_toc(writer.id, Arc::new(toc));
     Ok(keep(writer, &geometry))
+}
+
+/// Writes what follows the units, waits for the devices, names the files and reads them back.
+fn spread(writer: &mut ContainerWriter, raw: &[u8], stored: &[u8]) -> Result<Geometry, Error> {
+    write_last_row(writer)?;
+    let hashes: Vec<u8> = writer.shards.iter().flat_map(Staged::hash).collect();
+    let geometry = geometry(writer, raw, stored, &hashes);
+    let errors_max = writer.store.options.device_errors_max;
+    on_all(&mut writer.shards, |shard| {
+        shard.finish(&geometry, &hashes, stored, errors_max)
+    })?;
+    on_all(&mut writer.shards, Staged::publish)?;
+    read_back(writer, &geometry)?;
+    Ok(geometry)
 }
 
 fn write_last_row(writer: &mut ContainerWriter) -> Result<(), Error> {
@@ -91,7 +97,7 @@ fn read_back(writer: &mut ContainerWriter, geometry: &Geometry) -> Result<(), Er
         .ok_or(Error::Missing { container: id })?
         .erasure;
     let verdicts = on_all(&mut writer.shards, |shard| {
-        let examined = examine(&shard.path, id, shard.number, erasure, Some(geometry), true);
+        let examined = examine(&shard.path, id, shard.number, erasure, Some(geometry));
         Ok((shard.number, examined.verdict))
     })?;
     let shards: Vec<u8> = verdicts

@@ -163,6 +163,31 @@ fn the_first_start_needs_every_device() {
 }
 
 #[test]
+fn an_interrupted_first_start_is_finished() {
+    let rig = Rig::new("2+1", 3);
+    drop(rig.open());
+    fs::remove_dir_all(rig.device(1)).unwrap();
+    fs::remove_file(rig.device(2).join("device.json")).unwrap();
+    assert_eq!(online(&rig.open()), [true; 3]);
+}
+
+#[test]
+fn codes_that_bypass_their_parser_are_refused() {
+    let rig = Rig::new("2+1", 3);
+    let code = CodeProfile {
+        data_shards: 0,
+        parity_shards: 1,
+    };
+    assert!(
+        refusal(vec![PoolConfig {
+            code,
+            ..rig.pool.clone()
+        }])
+        .contains("no data shard")
+    );
+}
+
+#[test]
 fn a_copied_disk_is_refused() {
     let rig = Rig::new("2+1", 3);
     drop(rig.open());

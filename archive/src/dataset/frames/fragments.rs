@@ -18,13 +18,12 @@ const ITEM_TAG: [u8; 4] = [0xFE, 0xFF, 0x00, 0xE0];
 /// Read-ahead from fragment to fragment.
 const WINDOW_BYTES: usize = 512;
 /// Beginnings of codestreams and files: JPEG and JPEG-LS, JPEG 2000 and HTJ2K, JP2, JPEG XL bare and boxed.
-const MARKERS: [&[u8]; 6] = [
+const MARKERS: [&[u8]; 5] = [
     &[0xFF, 0xD8, 0xFF],
     &[0xFF, 0x4F, 0xFF, 0x51],
     &[0, 0, 0, 12, b'j', b'P'],
     &[0, 0, 0, 12, b'J', b'X', b'L'],
     &[0xFF, 0x0A],
-    &[0xFF, 0xD8, 0xFF, 0xE0],
 ];
 
 /// Finds the fragments of every frame of encapsulated Pixel Data, reading headers and offset tables only.

@@ -11,8 +11,6 @@ use super::{BASE_URL_MARK, SPECIFIC_CHARACTER_SET};
 
 /// Integers up to this are exact in every reader of JSON (RFC 8259 §6).
 const EXACT_MAX: i128 = 1 << 53;
-/// Decimal digits that every reader keeps.
-const EXACT_DIGITS: usize = 15;
 
 /// Appends one JSON object without line breaks. `bulk_uri` names values that were left where they are.
 pub fn write_json(
@@ -209,10 +207,6 @@ impl Writer<'_> {
 
 /// Says whether a text is a JSON number that every reader gives back with the same digits.
 fn is_exact_number(text: &str) -> bool {
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    if digits > EXACT_DIGITS {
-        return false;
-    }
     // The shortest form has no exponent, no plus and no zeros that say nothing.
     text.parse::<f64>()
         .is_ok_and(|number| number.is_finite() && format!("{number}") == text)

@@ -52,39 +52,50 @@ pub(super) fn tag(bytes: &[u8], encoding: Encoding) -> Option<Tag> {
     ))
 }
 
-/// Reads the header of an element of a data set whose last byte is before `end`.
+/// Reads the header of an element that `bytes` begin with; `None` if it is cut off or of an unknown form.
 #[inline]
-pub(super) fn read(
-    cursor: &mut Cursor<'_>,
-    offset: u64,
-    end: u64,
-    encoding: Encoding,
-) -> Result<Header, ReadError> {
-    let cut = || ReadError::malformed(offset, "a header leaves the data set");
-    let bytes = cursor.at(offset, 12)?;
+pub(super) fn of(bytes: &[u8], encoding: Encoding) -> Option<Header> {
     if !encoding.explicit {
-        return Header::item(bytes, encoding).ok_or_else(cut);
+        return Header::item(bytes, encoding);
     }
-    let tag = tag(bytes, encoding).ok_or_else(cut)?;
-    let Some(vr) = bytes.get(4..6).and_then(vr_from) else {
-        return unknown_vr(cursor, offset, end, encoding).ok_or_else(cut);
-    };
+    let tag = tag(bytes, encoding)?;
+    let vr = vr_from(bytes.get(4..6)?)?;
     if has_long_length(vr) {
-        let length = u32_at(bytes, 8, encoding).ok_or_else(cut)?;
-        return Ok(Header {
+        let length = u32_at(bytes, 8, encoding)?;
+        return Some(Header {
             tag,
             vr: Some(vr),
             length,
             bytes: 12,
         });
     }
-    let length = u32::from(u16_at(bytes, 6, encoding).ok_or_else(cut)?);
-    Ok(Header {
+    let length = u32::from(u16_at(bytes, 6, encoding)?);
+    Some(Header {
         tag,
         vr: Some(vr),
         length,
         bytes: 8,
     })
+}
+
+/// Reads a header that `of` could not read, of an element of a data set whose last byte is before `end`.
+#[cold]
+pub(super) fn unusual(
+    cursor: &mut Cursor<'_>,
+    offset: u64,
+    end: u64,
+    encoding: Encoding,
+) -> Result<Header, ReadError> {
+    let bytes = cursor.at(offset, 12)?;
+    let known = bytes
+        .get(4..6)
+        .is_some_and(|letters| vr_from(letters).is_some());
+    let header = if known {
+        None
+    } else {
+        unknown_vr(cursor, offset, end, encoding)
+    };
+    header.ok_or(ReadError::malformed(offset, "a header leaves the data set"))
 }
 
 /// Finds out whether the elements of a data set that begins with `bytes` carry value representations.
@@ -117,7 +128,6 @@ pub(super) fn detect(bytes: &[u8], encoding: Encoding, room: u64) -> Encoding {
 /// Reads an explicit header whose value representation is none that we know: `??`, zeros, one of a later edition.
 ///
 /// The forms are tried in turn; the first after which another element can follow is taken.
-#[cold]
 fn unknown_vr(
     cursor: &mut Cursor<'_>,
     offset: u64,
@@ -185,8 +195,46 @@ fn can_follow(
     after.group() == 0xFFFE || (after > before && known_vr)
 }
 
+/// Reads a value representation. `VR::from_binary` compares texts, which took most of the time of a walk.
+#[inline]
 fn vr_from(letters: &[u8]) -> Option<VR> {
-    VR::from_binary(*letters.first_chunk()?)
+    Some(match letters.first_chunk::<2>()? {
+        b"AE" => VR::AE,
+        b"AS" => VR::AS,
+        b"AT" => VR::AT,
+        b"CS" => VR::CS,
+        b"DA" => VR::DA,
+        b"DS" => VR::DS,
+        b"DT" => VR::DT,
+        b"FL" => VR::FL,
+        b"FD" => VR::FD,
+        b"IS" => VR::IS,
+        b"LO" => VR::LO,
+        b"LT" => VR::LT,
+        b"OB" => VR::OB,
+        b"OD" => VR::OD,
+        b"OF" => VR::OF,
+        b"OL" => VR::OL,
+        b"OV" => VR::OV,
+        b"OW" => VR::OW,
+        b"PN" => VR::PN,
+        b"SH" => VR::SH,
+        b"SL" => VR::SL,
+        b"SQ" => VR::SQ,
+        b"SS" => VR::SS,
+        b"ST" => VR::ST,
+        b"SV" => VR::SV,
+        b"TM" => VR::TM,
+        b"UC" => VR::UC,
+        b"UI" => VR::UI,
+        b"UL" => VR::UL,
+        b"UN" => VR::UN,
+        b"UR" => VR::UR,
+        b"US" => VR::US,
+        b"UT" => VR::UT,
+        b"UV" => VR::UV,
+        _ => return None,
+    })
 }
 
 #[inline]

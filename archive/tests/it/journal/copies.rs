@@ -218,6 +218,43 @@ async fn copies_of_two_journals_or_two_histories_are_refused() {
 }
 
 #[tokio::test]
+async fn a_copy_that_hangs_is_given_up() {
+    let (a, b) = pair();
+    let copy_wait_max = std::time::Duration::from_millis(50);
+    let options = JournalOptions {
+        copies_required: 1,
+        copy_wait_max,
+        ..options(&[a.path(), b.path()])
+    };
+    let journal = Journal::open(options).unwrap();
+    journal.inject(0, Fault::Hang);
+    for number in 0..3 {
+        append(&journal, number, 100).await.unwrap();
+    }
+    assert_eq!(healthy(&journal), [false, true]);
+    journal.close().await; // does not wait for the copy that hangs
+    assert_eq!(numbers(&journal), [0, 1, 2]);
+    journal.inject(0, Fault::None);
+}
+
+#[tokio::test]
+async fn a_copy_that_was_given_up_and_then_used_alone_does_not_win() {
+    let (a, b) = pair();
+    let journal = open_pair(a.path(), b.path(), 1).unwrap();
+    append(&journal, 0, 100).await.unwrap();
+    journal.inject(0, Fault::Flush);
+    append(&journal, 1, 100).await.unwrap();
+    drop(journal);
+    append(&open(a.path()), 2, 100).await.unwrap();
+    let result = open_pair(a.path(), b.path(), 1);
+    assert!(
+        matches!(result, Err(Error::Forked { .. })),
+        "record 1 is acknowledged and on the second copy only"
+    );
+    assert_eq!(numbers(&open(b.path())), [0, 1]);
+}
+
+#[tokio::test]
 async fn a_copy_that_missed_a_release_gives_its_segments_up() {
     let (a, b) = pair();
     let journal = open_pair(a.path(), b.path(), 1).unwrap();

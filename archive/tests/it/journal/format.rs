@@ -1,5 +1,6 @@
 //! Journals that earlier releases wrote: they are read for ever.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use archive::journal::{Journal, JournalOptions, Lsn};
@@ -28,10 +29,8 @@ fn list(journal: &Journal) -> String {
         let payload = journal.read_payload(&at, 0..at.payload_bytes).unwrap();
         assert_eq!(payload, bytes(number, payload.len()));
         let large = if at.large { " large" } else { "" };
-        out += &format!(
-            "{} {}+{} {:08x}{large}\n",
-            at.lsn.0, at.head_bytes, at.payload_bytes, at.crc32c
-        );
+        let (lsn, head, payload) = (at.lsn.0, at.head_bytes, at.payload_bytes);
+        writeln!(out, "{lsn} {head}+{payload} {:08x}{large}", at.crc32c).unwrap();
     }
     out
 }
@@ -40,7 +39,7 @@ fn list(journal: &Journal) -> String {
 fn format_v1_is_read() {
     let dir = tempdir().unwrap();
     let journal = open_v1(dir.path());
-    expect![[r#"
+    expect![["
         ca69d947-4cb2-403e-9507-16c15c088ffd
         0 168+700 51df31f9
         872 168+0 00000000
@@ -49,7 +48,7 @@ fn format_v1_is_read() {
         4096 168+2500 179844a9
         6768 168+1 61902e7b
         6944
-    "#]]
+    "]]
     .assert_eq(&format!(
         "{}\n{}{}\n",
         journal.id(),

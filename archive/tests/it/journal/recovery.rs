@@ -14,7 +14,7 @@ async fn a_tail_torn_at_any_byte_loses_only_the_last_record() {
     let dir = tempdir().unwrap();
     let journal = open(dir.path());
     append(&journal, 0, 100).await.unwrap();
-    let last = append(&journal, 1, 150).await.unwrap();
+    let last = append(&journal, 1, 21).await.unwrap();
     let end = journal.durable_end().0;
     let used = last.lsn.0 + u64::from(last.head_bytes) + last.payload_bytes;
     for cut in last.lsn.0..used {
@@ -30,7 +30,11 @@ async fn a_tail_torn_at_any_byte_loses_only_the_last_record() {
         let journal = open(crashed.path());
         assert_eq!(numbers(&journal), [0], "cut at {cut}");
         assert_eq!(journal.durable_end(), last.lsn);
-        let next = append(&journal, 2, 150).await.unwrap();
+        // Each start costs a dozen flushes: the rest is checked at some places.
+        if !cut.is_multiple_of(9) {
+            continue;
+        }
+        let next = append(&journal, 2, 21).await.unwrap();
         assert_eq!(
             next.lsn,
             Lsn(SEGMENT),
@@ -47,32 +51,34 @@ async fn a_tail_torn_at_any_byte_loses_only_the_last_record() {
 
 #[tokio::test]
 async fn a_record_torn_in_the_middle_of_a_batch_does_not_come_back() {
-    let dir = tempdir().unwrap();
-    let journal = open(dir.path());
-    append(&journal, 0, 100).await.unwrap();
-    let (_, second, third) = tokio::join!(
-        append(&journal, 1, 100),
-        append(&journal, 2, 100),
-        append(&journal, 3, 100),
-    );
-    let (second, third) = (second.unwrap(), third.unwrap());
-    let crashed = tempdir().unwrap();
-    crash_copy(dir.path(), crashed.path());
-    // The batch as if it had never been acknowledged: no later record says that it was durable.
+    // Which records share a batch is chance: the third one's head says whether the second was durable before.
+    let (dir, second) = loop {
+        let dir = tempdir().unwrap();
+        let journal = open(dir.path());
+        let (_, second, third) = tokio::join!(
+            append(&journal, 1, 100),
+            append(&journal, 2, 100),
+            append(&journal, 3, 100)
+        );
+        let (second, third) = (second.unwrap(), third.unwrap());
+        let mut durable = [0; 8];
+        let file = fs::File::open(segment_path(dir.path(), 0)).unwrap();
+        file.read_exact_at(&mut durable, third.lsn.0 + 24).unwrap();
+        if u64::from_le_bytes(durable) <= second.lsn.0 {
+            break (dir, second);
+        }
+    };
     flip(
-        &segment_path(crashed.path(), 0),
+        &segment_path(dir.path(), 0),
         second.lsn.0 + u64::from(second.head_bytes) + 5,
         1,
     );
-    let before = open(crashed.path());
-    let listed = numbers_without_payload(&before);
-    assert_eq!(listed.last(), Some(&3), "what is whole behind it is kept");
-    if third.lsn > second.lsn {
-        assert!(!listed.contains(&2), "{listed:?}");
-        drop(before);
-        assert!(
-            !numbers_without_payload(&open(crashed.path())).contains(&2),
-            "nor at the next start"
+    for start in 0..2 {
+        let journal = open(dir.path());
+        assert_eq!(
+            numbers_without_payload(&journal),
+            [1, 3],
+            "what is whole is kept, start {start}"
         );
     }
 }
@@ -163,14 +169,23 @@ async fn damage_while_open_is_reported_by_reading() {
 async fn a_journal_inside_a_payload_is_not_taken_for_records() {
     let other = tempdir().unwrap();
     let dir = tempdir().unwrap();
-    append(&open(other.path()), 7, 100).await.unwrap();
-    let inner = fs::read(segment_path(other.path(), 0)).unwrap();
+    // The other journal's second record lies where the payload of this one's first begins: only the epoch differs.
+    let (begins, inner) = {
+        let journal = open(other.path());
+        append(&journal, 6, 0).await.unwrap();
+        let at = append(&journal, 7, 100).await.unwrap();
+        (
+            usize::try_from(at.lsn.0).unwrap(),
+            fs::read(segment_path(other.path(), 0)).unwrap(),
+        )
+    };
     let journal = open(dir.path());
-    let payload = vec![bytes::Bytes::from(inner).slice(..4096)];
-    journal
+    let payload = vec![bytes::Bytes::from(inner).slice(begins..4096)];
+    let outer = journal
         .append(head(0), Payload::Inline(payload))
         .await
         .unwrap();
+    assert_eq!(usize::try_from(outer.head_bytes).unwrap(), begins);
     append(&journal, 1, 10).await.unwrap();
     drop(journal);
     flip(&segment_path(dir.path(), 0), 10, 1);
@@ -180,14 +195,20 @@ async fn a_journal_inside_a_payload_is_not_taken_for_records() {
 #[tokio::test]
 async fn restarts_without_writes_use_no_segments() {
     let dir = tempdir().unwrap();
-    append(&open(dir.path()), 0, 10).await.unwrap();
-    for _ in 0..5 {
-        let journal = open(dir.path());
-        assert_eq!(journal.status().segments, 1);
-        assert!(
-            journal.status().used_bytes < 4096,
-            "a segment that is not written any more is cut"
-        );
+    let crashed = tempdir().unwrap();
+    let journal = open(dir.path());
+    append(&journal, 0, 10).await.unwrap();
+    crash_copy(dir.path(), crashed.path());
+    drop(journal);
+    for path in [dir.path(), crashed.path()] {
+        for _ in 0..3 {
+            let journal = open(path);
+            assert_eq!(journal.status().segments, 1);
+            assert!(
+                journal.status().used_bytes < 4096,
+                "a segment that is not written any more is cut"
+            );
+        }
     }
     let fresh = tempdir().unwrap();
     for _ in 0..5 {

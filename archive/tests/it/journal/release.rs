@@ -226,7 +226,7 @@ fn a_reader_never_sees_the_next_life_of_a_segment() {
         let readers: Vec<_> = (0..2)
             .map(|_| scope.spawn(|| read_until(&journal, &done)))
             .collect();
-        for number in 0..600 {
+        for number in 0..200 {
             runtime.block_on(append(&journal, number, 9_999)).unwrap();
             journal.release(&|_| false, journal.durable_end()).unwrap();
         }

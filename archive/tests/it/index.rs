@@ -1,0 +1,280 @@
+//! The index on a real Postgres: a cluster for the process, a database for each test.
+
+#![expect(clippy::as_conversions, reason = "small test numbers")]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+use archive::dataset::{Attribute, Attributes, PersonName, TagPath, Value};
+use archive::index::{
+    Arrival, ArrivalHead, EmbeddedPostgres, Index, SealedContainer, SealedSegment, SealedShard,
+};
+use archive::journal::{Lsn, RecordRef};
+use archive::query::{Key, Level, Matching, Query};
+use archive::{Selector, Uid};
+use dicom_core::{Tag, VR};
+use futures_util::TryStreamExt as _;
+use sqlx::postgres::PgConnectOptions;
+use tiering::{ContainerId, DeviceId, Extent, InstanceKind, Manifest, ManifestInstance};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+mod applying;
+mod deleting;
+mod embedded;
+mod sealing;
+
+pub(crate) const JOURNAL: Uuid = Uuid::from_u128(7);
+pub(crate) const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+pub(crate) const SR: &str = "1.2.840.10008.5.1.4.1.1.88.11";
+
+struct Cluster {
+    postgres: Option<EmbeddedPostgres>,
+    // Removed after the server has ended.
+    _directory: tempfile::TempDir,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let Some(postgres) = self.postgres.take() else {
+            return;
+        };
+        let pid = rustix::process::Pid::from_raw(postgres.pid() as i32);
+        drop(postgres);
+        // An error means that it was waited for already.
+        rustix::process::waitpid(pid, rustix::process::WaitOptions::empty()).ok();
+    }
+}
+
+static CLUSTER: Mutex<Weak<Cluster>> = Mutex::const_new(Weak::new());
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+/// A database of its own; the server ends with its last user.
+pub(crate) struct Fixture {
+    pub(crate) index: Index,
+    pub(crate) options: PgConnectOptions,
+    _cluster: Arc<Cluster>,
+}
+
+/// Makes a directory that an unprivileged user can reach.
+pub(crate) fn directory() -> (tempfile::TempDir, PathBuf) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::Builder::new()
+        .prefix("filmroom")
+        .tempdir()
+        .unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    let inside = directory.path().join("postgres");
+    (directory, inside)
+}
+
+pub(crate) async fn fixture() -> Fixture {
+    let mut shared = CLUSTER.lock().await;
+    let cluster = match shared.upgrade() {
+        Some(cluster) => cluster,
+        None => {
+            let (directory, inside) = directory();
+            let postgres = Some(EmbeddedPostgres::start(&inside).await.unwrap());
+            let cluster = Arc::new(Cluster {
+                postgres,
+                _directory: directory,
+            });
+            *shared = Arc::downgrade(&cluster);
+            cluster
+        }
+    };
+    let options = cluster.postgres.as_ref().unwrap().options();
+    let admin = sqlx::PgPool::connect_with(options.clone()).await.unwrap();
+    let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}")))
+        .execute(&admin)
+        .await
+        .unwrap();
+    drop(shared);
+    let options = options.database(&name);
+    let index = Index::connect(options.clone(), 8).await.unwrap();
+    Fixture {
+        index,
+        options,
+        _cluster: cluster,
+    }
+}
+
+pub(crate) fn uid(text: &str) -> Uid {
+    text.parse().unwrap()
+}
+
+pub(crate) fn name(alphabetic: &str, ideographic: &str, phonetic: &str) -> Attribute {
+    let name = PersonName {
+        alphabetic: alphabetic.into(),
+        ideographic: ideographic.into(),
+        phonetic: phonetic.into(),
+    };
+    Attribute {
+        vr: VR::PN,
+        value: Value::PersonNames(vec![name]),
+    }
+}
+
+/// Study `t`, series `s`, instance `i`: a CT of a patient of its study.
+pub(crate) fn arrival(t: u32, s: u32, i: u32) -> Arrival {
+    let mut patient = Attributes::default();
+    patient.put_text(Tag(0x0010, 0x0020), VR::LO, format!("P{t}"));
+    patient
+        .0
+        .insert(Tag(0x0010, 0x0010), name(&format!("Doe{t}^John"), "", ""));
+    let mut study = Attributes::default();
+    study.put_text(
+        Tag(0x0008, 0x0020),
+        VR::DA,
+        format!("202401{:02}", t % 28 + 1),
+    );
+    study.put_text(Tag(0x0008, 0x0030), VR::TM, "103000");
+    study.put_text(Tag(0x0008, 0x0050), VR::SH, format!("A{t}"));
+    let mut series = Attributes::default();
+    series.put_text(Tag(0x0008, 0x0060), VR::CS, "CT");
+    series.put_text(Tag(0x0020, 0x0011), VR::IS, s.to_string());
+    Arrival {
+        record: RecordRef {
+            lsn: Lsn(u64::from(t * 1_000_000 + s * 10_000 + i) * 100),
+            head_bytes: 200,
+            payload_bytes: 60_000 + u64::from(i),
+            crc32c: t ^ (s << 8) ^ (i << 16),
+            large: false,
+        },
+        head: ArrivalHead {
+            study_instance_uid: uid(&format!("1.2.826.{t}")),
+            series_instance_uid: uid(&format!("1.2.826.{t}.{s}")),
+            sop_instance_uid: uid(&format!("1.2.826.{t}.{s}.{i}")),
+            sop_class_uid: uid(CT),
+            transfer_syntax_uid: uid("1.2.840.10008.1.2.1"),
+            calling_ae: "SCANNER".into(),
+            received_millis: 1_700_000_000_000 + i64::from(i),
+        },
+        instance_number: Some(i as i32),
+        detail: r#"{"00280010":{"vr":"US","Value":[512]}}"#.into(),
+        patient,
+        study,
+        series,
+    }
+}
+
+pub(crate) fn query(level: Level, keys: &[(&[Tag], Matching)]) -> Query {
+    let keys = keys
+        .iter()
+        .map(|(path, matching)| Key {
+            path: TagPath(path.to_vec()),
+            matching: matching.clone(),
+        })
+        .collect();
+    Query {
+        level,
+        keys,
+        limit: None,
+        offset: 0,
+        combined_date_time: false,
+    }
+}
+
+pub(crate) async fn search(index: &Index, query: &Query) -> Vec<Attributes> {
+    index
+        .search(query)
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap()
+}
+
+pub(crate) fn texts(found: &[Attributes], tag: Tag) -> Vec<String> {
+    found
+        .iter()
+        .map(|a| a.text(tag).unwrap_or("-").to_owned())
+        .collect()
+}
+
+/// Everything that can be asked without knowing where instances lie.
+pub(crate) async fn everything(index: &Index) -> Vec<Vec<Attributes>> {
+    let mut all = Vec::new();
+    for level in [Level::Patient, Level::Study, Level::Series, Level::Instance] {
+        all.push(search(index, &query(level, &[])).await);
+    }
+    all
+}
+
+/// Packs all hot instances of studies into one container, as the packer would.
+pub(crate) async fn pack(index: &Index, studies: &[Uid], number: u128) -> SealedContainer {
+    let mut segments: Vec<SealedSegment> = Vec::new();
+    let mut offset = 0;
+    for study in studies {
+        let hot = index.hot_instances(study).await.unwrap();
+        let mut seen = BTreeSet::new();
+        let series: Vec<Uid> = hot
+            .iter()
+            .map(|h| h.series_instance_uid.clone())
+            .filter(|s| seen.insert(s.clone()))
+            .collect();
+        for series in series {
+            let summary = index.series_summary(study, &series).await.unwrap();
+            let mut manifest = Manifest::default();
+            for hot in hot.iter().filter(|h| h.series_instance_uid == series) {
+                manifest.instances.push(ManifestInstance {
+                    sop_instance_uid: hot.sop_instance_uid.as_str().into(),
+                    number: hot.instance_number,
+                    offset,
+                    bytes: hot.record.payload_bytes,
+                    crc32c: hot.record.crc32c,
+                    pixel_data: 1_200,
+                    frame_table: None,
+                    received_millis: hot.received_millis,
+                    kind: Arc::new(InstanceKind {
+                        sop_class_uid: hot.sop_class_uid.as_str().into(),
+                        transfer_syntax_uid: hot.transfer_syntax_uid.as_str().into(),
+                        encoding: 0,
+                        detail: hot.detail.clone(),
+                    }),
+                });
+                offset += hot.record.payload_bytes;
+            }
+            segments.push(SealedSegment {
+                study: study.clone(),
+                series,
+                metadata: Extent {
+                    offset,
+                    bytes: 100,
+                    crc32c: 9,
+                },
+                manifest: Arc::new(manifest),
+                summary,
+            });
+        }
+    }
+    SealedContainer {
+        id: ContainerId(Uuid::from_u128(number)),
+        generation: 1,
+        pool: "hot".into(),
+        tier: "hot".into(),
+        month: Some((2024, 1)),
+        data_shards: 2,
+        parity_shards: 1,
+        bytes: offset,
+        stored_bytes: offset * 3 / 2,
+        sealed_millis: 1_700_000_100_000,
+        shards: (0..3)
+            .map(|number| SealedShard {
+                number,
+                device: DeviceId(Uuid::from_u128(u128::from(number))),
+            })
+            .collect(),
+        segments,
+    }
+}
+
+pub(crate) fn of_study(study: &str) -> Selector {
+    Selector {
+        studies: vec![uid(study)],
+        ..Selector::default()
+    }
+}

@@ -90,13 +90,13 @@ impl Association {
     /// Waits for the next command or release. Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<Incoming, End> {
         if let Some(held) = self.held.take() {
-            return Ok(held);
+            return Ok(self.handed_on(held));
         }
         loop {
             let idle = self.link.timeouts().idle;
             let event = self.link.next(Some(idle), "next message").await?;
             if let Some(incoming) = self.assemble(event)? {
-                return Ok(incoming);
+                return Ok(self.handed_on(incoming));
             }
         }
     }
@@ -113,8 +113,9 @@ impl Association {
             let event = self.link.next(Some(wait), "response").await?;
             match self.assemble(event)? {
                 None => {}
-                Some(Incoming::Command(_, command)) => match command.field() {
+                Some(Incoming::Command(context_id, command)) => match command.field() {
                     CommandField::Response if command.responded_to() == Some(message_id) => {
+                        self.data = command.has_data_set().then_some(context_id);
                         return Ok(command);
                     }
                     CommandField::Cancel => cancelled(command.responded_to().unwrap_or(0)),
@@ -302,6 +303,16 @@ impl Association {
         parts
     }
 
+    /// Makes a message the current one: only from here on is the data set that arrives its own. A
+    /// held message must not be mistaken for the one that is being served.
+    fn handed_on(&mut self, incoming: Incoming) -> Incoming {
+        self.data = match &incoming {
+            Incoming::Command(context_id, command) => command.has_data_set().then_some(*context_id),
+            Incoming::Release => None,
+        };
+        incoming
+    }
+
     /// Takes an event outside a data set; returns what it completes.
     fn assemble(&mut self, event: Event) -> Result<Option<Incoming>, End> {
         match event {
@@ -335,7 +346,6 @@ impl Association {
             return Ok(None);
         }
         let command = CommandSet::decode(&bytes.freeze()).map_err(|_| invalid)?;
-        self.data = command.has_data_set().then_some(context_id);
         Ok(Some(Incoming::Command(context_id, command)))
     }
 }

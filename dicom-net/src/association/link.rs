@@ -19,6 +19,8 @@ use crate::pdu::{AbortReason, Decoder, Event, Phase};
 const READ_BYTES_MIN: usize = 16 * 1024;
 /// Room for one read inside a long P-DATA-TF.
 const READ_BYTES_MAX: usize = 256 * 1024;
+/// A P-DATA-TF with more bytes than this to come is part of a data set, and more follow.
+const DATA_REST_SHORT: usize = 4 * 1024;
 /// Parts handed to one vectored write; Linux takes no more than 1,024.
 const WRITE_PARTS_MAX: usize = 64;
 
@@ -142,7 +144,7 @@ impl Link {
         let buffer = &mut self.decoder.buffer;
         if buffer.capacity() - buffer.len() < READ_BYTES_MIN {
             let rest = usize::try_from(self.decoder.data_rest_bytes()).unwrap_or(usize::MAX);
-            let room = if rest > READ_BYTES_MIN {
+            let room = if rest > DATA_REST_SHORT {
                 READ_BYTES_MAX
             } else {
                 READ_BYTES_MIN

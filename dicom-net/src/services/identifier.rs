@@ -1,7 +1,7 @@
 //! Identifiers of queries and retrieves (PS3.4 §C.4): data sets that say what is looked for.
 
 use archive::dataset::{self, Attribute, Attributes, Limits, TagPath, Value};
-use archive::query::{Key, Level, Matching, Query};
+use archive::query::{Key, Level, Matching, Query, known_key};
 use archive::{Selector, Uid};
 use dicom_core::{Tag, VR};
 
@@ -151,7 +151,7 @@ impl Identifier {
     pub(super) fn answer(&self, found: &Attributes, retrieve_ae: &str) -> Attributes {
         let mut answer = Attributes::default();
         for (tag, asked) in self.attributes.0.iter().filter(|(tag, _)| is_key(**tag)) {
-            if self.is_below(&[*tag]) || lacks_creator(&self.attributes, *tag) {
+            if self.is_below(*tag) || lacks_creator(&self.attributes, *tag) {
                 continue; // QR-013, QR-065
             }
             answer
@@ -193,15 +193,17 @@ impl Identifier {
                 }
                 KeyText::Text(text) => {
                     let whole = TagPath(path.clone());
-                    if Query::is_matched(&whole, self.level) {
-                        let matching = Matching::parse(&whole, attribute.vr, &text)
-                            .map_err(|invalid| mismatch(invalid.reason))?;
-                        keys.extend(matching.map(|matching| Key {
-                            path: whole,
-                            matching,
-                        }));
-                    } else {
-                        *has_unmatched_keys |= !self.is_below(path);
+                    match known_key(&whole) {
+                        Some(known) if known.level <= self.level => {
+                            let matching = Matching::parse(&whole, known.vr, &text)
+                                .map_err(|invalid| mismatch(invalid.reason))?;
+                            keys.extend(matching.map(|matching| Key {
+                                path: whole,
+                                matching,
+                            }));
+                        }
+                        Some(_) => {} // below the level: neither matched nor returned (QR-013)
+                        None => *has_unmatched_keys = true,
                     }
                 }
                 KeyText::Item(_) | KeyText::Opaque => *has_unmatched_keys = true,
@@ -212,9 +214,8 @@ impl Identifier {
     }
 
     /// Tells whether a key belongs to a level below the one that is asked for.
-    fn is_below(&self, path: &[Tag]) -> bool {
-        let path = TagPath(path.to_vec());
-        Query::is_matched(&path, Level::Instance) && !Query::is_matched(&path, self.level)
+    fn is_below(&self, tag: Tag) -> bool {
+        known_key(&TagPath(vec![tag])).is_some_and(|known| known.level > self.level)
     }
 
     fn values(&self, tag: Tag) -> Vec<&str> {

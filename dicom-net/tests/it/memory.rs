@@ -25,6 +25,8 @@ pub enum Fault {
     WriteFails,
     /// `finish` fails.
     Conflict,
+    /// `finish` takes a while.
+    Slow,
     /// `finish` never returns.
     Hangs,
 }
@@ -242,6 +244,7 @@ impl Receive for MemoryReceiver {
     async fn finish(self) -> Result<Stored, Error> {
         match self.fault {
             Fault::None | Fault::Full | Fault::WriteFails => {}
+            Fault::Slow => tokio::time::sleep(Duration::from_millis(100)).await,
             Fault::Conflict => return Err(Error::Conflict),
             Fault::Hangs => std::future::pending().await,
         }

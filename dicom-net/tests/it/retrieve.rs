@@ -186,7 +186,10 @@ async fn di_084_di_086_di_087_di_088_pending_responses_and_cancel() {
     let ask = Ask::contexts(vec![context(1, STUDY_MOVE, &[EXPLICIT])]);
     let (mut peer, _) = Peer::associate(&source, &ask).await;
     ask_move(&mut peer, &study("1.1")).await;
-    for _ in 0..2 {
+    // A cancel of another message changes nothing.
+    let other = CommandSet::cancel(99).encode();
+    peer.send(&pdu(4, &value(1, 3, &other))).await;
+    for _ in 0..4 {
         let pending = peer.response().await;
         assert_eq!(pending.status().0, 0xFF00);
         assert!(!pending.has_data_set());

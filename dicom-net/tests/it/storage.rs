@@ -204,3 +204,28 @@ async fn ul_012_a_running_store_is_finished_or_cut_off_at_the_deadline() {
         .unwrap();
     assert_eq!(running.memory.data_set("1.2.3.2").unwrap(), "first last");
 }
+
+#[tokio::test]
+async fn ul_068_a_peer_that_does_not_wait_for_responses_loses_nothing() {
+    let running = start(|_| {}).await;
+    running.memory.set_fault(Fault::Slow);
+    let (mut peer, _) = Peer::associate(&running, &ask()).await;
+    let mut stream = Vec::new();
+    for (n, data) in [b"one", b"two", b"six"].into_iter().enumerate() {
+        let command = store_command(&format!("1.2.3.{n}")).encode();
+        stream.extend(pdu(4, &value(1, 3, &command)));
+        stream.extend(pdu(4, &value(1, 2, data)));
+    }
+    stream.extend(pdu(5, &[0; 4]));
+    peer.send(&stream).await;
+    for _ in 0..3 {
+        assert_eq!(peer.response().await.status().0, 0);
+    }
+    assert_eq!(
+        peer.read().await.0,
+        6,
+        "released after the last response (UL-025)"
+    );
+    assert_eq!(running.memory.data_set("1.2.3.1").unwrap(), "two");
+    assert_eq!(running.memory.data_set("1.2.3.2").unwrap(), "six");
+}

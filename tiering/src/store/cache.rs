@@ -79,9 +79,10 @@ impl Cache {
         lock(&self.files).pop(&(id, shard));
     }
 
-    /// Forgets where containers lie, because more shards have come.
+    /// Forgets what shards said of containers, because more shards have come.
     pub(crate) fn forget_located(&self) {
         lock(&self.located).clear();
+        lock(&self.tocs).clear();
     }
 
     /// Closes all shards of devices that are not in use.

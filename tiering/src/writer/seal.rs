@@ -152,3 +152,49 @@ fn keep(mut writer: ContainerWriter, geometry: &Geometry) -> Sealed {
         shards: places,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::{PoolConfig, Store, StoreOptions, Tier};
+
+    /// Seals step by step and harms a shard's file before it is read back.
+    fn read_back_after(harm: impl Fn(&PathBuf)) -> Result<(), Error> {
+        let home = tempfile::tempdir().unwrap();
+        let devices = (0..3)
+            .map(|number| home.path().join(number.to_string()))
+            .collect();
+        let code = "2+1".parse().unwrap();
+        let pool = PoolConfig {
+            name: "hot".to_owned(),
+            tier: Tier::Hot,
+            code,
+            devices,
+        };
+        let store = Store::open(vec![pool], StoreOptions::default()).unwrap();
+        let mut writer = store.create(Tier::Hot, 1_000).unwrap();
+        writer.append(&[7; 1_000]).unwrap();
+        let toc = Toc::default().encode().unwrap();
+        let stored = zstd::bulk::compress(&toc, ZSTD_LEVEL).unwrap();
+        let geometry = spread(&mut writer, &toc, &stored).unwrap();
+        harm(&writer.shards[2].path);
+        read_back(&mut writer, &geometry)
+    }
+
+    #[test]
+    fn what_does_not_read_back_is_told() {
+        let flip = |path: &PathBuf| {
+            let mut bytes = fs::read(path).unwrap();
+            bytes[5_000] ^= 1;
+            fs::write(path, bytes).unwrap();
+        };
+        let remove = |path: &PathBuf| fs::remove_file(path).unwrap();
+        assert!(read_back_after(|_| ()).is_ok());
+        for error in [read_back_after(flip), read_back_after(remove)] {
+            assert!(matches!(error, Err(Error::ReadBack { shards, .. }) if shards == [2]));
+        }
+    }
+}

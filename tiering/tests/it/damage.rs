@@ -6,7 +6,7 @@ use std::ops::Range;
 use tiering::{ContainerId, Store, Tier, Verdict};
 use uuid::Uuid;
 
-use crate::support::{BLOCK, Rig, assert_readable, fill, make};
+use crate::support::{BLOCK, Rig, assert_readable, crc32c, fill, make};
 
 const LENGTHS: [usize; 4] = [60_000, 131_072, 40_000, 250_000];
 
@@ -182,4 +182,55 @@ fn a_shard_of_another_writing_of_the_container_is_damage() {
         ),
         "{verdict:?}"
     );
+}
+
+#[test]
+fn a_block_changed_together_with_its_checksums_is_found_by_its_hash() {
+    let rig = Rig::new("2+1", 3);
+    let filled = make(&rig.open(), &LENGTHS);
+    let path = &rig.shards(filled.sealed.id)[1];
+    let mut bytes = fs::read(path).unwrap();
+    let part = |name: &str| {
+        let mut parts = parts(&bytes, 3).into_iter();
+        parts.find(|(part, _)| *part == name).unwrap().1
+    };
+    let (table, footer) = (part("table"), part("footer"));
+    bytes[4096] ^= 1;
+    let crc = crc32c(&bytes[4096..4096 + BLOCK]);
+    bytes[table.start..][..4].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32c(&bytes[table]);
+    bytes[footer.start + 52..][..4].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32c(&bytes[footer.start..footer.end - 4]);
+    bytes[footer.end - 4..footer.end].copy_from_slice(&crc.to_le_bytes());
+    fs::write(path, bytes).unwrap();
+    let verification = rig.open().verify(filled.sealed.id).unwrap();
+    let want = Verdict::Damaged {
+        what: "hash differs",
+        blocks: Vec::new(),
+    };
+    assert_eq!(verification.shards[1].verdict, want);
+    assert!(verification.recoverable);
+}
+
+#[test]
+fn an_old_disk_that_spoke_alone_is_outvoted_when_the_others_return() {
+    let id = ContainerId(Uuid::from_u128(0x78));
+    let (rig, old) = (Rig::new("1+2", 3), Rig::new("1+2", 3));
+    let filled = written_as(&rig, id, &LENGTHS);
+    let before = written_as(&old, id, &[1_000]);
+    let shards = rig.shards(id);
+    fs::copy(&old.shards(id)[1], &shards[1]).unwrap();
+    let away = [0, 2].map(|shard| {
+        let device = rig.device(rig.device_of(&shards[shard])).to_owned();
+        let away = rig.home.path().join(format!("away{shard}"));
+        fs::rename(&device, &away).unwrap();
+        (device, away)
+    });
+    let store = rig.open();
+    assert_readable(&store, &before);
+    for (device, away) in away {
+        fs::rename(away, device).unwrap();
+    }
+    store.probe();
+    assert_readable(&store, &filled);
 }

@@ -45,13 +45,14 @@ fn a_device_that_vanishes_and_returns_is_noticed() {
     let store = rig.open();
     let filled = make(&store, &LENGTHS);
     assert_readable(&store, &filled);
-    let away: Vec<PathBuf> = [1, 4]
-        .into_iter()
-        .map(|device| take_away(&rig, device))
-        .collect();
+    // The devices of one data and one parity shard, so that reads miss them wherever they were placed.
+    let shards = rig.shards(filled.sealed.id);
+    let gone = [rig.device_of(&shards[1]), rig.device_of(&shards[5])];
+    let away = gone.map(|device| take_away(&rig, device));
     assert_readable(&store, &filled); // open handles still read
     store.probe();
-    assert_eq!(online(&store), [true, false, true, true, false, true]);
+    let want: Vec<bool> = (0..6).map(|device| !gone.contains(&device)).collect();
+    assert_eq!(online(&store), want);
     assert_readable(&store, &filled);
     assert!(store.damage().missing_shards > 0);
     assert!(matches!(
@@ -62,8 +63,9 @@ fn a_device_that_vanishes_and_returns_is_noticed() {
             ..
         })
     ));
-    fs::rename(&away[0], rig.device(1)).unwrap();
-    fs::rename(&away[1], rig.device(4)).unwrap();
+    for (device, path) in gone.into_iter().zip(&away) {
+        fs::rename(path, rig.device(device)).unwrap();
+    }
     store.probe();
     assert_eq!(online(&store), [true; 6]);
     assert!(store.verify(filled.sealed.id).unwrap().is_healthy());
@@ -126,6 +128,16 @@ fn a_mount_point_without_its_disk_is_never_written_to() {
         store.create(Tier::Hot, 1_000),
         Err(Error::Io { .. })
     ));
+    assert!(fs::read_dir(rig.device(0)).unwrap().next().is_none());
+    assert_eq!(online(&store), [false, true, true]);
+}
+
+#[test]
+fn a_mount_point_without_its_disk_takes_no_tombstone() {
+    let rig = Rig::new("2+1", 3);
+    let store = rig.open();
+    take_away(&rig, 0);
+    fs::create_dir(rig.device(0)).unwrap();
     store.add_tombstone(b"x").unwrap();
     assert!(fs::read_dir(rig.device(0)).unwrap().next().is_none());
     assert_eq!(online(&store), [false, true, true]);

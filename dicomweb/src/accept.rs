@@ -62,19 +62,12 @@ impl Accept {
 
     /// Reads a header value, several ones joined by commas; entries that cannot be read are skipped (WE-024).
     pub(crate) fn parse(text: &str) -> Self {
-        Self {
-            ranges: split_list(text)
-                .into_iter()
-                .filter_map(Range::parse)
-                .collect(),
-        }
+        Self { ranges: split_list(text).into_iter().filter_map(Range::parse).collect() }
     }
 
     /// Tells whether some entry is a wildcard, which an `accept` query parameter must not be (WE-025).
     pub(crate) fn has_wildcard(&self) -> bool {
-        self.ranges
-            .iter()
-            .any(|range| range.form == Form::Any || range.media.contains('*'))
+        self.ranges.iter().any(|range| range.form == Form::Any || range.media.contains('*'))
     }
 
     /// Tells whether nothing readable is in it.
@@ -85,48 +78,33 @@ impl Accept {
     /// Tells whether every entry of `self` lies in some range of `header`.
     pub(crate) fn is_within(&self, header: &Self) -> bool {
         self.ranges.iter().all(|range| {
-            let offer = Offer {
-                multipart: range.form == Form::Multipart,
-                media: &range.media,
-            };
+            let offer = Offer { multipart: range.form == Form::Multipart, media: &range.media };
             header.rank(offer, |_| true).is_some()
         })
     }
 
     /// Tells whether both of these kinds of media types are named outright (WE-026).
     pub(crate) fn mixes(&self, dicom: &[&str], rendered: &[&str]) -> bool {
-        let names = |list: &[&str]| {
-            self.ranges
-                .iter()
-                .any(|r| list.iter().any(|m| r.media == *m || family_of(&r.media, m)))
-        };
+        let names =
+            |list: &[&str]| self.ranges.iter().any(|r| list.iter().any(|m| r.media == *m || family_of(&r.media, m)));
         names(dicom) && names(rendered)
     }
 
     /// Returns how well the offer fits, or `None` when it is not acceptable. `allows` decides on transfer syntaxes.
-    pub(crate) fn rank(
-        &self,
-        offer: Offer<'_>,
-        allows: impl Fn(Requested<'_>) -> bool,
-    ) -> Option<Rank> {
+    pub(crate) fn rank(&self, offer: Offer<'_>, allows: impl Fn(Requested<'_>) -> bool) -> Option<Rank> {
         self.ranges
             .iter()
             .filter(|range| range.covers(offer) && allows(range.requested()))
             .map(|range| (range.specificity(), range.quality))
             .max()
             .filter(|(_, quality)| *quality > 0)
-            .map(|(specificity, quality)| Rank {
-                quality,
-                specificity,
-            })
+            .map(|(specificity, quality)| Rank { quality, specificity })
     }
 }
 
 /// Tells whether `pattern`, such as `image/*`, is a family and `media` is in it.
 fn family_of(media: &str, pattern: &str) -> bool {
-    pattern
-        .strip_suffix('*')
-        .is_some_and(|family| media.starts_with(family))
+    pattern.strip_suffix('*').is_some_and(|family| media.starts_with(family))
 }
 
 impl Range {
@@ -142,19 +120,13 @@ impl Range {
                 Some(part) => {
                     let part = MediaType::parse(part)?;
                     // `type="image/jls; transfer-syntax=..."` is seen in the field.
-                    transfer_syntax = transfer_syntax
-                        .or_else(|| part.parameter("transfer-syntax").map(str::to_owned));
+                    transfer_syntax = transfer_syntax.or_else(|| part.parameter("transfer-syntax").map(str::to_owned));
                     (Form::Multipart, part.essence)
                 }
             },
             single => (Form::Single, single.to_owned()),
         };
-        Some(Self {
-            form,
-            media,
-            transfer_syntax,
-            quality,
-        })
+        Some(Self { form, media, transfer_syntax, quality })
     }
 
     fn covers(&self, offer: Offer<'_>) -> bool {
@@ -163,9 +135,7 @@ impl Range {
             Form::Single => !offer.multipart,
             Form::Multipart => offer.multipart,
         };
-        form && (self.media == "*/*"
-            || self.media == offer.media
-            || family_of(offer.media, &self.media))
+        form && (self.media == "*/*" || self.media == offer.media || family_of(offer.media, &self.media))
     }
 
     fn requested(&self) -> Requested<'_> {
@@ -178,8 +148,7 @@ impl Range {
     }
 
     fn specificity(&self) -> u8 {
-        let named =
-            u8::from(!self.media.starts_with('*')) * 2 + u8::from(!self.media.contains('*'));
+        let named = u8::from(!self.media.starts_with('*')) * 2 + u8::from(!self.media.contains('*'));
         let syntax = match self.requested() {
             Requested::Uid(_) => 2,
             Requested::AsStored => 1,
@@ -210,23 +179,12 @@ fn quality(text: Option<&str>) -> Option<u16> {
 mod tests {
     use super::*;
 
-    const CODED: Offer<'static> = Offer {
-        multipart: true,
-        media: "image/jls",
-    };
-    const FILES: Offer<'static> = Offer {
-        multipart: true,
-        media: "application/dicom",
-    };
-    const FILE: Offer<'static> = Offer {
-        multipart: false,
-        media: "application/dicom",
-    };
+    const CODED: Offer<'static> = Offer { multipart: true, media: "image/jls" };
+    const FILES: Offer<'static> = Offer { multipart: true, media: "application/dicom" };
+    const FILE: Offer<'static> = Offer { multipart: false, media: "application/dicom" };
 
     fn rank(accept: &str, offer: Offer<'_>) -> Option<u16> {
-        Accept::parse(accept)
-            .rank(offer, |_| true)
-            .map(|rank| rank.quality)
+        Accept::parse(accept).rank(offer, |_| true).map(|rank| rank.quality)
     }
 
     #[test]
@@ -239,21 +197,9 @@ mod tests {
             ("application/*", FILES, None),
             ("multipart/*", FILES, Some(1000)),
             ("multipart/related", FILES, Some(1000)),
-            (
-                "multipart/related; type=application/dicom",
-                FILES,
-                Some(1000),
-            ),
-            (
-                "multipart/related;TYPE=\"Application/DICOM\" ; q=0.25",
-                FILES,
-                Some(250),
-            ),
-            (
-                "multipart/related; q=0.8; boundary=x; type=\"application/dicom\"",
-                FILES,
-                Some(800),
-            ),
+            ("multipart/related; type=application/dicom", FILES, Some(1000)),
+            ("multipart/related;TYPE=\"Application/DICOM\" ; q=0.25", FILES, Some(250)),
+            ("multipart/related; q=0.8; boundary=x; type=\"application/dicom\"", FILES, Some(800)),
             ("multipart/related; type=\"application/dicom\"", FILE, None),
             ("application/dicom;q=0, */*", FILE, None),
             ("application/dicom;q=0, */*", FILES, Some(1000)),
@@ -261,16 +207,8 @@ mod tests {
             ("application/dicom;q=1.5", FILE, None),
             ("application/dicom;q=x, application/json", FILE, None),
             ("multipart/related; type=\"image/*\"", CODED, Some(1000)),
-            (
-                "multipart/related; type=\"image/jls; transfer-syntax=1.2.840.10008.1.2.4.80\"",
-                CODED,
-                Some(1000),
-            ),
-            (
-                "application/dicom+json, multipart/related; type=image/jls; transfer-syntax=*",
-                CODED,
-                Some(1000),
-            ),
+            ("multipart/related; type=\"image/jls; transfer-syntax=1.2.840.10008.1.2.4.80\"", CODED, Some(1000)),
+            ("application/dicom+json, multipart/related; type=image/jls; transfer-syntax=*", CODED, Some(1000)),
             ("", FILE, None),
         ];
         for (accept, offer, expected) in table {
@@ -302,31 +240,16 @@ mod tests {
             }
         };
         assert_eq!(requested("*/*"), "anything");
-        assert_eq!(
-            requested("multipart/related; type=\"application/dicom\""),
-            "default"
-        );
-        assert_eq!(
-            requested("multipart/related; type=application/octet-stream; transfer-syntax=*"),
-            "stored"
-        );
-        assert_eq!(
-            requested(
-                "multipart/related; type=\"application/octet-stream\"; transfer-syntax=\"*\""
-            ),
-            "stored"
-        );
-        assert_eq!(
-            requested("application/dicom;transfer-syntax=1.2.3"),
-            "1.2.3"
-        );
+        assert_eq!(requested("multipart/related; type=\"application/dicom\""), "default");
+        assert_eq!(requested("multipart/related; type=application/octet-stream; transfer-syntax=*"), "stored");
+        assert_eq!(requested("multipart/related; type=\"application/octet-stream\"; transfer-syntax=\"*\""), "stored");
+        assert_eq!(requested("application/dicom;transfer-syntax=1.2.3"), "1.2.3");
     }
 
     #[test]
     fn dicom_and_rendered_types_do_not_mix() {
         // WE-026
-        let mixes =
-            |text| Accept::parse(text).mixes(&["application/dicom"], &["image/*", "text/html"]);
+        let mixes = |text| Accept::parse(text).mixes(&["application/dicom"], &["image/*", "text/html"]);
         assert!(mixes("application/dicom, image/jpeg"));
         assert!(!mixes("text/html, */*"));
         assert!(!mixes("application/dicom, */*"));

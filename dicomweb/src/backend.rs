@@ -5,9 +5,7 @@ use std::pin::Pin;
 
 use archive::dataset::{Attributes, BulkPath};
 use archive::query::Query;
-use archive::{
-    Archive, Error, Frames, InstanceBody, InstanceRef, Metrics, Origin, Receiver, Selector, Stored,
-};
+use archive::{Archive, Error, Frames, InstanceBody, InstanceRef, Metrics, Origin, Receiver, Selector, Stored};
 use bytes::Bytes;
 use futures_core::Stream;
 
@@ -23,33 +21,14 @@ pub trait Backend: Clone + Send + Sync + 'static {
     type Receiver: Receive;
 
     fn receive(&self, origin: Origin) -> Result<Self::Receiver, Error>;
-    fn search(
-        &self,
-        query: Query,
-    ) -> impl Future<Output = Result<Results<Attributes>, Error>> + Send;
-    fn locate(
-        &self,
-        selector: &Selector,
-    ) -> impl Future<Output = Result<Vec<InstanceRef>, Error>> + Send;
+    fn search(&self, query: Query) -> impl Future<Output = Result<Results<Attributes>, Error>> + Send;
+    fn locate(&self, selector: &Selector) -> impl Future<Output = Result<Vec<InstanceRef>, Error>> + Send;
     fn was_deleted(&self, selector: &Selector) -> impl Future<Output = Result<bool, Error>> + Send;
-    fn open(
-        &self,
-        instance: &InstanceRef,
-    ) -> impl Future<Output = Result<InstanceBody, Error>> + Send;
+    fn open(&self, instance: &InstanceRef) -> impl Future<Output = Result<InstanceBody, Error>> + Send;
     fn open_all(&self, instances: Vec<InstanceRef>) -> Opened;
-    fn metadata(
-        &self,
-        instances: Vec<InstanceRef>,
-    ) -> impl Future<Output = Result<Results<Bytes>, Error>> + Send;
-    fn frames(
-        &self,
-        instance: &InstanceRef,
-        numbers: &[u32],
-    ) -> impl Future<Output = Result<Frames, Error>> + Send;
-    fn frame_count(
-        &self,
-        instance: &InstanceRef,
-    ) -> impl Future<Output = Result<u32, Error>> + Send;
+    fn metadata(&self, instances: Vec<InstanceRef>) -> impl Future<Output = Result<Results<Bytes>, Error>> + Send;
+    fn frames(&self, instance: &InstanceRef, numbers: &[u32]) -> impl Future<Output = Result<Frames, Error>> + Send;
+    fn frame_count(&self, instance: &InstanceRef) -> impl Future<Output = Result<u32, Error>> + Send;
     fn bulk_data(
         &self,
         instance: &InstanceRef,
@@ -104,11 +83,7 @@ impl Backend for Archive {
         Archive::frame_count(self, instance).await
     }
 
-    async fn bulk_data(
-        &self,
-        instance: &InstanceRef,
-        path: &BulkPath,
-    ) -> Result<InstanceBody, Error> {
+    async fn bulk_data(&self, instance: &InstanceRef, path: &BulkPath) -> Result<InstanceBody, Error> {
         Archive::bulk_data(self, instance, path).await
     }
 

@@ -18,18 +18,12 @@ pub(crate) fn base_url(parts: &Parts, options: &Options, base_path: &str) -> Str
         return public.trim_end_matches('/').to_owned();
     }
     let seen = seen_by_proxy(parts, options);
-    let host = seen
-        .host
-        .or_else(|| host_of(parts))
-        .filter(|host| is_host(host));
+    let host = seen.host.or_else(|| host_of(parts)).filter(|host| is_host(host));
     let prefix = seen.prefix.filter(|p| is_path(p)).unwrap_or_default();
     let prefix = prefix.trim_end_matches('/');
     match host {
         Some(host) => {
-            let scheme = seen
-                .scheme
-                .filter(|s| s == "https")
-                .unwrap_or_else(|| "http".to_owned());
+            let scheme = seen.scheme.filter(|s| s == "https").unwrap_or_else(|| "http".to_owned());
             format!("{scheme}://{host}{prefix}{base_path}")
         }
         None => format!("{prefix}{base_path}"),
@@ -44,13 +38,8 @@ struct Seen {
 }
 
 fn host_of(parts: &Parts) -> Option<String> {
-    let header = parts
-        .headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    header
-        .map(str::to_owned)
-        .or_else(|| parts.uri.authority().map(ToString::to_string))
+    let header = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    header.map(str::to_owned).or_else(|| parts.uri.authority().map(ToString::to_string))
 }
 
 /// Reads `Forwarded` (RFC 7239) and the older `X-Forwarded-*` of a believed peer; the first proxy in the list counts.
@@ -71,25 +60,11 @@ fn seen_by_proxy(parts: &Parts, options: &Options) -> Seen {
         host: first(&parts.headers, "x-forwarded-host"),
         prefix: first(&parts.headers, "x-forwarded-prefix"),
     };
-    if let Some(port) =
-        first(&parts.headers, "x-forwarded-port").filter(|p| p.bytes().all(|b| b.is_ascii_digit()))
-    {
-        let usual = matches!(
-            (seen.scheme.as_deref(), port.as_str()),
-            (Some("https"), "443") | (_, "80")
-        );
-        seen.host = seen.host.map(|host| {
-            if usual || has_port(&host) {
-                host
-            } else {
-                format!("{host}:{port}")
-            }
-        });
+    if let Some(port) = first(&parts.headers, "x-forwarded-port").filter(|p| p.bytes().all(|b| b.is_ascii_digit())) {
+        let usual = matches!((seen.scheme.as_deref(), port.as_str()), (Some("https"), "443") | (_, "80"));
+        seen.host = seen.host.map(|host| if usual || has_port(&host) { host } else { format!("{host}:{port}") });
     }
-    for pair in first(&parts.headers, "forwarded")
-        .iter()
-        .flat_map(|f| f.split(';'))
-    {
+    for pair in first(&parts.headers, "forwarded").iter().flat_map(|f| f.split(';')) {
         if let Some((name, value)) = pair.split_once('=') {
             let value = value.trim().trim_matches('"').to_owned();
             match name.trim().to_ascii_lowercase().as_str() {
@@ -104,9 +79,7 @@ fn seen_by_proxy(parts: &Parts, options: &Options) -> Seen {
 
 fn first(headers: &HeaderMap, name: &str) -> Option<String> {
     let value = headers.get(name)?.to_str().ok()?;
-    split_list(value)
-        .first()
-        .map(|entry| entry.trim().to_owned())
+    split_list(value).first().map(|entry| entry.trim().to_owned())
 }
 
 fn has_port(host: &str) -> bool {
@@ -118,17 +91,13 @@ fn has_port(host: &str) -> bool {
 fn is_host(host: &str) -> bool {
     !host.is_empty()
         && host.len() <= HOST_BYTES_MAX
-        && host
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b))
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b))
 }
 
 fn is_path(path: &str) -> bool {
     path.starts_with('/')
         && path.len() <= HOST_BYTES_MAX
-        && path
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"/.-_~".contains(&b))
+        && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/.-_~".contains(&b))
 }
 
 #[cfg(test)]
@@ -145,29 +114,15 @@ mod tests {
             let peer: SocketAddr = peer.parse().unwrap();
             parts.extensions.insert(ConnectInfo(peer));
         }
-        assert_eq!(
-            base_url(&parts, options, "/dicomweb"),
-            expected,
-            "{headers:?}"
-        );
+        assert_eq!(base_url(&parts, options, "/dicomweb"), expected, "{headers:?}");
     }
 
     #[test]
     fn host_of_the_request() {
         // WE-037, OHIF 2.2.2
         let options = Options::default();
-        check(
-            &options,
-            None,
-            &[("host", "pacs:8080")],
-            "http://pacs:8080/dicomweb",
-        );
-        check(
-            &options,
-            None,
-            &[("host", "[::1]:8080")],
-            "http://[::1]:8080/dicomweb",
-        );
+        check(&options, None, &[("host", "pacs:8080")], "http://pacs:8080/dicomweb");
+        check(&options, None, &[("host", "[::1]:8080")], "http://[::1]:8080/dicomweb");
         check(&options, None, &[], "/dicomweb");
         check(&options, None, &[("host", "a\"><b")], "/dicomweb");
     }
@@ -181,54 +136,21 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("x-forwarded-prefix", "/x/"),
         ];
-        check(
-            &options,
-            Some("127.0.0.1:5"),
-            &headers,
-            "https://pacs.example/x/dicomweb",
-        );
-        check(
-            &options,
-            Some("10.0.0.1:5"),
-            &headers,
-            "http://inner:1/dicomweb",
-        );
+        check(&options, Some("127.0.0.1:5"), &headers, "https://pacs.example/x/dicomweb");
+        check(&options, Some("10.0.0.1:5"), &headers, "http://inner:1/dicomweb");
         check(&options, None, &headers, "http://inner:1/dicomweb");
-        let trusting = Options {
-            forwarded: Forwarded::Trusted,
-            ..Options::default()
-        };
-        check(
-            &trusting,
-            None,
-            &[("forwarded", "for=1;Host=\"a:8443\";proto=https")],
-            "https://a:8443/dicomweb",
-        );
-        let port = [
-            ("host", "i"),
-            ("x-forwarded-host", "a"),
-            ("x-forwarded-port", "8443"),
-            ("x-forwarded-proto", "https"),
-        ];
+        let trusting = Options { forwarded: Forwarded::Trusted, ..Options::default() };
+        check(&trusting, None, &[("forwarded", "for=1;Host=\"a:8443\";proto=https")], "https://a:8443/dicomweb");
+        let port =
+            [("host", "i"), ("x-forwarded-host", "a"), ("x-forwarded-port", "8443"), ("x-forwarded-proto", "https")];
         check(&trusting, None, &port, "https://a:8443/dicomweb");
-        let ignoring = Options {
-            forwarded: Forwarded::Ignored,
-            ..Options::default()
-        };
-        check(
-            &ignoring,
-            Some("127.0.0.1:5"),
-            &headers,
-            "http://inner:1/dicomweb",
-        );
+        let ignoring = Options { forwarded: Forwarded::Ignored, ..Options::default() };
+        check(&ignoring, Some("127.0.0.1:5"), &headers, "http://inner:1/dicomweb");
     }
 
     #[test]
     fn a_configured_base_wins() {
-        let options = Options {
-            public_base: Some("https://a/b/".into()),
-            ..Options::default()
-        };
+        let options = Options { public_base: Some("https://a/b/".into()), ..Options::default() };
         check(&options, None, &[("host", "c")], "https://a/b");
     }
 }

@@ -65,25 +65,15 @@ impl Target {
 impl Call {
     /// Returns the media type of a JSON answer, or refuses (WE-067, WE-100).
     pub(crate) fn json_type(&self) -> Result<&'static str, Problem> {
-        const JSON: [(&str, bool); 3] = [
-            ("application/dicom+json", false),
-            ("application/json", false),
-            ("application/dicom+json", true),
-        ];
+        const JSON: [(&str, bool); 3] =
+            [("application/dicom+json", false), ("application/json", false), ("application/dicom+json", true)];
         let ranked = JSON.iter().rev().filter_map(|(media, multipart)| {
-            let rank = self.accept.rank(
-                Offer {
-                    multipart: *multipart,
-                    media,
-                },
-                |_| true,
-            )?;
+            let rank = self.accept.rank(Offer { multipart: *multipart, media }, |_| true)?;
             Some((rank, *media))
         });
         let best = ranked.max_by_key(|(rank, _)| *rank);
-        best.map(|(_, media)| media).ok_or_else(|| {
-            Problem::not_acceptable("available here: application/dicom+json, application/json")
-        })
+        best.map(|(_, media)| media)
+            .ok_or_else(|| Problem::not_acceptable("available here: application/dicom+json, application/json"))
     }
 }
 
@@ -126,29 +116,22 @@ fn uid(text: &str) -> Result<Uid, Problem> {
     let uid: Result<Uid, _> = text.parse();
     match uid {
         Ok(uid) if uid.as_str() == text => Ok(uid),
-        _ => Err(Problem::bad_request(
-            "a UID in the path must be 1 to 64 digits and dots",
-        )),
+        _ => Err(Problem::bad_request("a UID in the path must be 1 to 64 digits and dots")),
     }
 }
 
 /// Reads the `Accept` headers and the `accept` parameter, which overrides them (WE-022, WE-025).
 fn accept(headers: &HeaderMap, parameters: &[(String, String)]) -> Result<Accept, Problem> {
-    let header =
-        joined(headers, &ACCEPT).map_or_else(Accept::anything, |text| Accept::parse(&text));
+    let header = joined(headers, &ACCEPT).map_or_else(Accept::anything, |text| Accept::parse(&text));
     let Some((_, text)) = parameters.iter().find(|(name, _)| name == "accept") else {
         return Ok(header);
     };
     let parameter = Accept::parse(text);
     if parameter.is_empty() || parameter.has_wildcard() {
-        return Err(Problem::bad_request(
-            "the accept parameter must name media types without wildcards",
-        ));
+        return Err(Problem::bad_request("the accept parameter must name media types without wildcards"));
     }
     if !parameter.is_within(&header) {
-        return Err(Problem::not_acceptable(
-            "the accept parameter names what the Accept header does not allow",
-        ));
+        return Err(Problem::not_acceptable("the accept parameter names what the Accept header does not allow"));
     }
     Ok(parameter)
 }
@@ -161,29 +144,14 @@ fn check_charset(headers: &HeaderMap) -> Result<(), Problem> {
     let takes_utf8 = split_list(&text).into_iter().any(|entry| {
         let (name, weight) = entry.split_once(';').unwrap_or((entry, ""));
         let name = name.trim().to_ascii_lowercase();
-        let refused = weight
-            .trim()
-            .strip_prefix("q=")
-            .is_some_and(|q| q.trim_matches(['0', '.']).is_empty());
+        let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.trim_matches(['0', '.']).is_empty());
         (name == "utf-8" || name == "utf8" || name == "*") && !refused
     });
-    if takes_utf8 {
-        Ok(())
-    } else {
-        Err(Problem::not_acceptable("texts are made in UTF-8 only"))
-    }
+    if takes_utf8 { Ok(()) } else { Err(Problem::not_acceptable("texts are made in UTF-8 only")) }
 }
 
 /// Joins repeated headers as a list (WE-023); `None` when there is none.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let values: Vec<&str> = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    if values.is_empty() {
-        None
-    } else {
-        Some(values.join(","))
-    }
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    if values.is_empty() { None } else { Some(values.join(",")) }
 }

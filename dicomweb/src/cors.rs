@@ -15,21 +15,14 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use crate::options::{Cors, Options};
 
 /// Headers of answers that pages may read.
-const EXPOSED: &str = "Content-Type, Content-Location, Content-Length, Content-Range, Warning, ETag, Location, Retry-After";
+const EXPOSED: &str =
+    "Content-Type, Content-Location, Content-Length, Content-Range, Warning, ETag, Location, Retry-After";
 /// How long browsers may remember a preflight answer, in seconds.
 const MAX_AGE_SECONDS: &str = "7200";
 
 /// Answers preflights, marks answers for the origins that may read them, and turns OPTIONS into the capabilities.
-pub(crate) async fn cross_origin(
-    State(options): State<Arc<Options>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let origin = request
-        .headers()
-        .get(ORIGIN)
-        .filter(|origin| is_allowed(&options.cors, origin))
-        .cloned();
+pub(crate) async fn cross_origin(State(options): State<Arc<Options>>, request: Request, next: Next) -> Response {
+    let origin = request.headers().get(ORIGIN).filter(|origin| is_allowed(&options.cors, origin)).cloned();
     let asks_options = request.method() == Method::OPTIONS;
     let mut response = if asks_options && is_preflight(request.headers()) {
         preflight(request.headers(), origin.is_some())
@@ -46,10 +39,7 @@ pub(crate) async fn cross_origin(
     headers.append(VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = origin {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(
-            ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(EXPOSED),
-        );
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     }
     response
 }
@@ -85,17 +75,10 @@ fn preflight(asked: &HeaderMap, allowed: bool) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     if allowed {
         let headers = response.headers_mut();
-        headers.insert(
-            ACCESS_CONTROL_ALLOW_METHODS,
-            HeaderValue::from_static("GET, HEAD, POST, OPTIONS"),
-        );
-        headers.insert(
-            ACCESS_CONTROL_MAX_AGE,
-            HeaderValue::from_static(MAX_AGE_SECONDS),
-        );
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST, OPTIONS"));
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE_SECONDS));
         let names = asked.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-        let names = names
-            .unwrap_or_else(|| HeaderValue::from_static("Accept, Authorization, Content-Type"));
+        let names = names.unwrap_or_else(|| HeaderValue::from_static("Accept, Authorization, Content-Type"));
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names);
     }
     response
@@ -109,10 +92,9 @@ fn is_allowed(cors: &Cors, origin: &HeaderValue) -> bool {
         Cors::Off => false,
         Cors::Any => true,
         Cors::Origins(origins) => origins.iter().any(|allowed| allowed == origin),
-        Cors::Loopback => origin.parse::<Uri>().is_ok_and(|uri| {
-            uri.host()
-                .is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]"))
-        }),
+        Cors::Loopback => origin
+            .parse::<Uri>()
+            .is_ok_and(|uri| uri.host().is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]"))),
     }
 }
 
@@ -123,21 +105,11 @@ mod tests {
     #[test]
     fn origins_that_may_read() {
         // WE-006
-        let allowed =
-            |cors: &Cors, origin: &str| is_allowed(cors, &HeaderValue::from_str(origin).unwrap());
-        for origin in [
-            "http://localhost:3000",
-            "https://127.0.0.1",
-            "http://[::1]:9",
-        ] {
+        let allowed = |cors: &Cors, origin: &str| is_allowed(cors, &HeaderValue::from_str(origin).unwrap());
+        for origin in ["http://localhost:3000", "https://127.0.0.1", "http://[::1]:9"] {
             assert!(allowed(&Cors::Loopback, origin), "{origin}");
         }
-        for origin in [
-            "https://evil.example",
-            "null",
-            "http://localhost.evil.example",
-            "http://127.0.0.1@evil",
-        ] {
+        for origin in ["https://evil.example", "null", "http://localhost.evil.example", "http://127.0.0.1@evil"] {
             assert!(!allowed(&Cors::Loopback, origin), "{origin}");
         }
         let list = Cors::Origins(vec!["https://viewer.example".into()]);

@@ -26,27 +26,18 @@ impl MediaType {
             let (name, value) = piece.split_once('=')?;
             parameters.push((name.trim().to_ascii_lowercase(), unquote(value.trim())?));
         }
-        Some(Self {
-            essence,
-            parameters,
-        })
+        Some(Self { essence, parameters })
     }
 
     /// Returns the value of the first parameter of this name (lower case).
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
+        self.parameters.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// Splits a comma-separated header value; commas in quotes do not count.
 pub(crate) fn split_list(text: &str) -> Vec<&str> {
-    split(text, ',')
-        .into_iter()
-        .filter(|entry| !entry.trim().is_empty())
-        .collect()
+    split(text, ',').into_iter().filter(|entry| !entry.trim().is_empty()).collect()
 }
 
 fn split(text: &str, separator: char) -> Vec<&str> {
@@ -84,10 +75,7 @@ fn unquote(value: &str) -> Option<String> {
 }
 
 fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 #[cfg(test)]
@@ -97,11 +85,7 @@ mod tests {
     fn check(text: &str, essence: &str, parameters: &[(&str, &str)]) {
         let media = MediaType::parse(text).unwrap_or_else(|| panic!("{text}"));
         assert_eq!(media.essence, essence, "{text}");
-        let got: Vec<_> = media
-            .parameters
-            .iter()
-            .map(|(n, v)| (n.as_str(), v.as_str()))
-            .collect();
+        let got: Vec<_> = media.parameters.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         assert_eq!(got, parameters, "{text}");
     }
 
@@ -123,26 +107,13 @@ mod tests {
 
     #[test]
     fn what_is_no_media_type() {
-        for text in [
-            "",
-            "dicom",
-            "/",
-            "a/",
-            "*/dicom",
-            "a b/c",
-            "a/b; c",
-            "a/b; c=\"d",
-            "a/b; c=\"d\"e\"",
-        ] {
+        for text in ["", "dicom", "/", "a/", "*/dicom", "a b/c", "a/b; c", "a/b; c=\"d", "a/b; c=\"d\"e\""] {
             assert_eq!(MediaType::parse(text), None, "{text}");
         }
     }
 
     #[test]
     fn commas_in_quotes_do_not_split() {
-        assert_eq!(
-            split_list("a/b;c=\"1,2\" , , d/e"),
-            ["a/b;c=\"1,2\" ", " d/e"]
-        );
+        assert_eq!(split_list("a/b;c=\"1,2\" , , d/e"), ["a/b;c=\"1,2\" ", " d/e"]);
     }
 }

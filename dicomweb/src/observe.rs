@@ -12,32 +12,18 @@ use crate::backend::Backend;
 use crate::call::App;
 
 /// Runs a request in its span and records how long it took until its answer began, and its status.
-pub(crate) async fn observe<B: Backend>(
-    State(app): State<App<B>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn observe<B: Backend>(State(app): State<App<B>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("unknown", MatchedPath::as_str)
-        .to_owned();
+    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
     let operation = operation(request.method(), &route);
     let span = tracing::info_span!("request", method = %request.method(), route);
     let response = next.run(request).instrument(span.clone()).await;
     let elapsed = started.elapsed();
     if let Some(operation) = operation {
-        app.backend
-            .metrics()
-            .observe(operation, response.status().as_str(), elapsed);
+        app.backend.metrics().observe(operation, response.status().as_str(), elapsed);
     }
     span.in_scope(|| {
-        tracing::debug!(
-            status = response.status().as_u16(),
-            elapsed_us = elapsed.as_micros(),
-            "request answered"
-        );
+        tracing::debug!(status = response.status().as_u16(), elapsed_us = elapsed.as_micros(), "request answered");
     });
     response
 }

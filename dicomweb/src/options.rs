@@ -53,10 +53,7 @@ pub enum Forwarded {
 impl Default for Forwarded {
     /// A proxy on the same machine is believed.
     fn default() -> Self {
-        Self::From(vec![
-            IpAddr::V4(Ipv4Addr::LOCALHOST),
-            IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ])
+        Self::From(vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)])
     }
 }
 

@@ -22,18 +22,12 @@ pub(crate) struct Problem {
 impl Problem {
     /// Makes a refusal with this status; `detail` says what to do.
     pub(crate) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            status,
-            detail: detail.into(),
-        }
+        Self { status, detail: detail.into() }
     }
 
     /// Adds what else the client should know.
     pub(crate) fn noting(self, note: &str) -> Self {
-        Self {
-            detail: Cow::Owned(format!("{}; {note}", self.detail)),
-            ..self
-        }
+        Self { detail: Cow::Owned(format!("{}; {note}", self.detail)), ..self }
     }
 
     /// The request cannot be read; it will not work if it is repeated.
@@ -52,13 +46,9 @@ impl IntoResponse for Problem {
         let title = self.status.canonical_reason().unwrap_or("Error");
         let body = serde_json::json!({"status": self.status.as_u16(), "title": title, "detail": self.detail});
         let mut response = (self.status, body.to_string()).into_response();
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
         }
         response
     }
@@ -81,14 +71,10 @@ fn status_of(error: &Error) -> StatusCode {
         Error::NotFound { .. } => StatusCode::NOT_FOUND,
         Error::Deleted => StatusCode::GONE,
         Error::NoFrames { .. } => StatusCode::NOT_ACCEPTABLE,
-        Error::Conflict | Error::Contradiction { .. } | Error::MissingIdentifier { .. } => {
-            StatusCode::CONFLICT
-        }
+        Error::Conflict | Error::Contradiction { .. } | Error::MissingIdentifier { .. } => StatusCode::CONFLICT,
         Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Error::OutOfResources { .. } | Error::IndexAway(_) => StatusCode::SERVICE_UNAVAILABLE,
-        Error::SopClassNotSupported | Error::TransferSyntaxNotSupported => {
-            StatusCode::UNSUPPORTED_MEDIA_TYPE
-        }
+        Error::SopClassNotSupported | Error::TransferSyntaxNotSupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Error::Locked
         | Error::Index(_)
         | Error::Malformed { .. }
@@ -122,10 +108,7 @@ mod tests {
         // WE-039, WE-083
         assert_eq!(Problem::from(Error::NotFound { what: "frame" }).status, 404);
         assert_eq!(Problem::from(Error::Deleted).status, 410);
-        let response = Problem::from(Error::OutOfResources {
-            reason: "journal full".into(),
-        })
-        .into_response();
+        let response = Problem::from(Error::OutOfResources { reason: "journal full".into() }).into_response();
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()["retry-after"], "10");
         assert_eq!(response.headers()["content-type"], "application/json");

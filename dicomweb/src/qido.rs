@@ -19,18 +19,12 @@ use answer::Shape;
 use request::SearchRequest;
 
 /// `GET /studies`.
-pub(crate) async fn search_for_studies<B: Backend>(
-    State(app): State<App<B>>,
-    call: Call,
-) -> Result<Response, Problem> {
+pub(crate) async fn search_for_studies<B: Backend>(State(app): State<App<B>>, call: Call) -> Result<Response, Problem> {
     search(&app, &call, Level::Study).await
 }
 
 /// `GET /series` and `GET /studies/{study}/series`.
-pub(crate) async fn search_for_series<B: Backend>(
-    State(app): State<App<B>>,
-    call: Call,
-) -> Result<Response, Problem> {
+pub(crate) async fn search_for_series<B: Backend>(State(app): State<App<B>>, call: Call) -> Result<Response, Problem> {
     search(&app, &call, Level::Series).await
 }
 
@@ -63,22 +57,15 @@ async fn search<B: Backend>(app: &App<B>, call: &Call, level: Level) -> Result<R
         StatusCode::NO_CONTENT.into_response()
     } else {
         let mut response = Body::from(page.json).into_response();
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         response
     };
     if page.additional > 0 {
-        let text = format!(
-            "There are {} additional results that can be requested",
-            page.additional
-        );
+        let text = format!("There are {} additional results that can be requested", page.additional);
         warn(&mut response, &call.base_url, &text);
     }
     for parameter in &request.unsupported {
-        let text = format!(
-            "The {parameter} parameter is not supported. Only literal matching has been performed."
-        );
+        let text = format!("The {parameter} parameter is not supported. Only literal matching has been performed.");
         warn(&mut response, &call.base_url, &text);
     }
     Ok(response)
@@ -91,15 +78,8 @@ async fn page<B: Backend>(
     level: Level,
     shape: &Shape<'_>,
 ) -> Result<Page, Problem> {
-    let mut found = app
-        .backend
-        .search(request.query(level, request.limit.saturating_add(1)))
-        .await?;
-    let mut page = Page {
-        json: vec![b'['],
-        matches: 0,
-        additional: 0,
-    };
+    let mut found = app.backend.search(request.query(level, request.limit.saturating_add(1))).await?;
+    let mut page = Page { json: vec![b'['], matches: 0, additional: 0 };
     while let Some(found) = found.next().await {
         if page.matches == request.limit {
             page.additional = 1;
@@ -116,32 +96,19 @@ async fn page<B: Backend>(
 }
 
 /// Counts matches without returning them, up to one page (WE-070).
-async fn count<B: Backend>(
-    app: &App<B>,
-    request: &SearchRequest,
-    level: Level,
-) -> Result<Page, Problem> {
-    let mut found = app
-        .backend
-        .search(request.query(level, app.options.page_max))
-        .await?;
+async fn count<B: Backend>(app: &App<B>, request: &SearchRequest, level: Level) -> Result<Page, Problem> {
+    let mut found = app.backend.search(request.query(level, app.options.page_max)).await?;
     let mut additional = 0;
     while let Some(found) = found.next().await {
         found?;
         additional += 1;
     }
-    Ok(Page {
-        json: b"[]".to_vec(),
-        matches: 0,
-        additional,
-    })
+    Ok(Page { json: b"[]".to_vec(), matches: 0, additional })
 }
 
 /// Adds a warning; a configured base URL that fits no header is left out of it.
 fn warn(response: &mut Response, service: &str, text: &str) {
     let value = HeaderValue::from_str(&format!("299 {service}: {text}"))
         .or_else(|_| HeaderValue::from_str(&format!("299 -: {text}")));
-    response
-        .headers_mut()
-        .extend(value.ok().map(|value| (WARNING, value)));
+    response.headers_mut().extend(value.ok().map(|value| (WARNING, value)));
 }

@@ -9,15 +9,9 @@ const PARAMETERS_MAX: usize = 512;
 
 /// Reads a query string: percent-decoded UTF-8, `+` stays a plus (WE-021), empty names are dropped.
 pub(crate) fn parse(query: &str) -> Result<Vec<(String, String)>, Problem> {
-    let pairs: Vec<&str> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .take(PARAMETERS_MAX + 1)
-        .collect();
+    let pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).take(PARAMETERS_MAX + 1).collect();
     if pairs.len() > PARAMETERS_MAX {
-        return Err(Problem::bad_request(format!(
-            "send at most {PARAMETERS_MAX} query parameters"
-        )));
+        return Err(Problem::bad_request(format!("send at most {PARAMETERS_MAX} query parameters")));
     }
     let mut parameters = Vec::with_capacity(pairs.len());
     for pair in pairs {
@@ -32,9 +26,7 @@ pub(crate) fn parse(query: &str) -> Result<Vec<(String, String)>, Problem> {
 fn decode(text: &str) -> Result<String, Problem> {
     let decoded = percent_decode_str(text).decode_utf8();
     decoded.map(std::borrow::Cow::into_owned).map_err(|_| {
-        Problem::bad_request(
-            "the query string is not UTF-8: percent-encode the UTF-8 bytes of each character",
-        )
+        Problem::bad_request("the query string is not UTF-8: percent-encode the UTF-8 bytes of each character")
     })
 }
 

@@ -23,36 +23,20 @@ use crate::{qido, stow, wado};
 const COMPRESSED_BYTES_MIN: u64 = 1024;
 
 /// Returns the routes of the service under each of its base paths.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the routes own the archive: callers hand over a clone"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "the routes own the archive: callers hand over a clone")]
 pub fn router<B: Backend>(archive: B, options: Options) -> Router {
     let options = Arc::new(options);
     let mut router = Router::new();
-    let paths: BTreeSet<&str> = options
-        .base_paths
-        .iter()
-        .map(|path| path.trim_matches('/'))
-        .collect();
+    let paths: BTreeSet<&str> = options.base_paths.iter().map(|path| path.trim_matches('/')).collect();
     for path in paths {
-        let base_path = if path.is_empty() {
-            String::new()
-        } else {
-            format!("/{path}")
-        };
-        let app = App {
-            backend: archive.clone(),
-            options: Arc::clone(&options),
-            base_path: Arc::from(base_path.as_str()),
-        };
+        let base_path = if path.is_empty() { String::new() } else { format!("/{path}") };
+        let app =
+            App { backend: archive.clone(), options: Arc::clone(&options), base_path: Arc::from(base_path.as_str()) };
         let service = service(app);
         router = if base_path.is_empty() {
             router.merge(service)
         } else {
-            router
-                .route(&format!("{base_path}/"), options_method(capabilities))
-                .nest(&base_path, service)
+            router.route(&format!("{base_path}/"), options_method(capabilities)).nest(&base_path, service)
         };
     }
     router
@@ -65,57 +49,30 @@ fn service<B: Backend>(app: App<B>) -> Router {
     let metadata = || -> MethodRouter<App<B>> { get(wado::retrieve_metadata::<B>) };
     Router::new()
         .route("/", options_method(capabilities))
-        .route(
-            "/studies",
-            get(qido::search_for_studies::<B>).post(stow::store_instances::<B>),
-        )
+        .route("/studies", get(qido::search_for_studies::<B>).post(stow::store_instances::<B>))
         .route("/series", get(qido::search_for_series::<B>))
         .route("/instances", get(qido::search_for_instances::<B>))
-        .route(
-            STUDY,
-            get(wado::retrieve_instances::<B>).post(stow::store_instances::<B>),
-        )
+        .route(STUDY, get(wado::retrieve_instances::<B>).post(stow::store_instances::<B>))
         .route(&format!("{STUDY}/metadata"), metadata())
-        .route(
-            &format!("{STUDY}/series"),
-            get(qido::search_for_series::<B>),
-        )
-        .route(
-            &format!("{STUDY}/instances"),
-            get(qido::search_for_instances::<B>),
-        )
+        .route(&format!("{STUDY}/series"), get(qido::search_for_series::<B>))
+        .route(&format!("{STUDY}/instances"), get(qido::search_for_instances::<B>))
         .route(SERIES, get(wado::retrieve_instances::<B>))
         .route(&format!("{SERIES}/metadata"), metadata())
-        .route(
-            &format!("{SERIES}/instances"),
-            get(qido::search_for_instances::<B>),
-        )
+        .route(&format!("{SERIES}/instances"), get(qido::search_for_instances::<B>))
         .route(INSTANCE, get(wado::retrieve_instances::<B>))
         .route(&format!("{INSTANCE}/metadata"), metadata())
-        .route(
-            &format!("{INSTANCE}/frames/{{frames}}"),
-            get(wado::retrieve_frames::<B>),
-        )
-        .route(
-            &format!("{INSTANCE}/bulkdata/{{*bulk}}"),
-            get(wado::retrieve_bulk_data::<B>),
-        )
+        .route(&format!("{INSTANCE}/frames/{{frames}}"), get(wado::retrieve_frames::<B>))
+        .route(&format!("{INSTANCE}/bulkdata/{{*bulk}}"), get(wado::retrieve_bulk_data::<B>))
         .route_layer(middleware::from_fn_with_state(app.clone(), observe::<B>))
         .fallback(unknown)
         .layer(CompressionLayer::new().compress_when(JsonOnly))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&app.options),
-            cross_origin,
-        ))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app.options), cross_origin))
         .layer(DefaultBodyLimit::disable())
         .with_state(app)
 }
 
 async fn unknown() -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "no such resource: OPTIONS on the service's root lists what there is",
-    )
+    Problem::new(StatusCode::NOT_FOUND, "no such resource: OPTIONS on the service's root lists what there is")
 }
 
 /// JSON is compressed when asked for; pixel data is not: most of it is compressed already (WE-034).
@@ -126,10 +83,6 @@ impl Predicate for JsonOnly {
     fn should_compress<B: axum::body::HttpBody>(&self, response: &http::Response<B>) -> bool {
         let content_type = response.headers().get(http::header::CONTENT_TYPE);
         let json = content_type.is_some_and(|t| t.as_bytes().ends_with(b"json"));
-        json && response
-            .body()
-            .size_hint()
-            .upper()
-            .is_none_or(|bytes| bytes >= COMPRESSED_BYTES_MIN)
+        json && response.body().size_hint().upper().is_none_or(|bytes| bytes >= COMPRESSED_BYTES_MIN)
     }
 }

@@ -35,9 +35,7 @@ pub(crate) async fn store_instances<B: Backend>(
     body: Body,
 ) -> Result<Response, Problem> {
     call.json_type()?;
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let form = form(content_type)?;
     let limits = app.options.stow.clone();
     let mut store = Store {
@@ -48,11 +46,7 @@ pub(crate) async fn store_instances<B: Backend>(
         outcomes: Vec::new(),
         parts: 0,
     };
-    let mut body = Incoming {
-        body: body.into_data_stream(),
-        bytes: 0,
-        limits,
-    };
+    let mut body = Incoming { body: body.into_data_stream(), bytes: 0, limits };
     let read = match form {
         Form::Parts(reader) => read_parts(&mut body, *reader, &mut store).await,
         Form::File => read_file(&mut body, &mut store).await,
@@ -74,35 +68,22 @@ struct Incoming {
 
 impl Incoming {
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
-        let chunk = tokio::time::timeout(self.limits.idle_max, self.body.next())
-            .await
-            .map_err(|_| {
-                Problem::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "the body stopped arriving: send it again in full",
-                )
-            })?;
+        let chunk = tokio::time::timeout(self.limits.idle_max, self.body.next()).await.map_err(|_| {
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "the body stopped arriving: send it again in full")
+        })?;
         let cut_off = |_| Problem::bad_request("the body was cut off: send it again in full");
         let chunk = chunk.transpose().map_err(cut_off)?;
-        self.bytes += chunk
-            .as_ref()
-            .map_or(0, |chunk| u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        self.bytes += chunk.as_ref().map_or(0, |chunk| u64::try_from(chunk.len()).unwrap_or(u64::MAX));
         if self.bytes > self.limits.request_bytes_max {
             let bytes_max = self.limits.request_bytes_max;
-            let text = format!(
-                "a request may have {bytes_max} bytes: send the instances in several requests"
-            );
+            let text = format!("a request may have {bytes_max} bytes: send the instances in several requests");
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text));
         }
         Ok(chunk)
     }
 }
 
-async fn read_parts<B: Backend>(
-    body: &mut Incoming,
-    mut reader: Reader,
-    store: &mut Store<B>,
-) -> Result<(), Problem> {
+async fn read_parts<B: Backend>(body: &mut Incoming, mut reader: Reader, store: &mut Store<B>) -> Result<(), Problem> {
     let bad = |fault: crate::multipart::Fault| Problem::bad_request(fault.to_string());
     let mut part = None;
     while let Some(chunk) = body.next().await? {
@@ -124,11 +105,7 @@ async fn read_parts<B: Backend>(
         }
     }
     reader.finish().map_err(bad)?;
-    if store.parts == 0 {
-        Err(Problem::bad_request("the body has no parts"))
-    } else {
-        Ok(())
-    }
+    if store.parts == 0 { Err(Problem::bad_request("the body has no parts")) } else { Ok(()) }
 }
 
 /// Takes a whole body as one file (WE-160).
@@ -160,18 +137,11 @@ impl<B: Backend> Store<B> {
     /// Begins a part.
     fn begin(&mut self, content_type: Option<&str>) -> Result<Part<B::Receiver>, Problem> {
         if self.parts == self.limits.parts_max {
-            let text = format!(
-                "a request may have {} parts: send several requests",
-                self.limits.parts_max
-            );
+            let text = format!("a request may have {} parts: send several requests", self.limits.parts_max);
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text));
         }
         self.parts += 1;
-        Ok(Part::new(
-            self.parts,
-            content_type,
-            self.limits.part_bytes_max,
-        ))
+        Ok(Part::new(self.parts, content_type, self.limits.part_bytes_max))
     }
 
     /// Hands the next bytes of a part to the archive; waits while it is slower than the sender.
@@ -186,8 +156,7 @@ impl<B: Backend> Store<B> {
         }
         match part.end() {
             Ok((receiver, outcome)) => {
-                self.filing
-                    .spawn(async move { outcome.filed(receiver.finish().await) });
+                self.filing.spawn(async move { outcome.filed(receiver.finish().await) });
             }
             Err(outcome) => self.outcomes.push(outcome),
         }

@@ -35,24 +35,15 @@ async fn find<B: Backend>(app: &App<B>, target: &Target) -> Result<Vec<InstanceR
         return Ok(found);
     }
     if app.backend.was_deleted(&selector).await? {
-        return Err(Problem::new(
-            StatusCode::GONE,
-            "it was here and was deleted",
-        ));
+        return Err(Problem::new(StatusCode::GONE, "it was here and was deleted"));
     }
-    Err(Problem::new(
-        StatusCode::NOT_FOUND,
-        "no such study, series or instance",
-    ))
+    Err(Problem::new(StatusCode::NOT_FOUND, "no such study, series or instance"))
 }
 
 /// Finds the one instance that the path names.
 async fn find_one<B: Backend>(app: &App<B>, target: &Target) -> Result<InstanceRef, Problem> {
     let found = find(app, target).await?;
-    found
-        .into_iter()
-        .next()
-        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no such instance"))
+    found.into_iter().next().ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no such instance"))
 }
 
 /// Makes a body of pieces. An error in mid-stream aborts the connection: the client sees that the answer is not whole
@@ -66,13 +57,6 @@ fn body(chunks: Chunks) -> Body {
 
 /// Returns the URL of an instance.
 fn instance_url(base_url: &str, instance: &InstanceRef) -> String {
-    let InstanceRef {
-        study_instance_uid,
-        series_instance_uid,
-        sop_instance_uid,
-        ..
-    } = instance;
-    format!(
-        "{base_url}/studies/{study_instance_uid}/series/{series_instance_uid}/instances/{sop_instance_uid}"
-    )
+    let InstanceRef { study_instance_uid, series_instance_uid, sop_instance_uid, .. } = instance;
+    format!("{base_url}/studies/{study_instance_uid}/series/{series_instance_uid}/instances/{sop_instance_uid}")
 }

@@ -33,14 +33,10 @@ pub(crate) enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
     /// The `Content-Type` has no usable boundary.
-    #[error(
-        "read multipart body: Content-Type must have a boundary parameter of 1 to 256 characters"
-    )]
+    #[error("read multipart body: Content-Type must have a boundary parameter of 1 to 256 characters")]
     Boundary,
     /// No delimiter where one must be.
-    #[error(
-        "read multipart body: no delimiter in the first 64 KiB; does the boundary match Content-Type?"
-    )]
+    #[error("read multipart body: no delimiter in the first 64 KiB; does the boundary match Content-Type?")]
     Preamble,
     /// The headers of a part do not end.
     #[error("read multipart body: the headers of a part are longer than 16 KiB")]
@@ -80,10 +76,7 @@ enum Delimiter {
 impl Reader {
     /// Makes a reader for bodies with the boundary of this `Content-Type`.
     pub(crate) fn new(content_type: &MediaType) -> Result<Self, Fault> {
-        let boundary = content_type
-            .parameter("boundary")
-            .unwrap_or_default()
-            .trim_end();
+        let boundary = content_type.parameter("boundary").unwrap_or_default().trim_end();
         if boundary.is_empty() || boundary.len() > BOUNDARY_BYTES_MAX {
             return Err(Fault::Boundary);
         }
@@ -131,10 +124,7 @@ impl Reader {
             match self.delimiter_at(at) {
                 Delimiter::NeedsMore => return Ok(false),
                 Delimiter::None => self.skip(at + 1)?,
-                Delimiter::Part {
-                    bytes,
-                    bare_line_feed,
-                } => {
+                Delimiter::Part { bytes, bare_line_feed } => {
                     self.buffer.advance_by(at + bytes);
                     self.bare_line_feeds = bare_line_feed;
                     self.state = State::Headers;
@@ -155,11 +145,7 @@ impl Reader {
     fn skip(&mut self, bytes: usize) -> Result<(), Fault> {
         self.buffer.advance_by(bytes);
         self.skipped_bytes += bytes;
-        if self.skipped_bytes > PREAMBLE_BYTES_MAX {
-            Err(Fault::Preamble)
-        } else {
-            Ok(())
-        }
+        if self.skipped_bytes > PREAMBLE_BYTES_MAX { Err(Fault::Preamble) } else { Ok(()) }
     }
 
     fn headers(&mut self) -> Result<Option<Event>, Fault> {
@@ -169,11 +155,7 @@ impl Reader {
             let rest = self.buffer.get(at..).unwrap_or_default();
             let Some(end) = memchr::memchr(b'\n', rest) else {
                 let too_long = self.buffer.len() > HEADERS_BYTES_MAX;
-                return if too_long {
-                    Err(Fault::Headers)
-                } else {
-                    Ok(None)
-                };
+                return if too_long { Err(Fault::Headers) } else { Ok(None) };
             };
             let line = rest.get(..end).unwrap_or_default();
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -186,9 +168,7 @@ impl Reader {
                 self.state = State::Body;
                 return Ok(Some(Event::Part(content_type)));
             }
-            if let Some((name, value)) = str::from_utf8(line)
-                .ok()
-                .and_then(|line| line.split_once(':'))
+            if let Some((name, value)) = str::from_utf8(line).ok().and_then(|line| line.split_once(':'))
                 && name.trim().eq_ignore_ascii_case("content-type")
             {
                 content_type = Some(value.trim().to_owned());
@@ -198,10 +178,7 @@ impl Reader {
 
     fn body(&mut self) -> Option<Event> {
         let mut from = 0;
-        while let Some(found) = self
-            .delimiter
-            .find(self.buffer.get(from..).unwrap_or_default())
-        {
+        while let Some(found) = self.delimiter.find(self.buffer.get(from..).unwrap_or_default()) {
             let at = from + found;
             let carriage_return = at > 0 && self.buffer.get(at - 1) == Some(&b'\r');
             if !carriage_return && !self.bare_line_feeds {
@@ -250,21 +227,12 @@ impl Reader {
         if rest.starts_with(b"--") {
             return Delimiter::Close;
         }
-        let blanks = rest
-            .iter()
-            .take_while(|b| matches!(b, b' ' | b'\t'))
-            .count();
+        let blanks = rest.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
         let after = rest.get(blanks..).unwrap_or_default();
         match after {
             _ if blanks > PADDING_BYTES_MAX => Delimiter::None,
-            [b'\n', ..] => Delimiter::Part {
-                bytes: bytes + blanks + 1,
-                bare_line_feed: true,
-            },
-            [b'\r', b'\n', ..] => Delimiter::Part {
-                bytes: bytes + blanks + 2,
-                bare_line_feed: false,
-            },
+            [b'\n', ..] => Delimiter::Part { bytes: bytes + blanks + 1, bare_line_feed: true },
+            [b'\r', b'\n', ..] => Delimiter::Part { bytes: bytes + blanks + 2, bare_line_feed: false },
             [] | [b'\r'] => Delimiter::NeedsMore,
             [b'-'] if blanks == 0 => Delimiter::NeedsMore,
             _ => Delimiter::None,
@@ -322,10 +290,7 @@ mod tests {
     fn check(content_type: &str, body: &str, expected: &[(Option<&str>, &str)]) {
         for lengths in [&[usize::MAX][..], &[1], &[2, 7]] {
             let parts = read(content_type, body.as_bytes(), lengths).unwrap();
-            let parts: Vec<_> = parts
-                .iter()
-                .map(|(t, data)| (t.as_deref(), str::from_utf8(data).unwrap()))
-                .collect();
+            let parts: Vec<_> = parts.iter().map(|(t, data)| (t.as_deref(), str::from_utf8(data).unwrap())).collect();
             assert_eq!(parts, expected, "{body:?} in {lengths:?}");
         }
     }
@@ -339,11 +304,7 @@ mod tests {
             "\r\n--x\r\ncontent-TYPE: application/dicom\r\n\r\nA\r\n--x--\r\n",
             &[(Some("application/dicom"), "A")],
         );
-        check(
-            "a/b;boundary=\"'()+_,-./:=?\"",
-            "--'()+_,-./:=?\r\n\r\nA\r\n--'()+_,-./:=?--",
-            &[(None, "A")],
-        );
+        check("a/b;boundary=\"'()+_,-./:=?\"", "--'()+_,-./:=?\r\n\r\nA\r\n--'()+_,-./:=?--", &[(None, "A")]);
         check(
             "a/b;boundary=x",
             "hello --x\r\n--xy\r\n--x \t\r\nA: b\r\n\r\n1\r\n--x\r\n\r\n2\r\n--x--\r\nbye --x\r\n",
@@ -354,39 +315,18 @@ mod tests {
     #[test]
     fn line_feeds_alone() {
         // WE-163
-        check(
-            "a/b;boundary=x",
-            "--x\r\nContent-Type: t\n\nA\r\n--x--",
-            &[(Some("t"), "A")],
-        );
-        check(
-            "a/b;boundary=x",
-            "--x\nContent-Type: t\n\nA\nB\n--x\n\nC\n--x--\n",
-            &[(Some("t"), "A\nB"), (None, "C")],
-        );
+        check("a/b;boundary=x", "--x\r\nContent-Type: t\n\nA\r\n--x--", &[(Some("t"), "A")]);
+        check("a/b;boundary=x", "--x\nContent-Type: t\n\nA\nB\n--x\n\nC\n--x--\n", &[(Some("t"), "A\nB"), (None, "C")]);
     }
 
     #[test]
     fn what_only_looks_like_a_delimiter_is_data() {
         // WE-163
-        for data in [
-            "\r\n\r\n",
-            "--x",
-            "\n--x\r\n",
-            "\r\n--xy",
-            "\r\n--x y\r\n",
-            "\r\n--x -",
-            "\r\r\n-\r\n--",
-            "\r",
-        ] {
+        for data in ["\r\n\r\n", "--x", "\n--x\r\n", "\r\n--xy", "\r\n--x y\r\n", "\r\n--x -", "\r\r\n-\r\n--", "\r"] {
             let body = format!("--x\r\n\r\n{data}\r\n--x--");
             check("a/b;boundary=x", &body, &[(None, data)]);
         }
-        check(
-            "a/b;boundary=x",
-            "--x\r\n\r\n\r\n--x\r\n\r\n\r\n--x--",
-            &[(None, ""), (None, "")],
-        );
+        check("a/b;boundary=x", "--x\r\n\r\n\r\n--x\r\n\r\n\r\n--x--", &[(None, ""), (None, "")]);
     }
 
     #[test]
@@ -397,19 +337,12 @@ mod tests {
         assert_eq!(of(b"--x\r\n\r\nA"), Err(Fault::Truncated));
         assert_eq!(of(b"--x\r\n\r\nA\r\n--x\r\n"), Err(Fault::Truncated));
         assert_eq!(of(b"--x--"), Ok(vec![]));
-        assert_eq!(
-            of(&vec![b'a'; PREAMBLE_BYTES_MAX + 99]),
-            Err(Fault::Preamble)
-        );
+        assert_eq!(of(&vec![b'a'; PREAMBLE_BYTES_MAX + 99]), Err(Fault::Preamble));
         let endless = [&b"--x\r\n"[..], &vec![b'a'; HEADERS_BYTES_MAX + 1]].concat();
         assert_eq!(of(&endless), Err(Fault::Headers));
         for content_type in ["a/b", "a/b;boundary=", "a/b;boundary=\" \""] {
             let media = MediaType::parse(content_type).unwrap();
-            assert_eq!(
-                Reader::new(&media).unwrap_err(),
-                Fault::Boundary,
-                "{content_type}"
-            );
+            assert_eq!(Reader::new(&media).unwrap_err(), Fault::Boundary, "{content_type}");
         }
     }
 

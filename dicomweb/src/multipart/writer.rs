@@ -24,17 +24,12 @@ pub(crate) struct PartHead<'a> {
 impl Writer {
     /// Begins an answer with a boundary of its own.
     pub(crate) fn new() -> Self {
-        Self {
-            boundary: uuid::Uuid::new_v4().simple().to_string(),
-        }
+        Self { boundary: uuid::Uuid::new_v4().simple().to_string() }
     }
 
     /// Returns the `Content-Type` of the answer whose parts are of type `media`.
     pub(crate) fn content_type(&self, media: &str) -> String {
-        format!(
-            "multipart/related; type=\"{media}\"; boundary={}",
-            self.boundary
-        )
+        format!("multipart/related; type=\"{media}\"; boundary={}", self.boundary)
     }
 
     /// Returns the delimiter before a part with the part's headers; the line break before a delimiter belongs to it.

@@ -26,11 +26,8 @@ const STUDY: &[(Tag, VR)] = &[
     (tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS),
 ];
 /// Attributes of a study that come when they are known.
-const STUDY_IF_KNOWN: &[Tag] = &[
-    tags::INSTANCE_AVAILABILITY,
-    tags::MODALITIES_IN_STUDY,
-    tags::TIMEZONE_OFFSET_FROM_UTC,
-];
+const STUDY_IF_KNOWN: &[Tag] =
+    &[tags::INSTANCE_AVAILABILITY, tags::MODALITIES_IN_STUDY, tags::TIMEZONE_OFFSET_FROM_UTC];
 /// Attributes of a series that are always there, even if empty (WE-062).
 const SERIES: &[(Tag, VR)] = &[
     (tags::SERIES_INSTANCE_UID, VR::UI),
@@ -49,11 +46,8 @@ const SERIES_IF_KNOWN: &[Tag] = &[
     tags::REQUEST_ATTRIBUTES_SEQUENCE,
 ];
 /// Attributes of an instance that are always there, even if empty (WE-063).
-const INSTANCE: &[(Tag, VR)] = &[
-    (tags::SOP_CLASS_UID, VR::UI),
-    (tags::SOP_INSTANCE_UID, VR::UI),
-    (tags::INSTANCE_NUMBER, VR::IS),
-];
+const INSTANCE: &[(Tag, VR)] =
+    &[(tags::SOP_CLASS_UID, VR::UI), (tags::SOP_INSTANCE_UID, VR::UI), (tags::INSTANCE_NUMBER, VR::IS)];
 /// Attributes of an instance that come when they are known.
 const INSTANCE_IF_KNOWN: &[Tag] = &[
     tags::INSTANCE_AVAILABILITY,
@@ -80,15 +74,9 @@ pub(super) struct Shape<'a> {
 
 impl<'a> Shape<'a> {
     /// Decides what matches of a search at this level below this resource show (WE-064).
-    pub(super) fn new(
-        level: Level,
-        target: &Target,
-        request: &SearchRequest,
-        base_url: &'a str,
-    ) -> Self {
+    pub(super) fn new(level: Level, target: &Target, request: &SearchRequest, base_url: &'a str) -> Self {
         let study = level == Level::Study || target.study.is_none();
-        let series =
-            level == Level::Series || (level == Level::Instance && target.series.is_none());
+        let series = level == Level::Series || (level == Level::Instance && target.series.is_none());
         let instance = level == Level::Instance;
         let mut required = Vec::new();
         let mut picked = request.include.clone();
@@ -104,13 +92,7 @@ impl<'a> Shape<'a> {
             }
         }
         picked.extend(required.iter().map(|(tag, _)| *tag));
-        Self {
-            level,
-            required,
-            picked,
-            all: request.include_all,
-            base_url,
-        }
+        Self { level, required, picked, all: request.include_all, base_url }
     }
 
     /// Appends one match as a JSON object.
@@ -118,14 +100,10 @@ impl<'a> Shape<'a> {
         let retrieve_url = self.retrieve_url(&found);
         let mut shown = found;
         shown.0.retain(|tag, attribute| {
-            (self.all || self.picked.contains(tag))
-                && !(NEVER_EMPTY.contains(tag) && is_blank(&attribute.value))
+            (self.all || self.picked.contains(tag)) && !(NEVER_EMPTY.contains(tag) && is_blank(&attribute.value))
         });
         for (tag, vr) in &self.required {
-            shown.0.entry(*tag).or_insert(Attribute {
-                vr: *vr,
-                value: Value::Empty,
-            });
+            shown.0.entry(*tag).or_insert(Attribute { vr: *vr, value: Value::Empty });
         }
         if let Some(url) = retrieve_url {
             shown.put_text(tags::RETRIEVE_URL, VR::UR, url);
@@ -144,9 +122,7 @@ impl<'a> Shape<'a> {
             return Some(format!("{base}/studies/{study}/series/{series}"));
         }
         let instance = found.text(tags::SOP_INSTANCE_UID)?;
-        Some(format!(
-            "{base}/studies/{study}/series/{series}/instances/{instance}"
-        ))
+        Some(format!("{base}/studies/{study}/series/{series}/instances/{instance}"))
     }
 }
 

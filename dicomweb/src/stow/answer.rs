@@ -71,12 +71,7 @@ pub(super) struct Outcome {
 impl Outcome {
     /// Begins with nothing known but the part's number.
     pub(super) fn of_part(part: u64) -> Self {
-        Self {
-            part,
-            sop_class_uid: None,
-            sop_instance_uid: None,
-            result: Err(Failure::Processing),
-        }
+        Self { part, sop_class_uid: None, sop_instance_uid: None, result: Err(Failure::Processing) }
     }
 
     /// The outcome of a part whose filing panicked.
@@ -112,29 +107,15 @@ impl Report {
     pub(super) fn respond(&self, base_url: &str) -> Result<Response, Problem> {
         let status = self.status();
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            return Err(Problem::new(
-                status,
-                "nothing can be stored now: send the instances again later",
-            ));
+            return Err(Problem::new(status, "nothing can be stored now: send the instances again later"));
         }
-        let study_url = self
-            .study()
-            .map(|study| format!("{base_url}/studies/{study}"));
+        let study_url = self.study().map(|study| format!("{base_url}/studies/{study}"));
         let mut json = Vec::new();
-        write_json(
-            &self.module(base_url, study_url.as_deref()),
-            &|_| String::new(),
-            &mut json,
-        );
+        write_json(&self.module(base_url, study_url.as_deref()), &|_| String::new(), &mut json);
         let mut response = (status, Body::from(json)).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/dicom+json"),
-        );
-        let created = self
-            .stored()
-            .any(|stored| stored.outcome == archive::Outcome::New);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/dicom+json"));
+        let created = self.stored().any(|stored| stored.outcome == archive::Outcome::New);
         if created && let Some(url) = study_url.and_then(|url| HeaderValue::from_str(&url).ok()) {
             headers.insert(LOCATION, url.clone());
             headers.insert(CONTENT_LOCATION, url);
@@ -151,19 +132,11 @@ impl Report {
     }
 
     fn stored(&self) -> impl Iterator<Item = &Stored> {
-        self.outcomes
-            .iter()
-            .filter_map(|outcome| outcome.result.as_ref().ok())
+        self.outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok())
     }
 
     fn failures(&self) -> impl Iterator<Item = (&Outcome, Failure)> {
-        self.outcomes.iter().filter_map(|outcome| {
-            outcome
-                .result
-                .as_ref()
-                .err()
-                .map(|failure| (outcome, *failure))
-        })
+        self.outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err().map(|failure| (outcome, *failure)))
     }
 
     fn status(&self) -> StatusCode {
@@ -183,68 +156,35 @@ impl Report {
 
     /// Returns the study of what was stored, if it is one.
     fn study(&self) -> Option<&Uid> {
-        let studies: BTreeSet<&Uid> = self
-            .stored()
-            .map(|stored| &stored.study_instance_uid)
-            .collect();
+        let studies: BTreeSet<&Uid> = self.stored().map(|stored| &stored.study_instance_uid).collect();
         studies.first().copied().filter(|_| studies.len() == 1)
     }
 
     fn module(&self, base_url: &str, study_url: Option<&str>) -> Attributes {
         let mut module = Attributes::default();
-        module.0.insert(
-            tags::RETRIEVE_URL,
-            Attribute {
-                vr: VR::UR,
-                value: Value::Empty,
-            },
-        );
+        module.0.insert(tags::RETRIEVE_URL, Attribute { vr: VR::UR, value: Value::Empty });
         if let Some(url) = study_url {
             module.put_text(tags::RETRIEVE_URL, VR::UR, url);
         }
         let mut failed = Vec::new();
         let mut others = Vec::new();
         for (outcome, failure) in self.failures() {
-            let named = outcome
-                .sop_class_uid
-                .as_ref()
-                .zip(outcome.sop_instance_uid.as_ref());
-            let mut item = named
-                .map(|(class, instance)| reference(class, instance))
-                .unwrap_or_default();
+            let named = outcome.sop_class_uid.as_ref().zip(outcome.sop_instance_uid.as_ref());
+            let mut item = named.map(|(class, instance)| reference(class, instance)).unwrap_or_default();
             let value = Value::Integers(vec![i128::from(failure.reason())]);
-            item.0
-                .insert(tags::FAILURE_REASON, Attribute { vr: VR::US, value });
-            if named.is_some() {
-                &mut failed
-            } else {
-                &mut others
-            }
-            .push(item);
+            item.0.insert(tags::FAILURE_REASON, Attribute { vr: VR::US, value });
+            if named.is_some() { &mut failed } else { &mut others }.push(item);
         }
         put_sequence(&mut module, tags::FAILED_SOP_SEQUENCE, failed);
         put_sequence(&mut module, tags::OTHER_FAILURES_SEQUENCE, others);
         let referenced = self.stored().map(|stored| {
-            let Stored {
-                study_instance_uid,
-                series_instance_uid,
-                sop_instance_uid,
-                ..
-            } = stored;
+            let Stored { study_instance_uid, series_instance_uid, sop_instance_uid, .. } = stored;
             let mut item = reference(&stored.sop_class_uid, sop_instance_uid);
             let below = format!("series/{series_instance_uid}/instances/{sop_instance_uid}");
-            item.put_text(
-                tags::RETRIEVE_URL,
-                VR::UR,
-                format!("{base_url}/studies/{study_instance_uid}/{below}"),
-            );
+            item.put_text(tags::RETRIEVE_URL, VR::UR, format!("{base_url}/studies/{study_instance_uid}/{below}"));
             item
         });
-        put_sequence(
-            &mut module,
-            tags::REFERENCED_SOP_SEQUENCE,
-            referenced.collect(),
-        );
+        put_sequence(&mut module, tags::REFERENCED_SOP_SEQUENCE, referenced.collect());
         module
     }
 }
@@ -259,12 +199,6 @@ fn reference(class: &Uid, instance: &Uid) -> Attributes {
 /// Puts a sequence, unless it is empty: they are type 1C (WE-168).
 fn put_sequence(module: &mut Attributes, tag: Tag, items: Vec<Attributes>) {
     if !items.is_empty() {
-        module.0.insert(
-            tag,
-            Attribute {
-                vr: VR::SQ,
-                value: Value::Sequence(items),
-            },
-        );
+        module.0.insert(tag, Attribute { vr: VR::SQ, value: Value::Sequence(items) });
     }
 }

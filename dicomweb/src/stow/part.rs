@@ -30,12 +30,8 @@ enum State<R> {
 impl<R: Receive> Part<R> {
     /// Begins part number `part` of a request.
     pub(super) fn new(part: u64, content_type: Option<&str>, bytes_max: u64) -> Self {
-        let mut new = Self {
-            outcome: Outcome::of_part(part),
-            state: State::Meta(BytesMut::new()),
-            bytes: 0,
-            bytes_max,
-        };
+        let mut new =
+            Self { outcome: Outcome::of_part(part), state: State::Meta(BytesMut::new()), bytes: 0, bytes_max };
         let essence = content_type.map(|text| text.split(';').next().unwrap_or(text).trim());
         if essence.is_some_and(|essence| !essence.eq_ignore_ascii_case("application/dicom")) {
             new.fail(Failure::CannotUnderstand);
@@ -101,10 +97,7 @@ impl<R: Receive> Part<R> {
             return Ok(None);
         };
         let (meta, offset) = match read_file_meta(prefix) {
-            Ok(FileMetaRead::Meta {
-                meta,
-                data_set_offset,
-            }) => (meta, data_set_offset),
+            Ok(FileMetaRead::Meta { meta, data_set_offset }) => (meta, data_set_offset),
             Ok(FileMetaRead::NeedMore) if prefix.len() <= META_BYTES_MAX => return Ok(None),
             Ok(FileMetaRead::NeedMore | FileMetaRead::NotPart10) | Err(_) => {
                 return Err(Failure::CannotUnderstand);
@@ -112,15 +105,9 @@ impl<R: Receive> Part<R> {
         };
         // The preamble is dropped: files we write have a zero one (WE-177).
         let data = prefix.split_off(offset.min(prefix.len())).freeze();
-        self.outcome
-            .sop_class_uid
-            .clone_from(&meta.media_storage_sop_class_uid);
-        self.outcome
-            .sop_instance_uid
-            .clone_from(&meta.media_storage_sop_instance_uid);
-        let receiver = backend
-            .receive(origin(meta, study)?)
-            .map_err(|error| log_failure(&error))?;
+        self.outcome.sop_class_uid.clone_from(&meta.media_storage_sop_class_uid);
+        self.outcome.sop_instance_uid.clone_from(&meta.media_storage_sop_instance_uid);
+        let receiver = backend.receive(origin(meta, study)?).map_err(|error| log_failure(&error))?;
         self.state = State::DataSet(receiver);
         Ok(Some(data))
     }
@@ -155,9 +142,7 @@ pub(super) fn log_failure(error: &Error) -> Failure {
 fn failure_of(error: &Error) -> Failure {
     match error {
         Error::Malformed { .. } => Failure::CannotUnderstand,
-        Error::Contradiction {
-            keyword: "StudyInstanceUID",
-        } => Failure::OtherStudy,
+        Error::Contradiction { keyword: "StudyInstanceUID" } => Failure::OtherStudy,
         Error::MissingIdentifier { .. } | Error::Contradiction { .. } => Failure::DoesNotMatch,
         Error::SopClassNotSupported => Failure::SopClass,
         Error::TransferSyntaxNotSupported => Failure::TransferSyntax,

@@ -23,15 +23,12 @@ pub(super) fn form(content_type: Option<&str>) -> Result<Form, Problem> {
     match media.essence.as_str() {
         "application/dicom" => Ok(Form::File),
         "multipart/related" => {
-            let part = media
-                .parameter("type")
-                .map(|part| MediaType::parse(part).map(|part| part.essence));
+            let part = media.parameter("type").map(|part| MediaType::parse(part).map(|part| part.essence));
             // Without a type the parts say what they are.
             if part.is_some_and(|part| part.as_deref() != Some("application/dicom")) {
                 return Err(unsupported());
             }
-            let reader =
-                Reader::new(&media).map_err(|fault| Problem::bad_request(fault.to_string()))?;
+            let reader = Reader::new(&media).map_err(|fault| Problem::bad_request(fault.to_string()))?;
             Ok(Form::Parts(Box::new(reader)))
         }
         _ => Err(unsupported()),
@@ -52,11 +49,7 @@ mod tests {
     #[test]
     fn forms_of_a_store_request() {
         // WE-160, WE-162
-        let status = |text| {
-            form(Some(text))
-                .err()
-                .map(|problem| problem.status.as_u16())
-        };
+        let status = |text| form(Some(text)).err().map(|problem| problem.status.as_u16());
         assert!(matches!(form(Some("application/dicom")), Ok(Form::File)));
         for text in [
             "multipart/related; type=\"application/dicom\"; boundary=x",
@@ -65,15 +58,10 @@ mod tests {
         ] {
             assert_eq!(status(text), None, "{text}");
         }
-        assert_eq!(
-            status("multipart/related; type=\"application/dicom\""),
-            Some(400)
-        );
-        for text in [
-            "multipart/related; type=\"application/dicom+json\"; boundary=x",
-            "multipart/form-data; boundary=x",
-            "x",
-        ] {
+        assert_eq!(status("multipart/related; type=\"application/dicom\""), Some(400));
+        for text in
+            ["multipart/related; type=\"application/dicom+json\"; boundary=x", "multipart/form-data; boundary=x", "x"]
+        {
             assert_eq!(status(text), Some(415), "{text}");
         }
         assert_eq!(form(None).unwrap_err().status, 415);

@@ -23,29 +23,17 @@ const BATCH_BYTES: u64 = 8 << 20;
 const BATCH_FRAMES_MAX: u64 = 256;
 
 /// `GET .../frames/{list}`.
-pub(crate) async fn retrieve_frames<B: Backend>(
-    State(app): State<App<B>>,
-    call: Call,
-) -> Result<Response, Problem> {
+pub(crate) async fn retrieve_frames<B: Backend>(State(app): State<App<B>>, call: Call) -> Result<Response, Problem> {
     let numbers = frame_list(&call.target.rest, app.options.frames_max)?;
     let instance = find_one(&app, &call.target).await?;
     let media = FrameMedia::of(instance.transfer_syntax_uid.as_str());
     let multipart = choose(&call.accept, &media, numbers.len() == 1)?;
     let answer = FrameAnswer::new(&call, &instance, media);
-    let count = if numbers.len() > 1 {
-        app.backend.frame_count(&instance).await?
-    } else {
-        u32::MAX
-    };
+    let count = if numbers.len() > 1 { app.backend.frame_count(&instance).await? } else { u32::MAX };
     if numbers.iter().any(|number| *number == 0 || *number > count) {
-        return Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "the instance has no such frame: they are numbered from 1",
-        ));
+        return Err(Problem::new(StatusCode::NOT_FOUND, "the instance has no such frame: they are numbered from 1"));
     }
-    answer
-        .respond(&app, instance, numbers, count, multipart)
-        .await
+    answer.respond(&app, instance, numbers, count, multipart).await
 }
 
 /// Answers with all frames of an instance in parts, as its Pixel Data (WE-123 is about native ones, which are not here).
@@ -57,15 +45,11 @@ pub(super) async fn all_frames<B: Backend>(
     let media = FrameMedia::of(instance.transfer_syntax_uid.as_str());
     let count = app.backend.frame_count(&instance).await?;
     if usize::try_from(count).unwrap_or(usize::MAX) > app.options.frames_max {
-        return Err(Problem::not_acceptable(
-            "too many frames for one answer: retrieve them as frames/{list}",
-        ));
+        return Err(Problem::not_acceptable("too many frames for one answer: retrieve them as frames/{list}"));
     }
     let multipart = choose(&call.accept, &media, count == 1)?;
     let answer = FrameAnswer::new(call, &instance, media);
-    answer
-        .respond(app, instance, (1..=count).collect(), count, multipart)
-        .await
+    answer.respond(app, instance, (1..=count).collect(), count, multipart).await
 }
 
 /// Reads a list of frame numbers (WE-120).
@@ -73,21 +57,12 @@ fn frame_list(text: &str, frames_max: usize) -> Result<Vec<u32>, Problem> {
     let numbers: Option<Vec<u32>> = text
         .split(',')
         .take(frames_max + 1)
-        .map(|number| {
-            number
-                .parse()
-                .ok()
-                .filter(|_| number.bytes().all(|b| b.is_ascii_digit()))
-        })
+        .map(|number| number.parse().ok().filter(|_| number.bytes().all(|b| b.is_ascii_digit())))
         .collect();
     match numbers {
         Some(numbers) if numbers.len() <= frames_max => Ok(numbers),
-        Some(_) => Err(Problem::bad_request(format!(
-            "ask for at most {frames_max} frames at once"
-        ))),
-        None => Err(Problem::bad_request(
-            "frames must be a list of numbers from 1, such as 1,2,3",
-        )),
+        Some(_) => Err(Problem::bad_request(format!("ask for at most {frames_max} frames at once"))),
+        None => Err(Problem::bad_request("frames must be a list of numbers from 1, such as 1,2,3")),
     }
 }
 
@@ -95,13 +70,7 @@ fn frame_list(text: &str, frames_max: usize) -> Result<Vec<u32>, Problem> {
 fn choose(accept: &Accept, media: &FrameMedia, one: bool) -> Result<bool, Problem> {
     let rank = |multipart: bool| -> Option<Rank> {
         let ranks = media.names().filter_map(|name| {
-            accept.rank(
-                Offer {
-                    multipart,
-                    media: name,
-                },
-                |requested| media.allows(name, requested),
-            )
+            accept.rank(Offer { multipart, media: name }, |requested| media.allows(name, requested))
         });
         ranks.max()
     };
@@ -124,12 +93,7 @@ struct FrameAnswer {
 impl FrameAnswer {
     fn new(call: &Call, instance: &InstanceRef, media: FrameMedia) -> Self {
         let url = instance_url(&call.base_url, instance);
-        Self {
-            writer: Writer::new(),
-            content_type: media.content_type(),
-            media,
-            url,
-        }
+        Self { writer: Writer::new(), content_type: media.content_type(), media, url }
     }
 
     /// Returns where one frame is.
@@ -164,13 +128,10 @@ impl FrameAnswer {
         let mut response = if rest.is_empty() {
             pieces.push(tail);
             let bytes: usize = pieces.iter().map(Bytes::len).sum();
-            let mut response = Body::from_stream(stream::iter(
-                pieces.into_iter().map(Ok::<_, std::convert::Infallible>),
-            ))
-            .into_response();
-            response
-                .headers_mut()
-                .insert(CONTENT_LENGTH, HeaderValue::from(bytes));
+            let mut response =
+                Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, std::convert::Infallible>)))
+                    .into_response();
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes));
             response
         } else {
             let first = stream::iter(pieces.into_iter().map(Ok));
@@ -186,15 +147,11 @@ impl FrameAnswer {
 
     fn single(&self, frames: Vec<Frame>) -> Result<Response, Problem> {
         let Some(frame) = frames.into_iter().next() else {
-            return Err(Problem::new(
-                StatusCode::NOT_FOUND,
-                "the instance has no such frame",
-            ));
+            return Err(Problem::new(StatusCode::NOT_FOUND, "the instance has no such frame"));
         };
         let mut response = Body::from(frame.bytes).into_response();
         let headers = response.headers_mut();
-        let content_type =
-            HeaderValue::from_str(&self.content_type).expect("media types and UIDs are ASCII");
+        let content_type = HeaderValue::from_str(&self.content_type).expect("media types and UIDs are ASCII");
         headers.insert(CONTENT_TYPE, content_type);
         let location = HeaderValue::from_str(&self.location(frame.number)).ok();
         headers.extend(location.map(|location| (CONTENT_LOCATION, location)));
@@ -217,31 +174,18 @@ impl FrameAnswer {
     }
 
     /// Returns the parts of further frames, read batch by batch as the client takes them.
-    fn batches<B: Backend>(
-        self,
-        backend: B,
-        instance: InstanceRef,
-        numbers: Vec<u32>,
-        batch: usize,
-    ) -> Chunks {
+    fn batches<B: Backend>(self, backend: B, instance: InstanceRef, numbers: Vec<u32>, batch: usize) -> Chunks {
         let state = (self, backend, instance, numbers.into_iter());
-        let batches = stream::try_unfold(
-            state,
-            move |(answer, backend, instance, mut numbers)| async move {
-                let next: Vec<u32> = numbers.by_ref().take(batch).collect();
-                if next.is_empty() {
-                    return Ok(None);
-                }
-                let frames = backend.frames(&instance, &next).await?.frames;
-                let pieces = answer.pieces(frames, false);
-                Ok::<_, archive::Error>(Some((pieces, (answer, backend, instance, numbers))))
-            },
-        );
-        Box::pin(
-            batches
-                .map_ok(|pieces| stream::iter(pieces.into_iter().map(Ok)))
-                .try_flatten(),
-        )
+        let batches = stream::try_unfold(state, move |(answer, backend, instance, mut numbers)| async move {
+            let next: Vec<u32> = numbers.by_ref().take(batch).collect();
+            if next.is_empty() {
+                return Ok(None);
+            }
+            let frames = backend.frames(&instance, &next).await?.frames;
+            let pieces = answer.pieces(frames, false);
+            Ok::<_, archive::Error>(Some((pieces, (answer, backend, instance, numbers))))
+        });
+        Box::pin(batches.map_ok(|pieces| stream::iter(pieces.into_iter().map(Ok))).try_flatten())
     }
 }
 
@@ -261,17 +205,7 @@ mod tests {
         let list = |text| frame_list(text, 3).ok();
         assert_eq!(list("1"), Some(vec![1]));
         assert_eq!(list("3,1,2"), Some(vec![3, 1, 2]));
-        for text in [
-            "",
-            "1,",
-            ",",
-            "a",
-            "+1",
-            "-1",
-            "1-3",
-            "4294967296",
-            "1,2,3,4",
-        ] {
+        for text in ["", "1,", ",", "a", "+1", "-1", "1-3", "4294967296", "1,2,3,4"] {
             assert_eq!(list(text), None, "{text}");
         }
     }
@@ -288,24 +222,11 @@ mod tests {
             "multipart/related; type=\"image/jls\"; transfer-syntax=1.2.840.10008.1.2.4.80",
             "multipart/related; type=\"image/x-jls\"",
         ] {
-            assert!(
-                choose(&Accept::parse(accept), &media, true).unwrap(),
-                "{accept}"
-            );
+            assert!(choose(&Accept::parse(accept), &media, true).unwrap(), "{accept}");
         }
         assert!(!choose(&Accept::parse("image/jls"), &media, true).unwrap());
-        for accept in [
-            "image/png",
-            "multipart/related; type=\"application/octet-stream\"",
-            "application/dicom",
-        ] {
-            assert_eq!(
-                choose(&Accept::parse(accept), &media, true)
-                    .unwrap_err()
-                    .status,
-                406,
-                "{accept}"
-            );
+        for accept in ["image/png", "multipart/related; type=\"application/octet-stream\"", "application/dicom"] {
+            assert_eq!(choose(&Accept::parse(accept), &media, true).unwrap_err().status, 406, "{accept}");
         }
         assert!(choose(&Accept::parse("image/jls"), &media, false).is_err());
     }

@@ -29,54 +29,27 @@ const DICOM: &str = "application/dicom";
 const LINE_BREAK_BYTES: u64 = 2;
 /// Media types of DICOM resources and of rendered ones, which one request must not mix (WE-026).
 const DICOM_TYPES: &[&str] = &[DICOM, "application/dicom+json", "application/dicom+xml"];
-const RENDERED_TYPES: &[&str] = &[
-    "image/*",
-    "video/*",
-    "text/html",
-    "text/plain",
-    "text/xml",
-    "application/pdf",
-];
+const RENDERED_TYPES: &[&str] = &["image/*", "video/*", "text/html", "text/plain", "text/xml", "application/pdf"];
 
 /// `GET` on a study, series or instance.
-pub(crate) async fn retrieve_instances<B: Backend>(
-    State(app): State<App<B>>,
-    call: Call,
-) -> Result<Response, Problem> {
+pub(crate) async fn retrieve_instances<B: Backend>(State(app): State<App<B>>, call: Call) -> Result<Response, Problem> {
     if call.accept.mixes(DICOM_TYPES, RENDERED_TYPES) {
-        return Err(Problem::bad_request(
-            "ask for DICOM or for rendered media types, not for both",
-        ));
+        return Err(Problem::bad_request("ask for DICOM or for rendered media types, not for both"));
     }
     let found = find(&app, &call.target).await?;
     let asked = found.len();
     let (multipart, instances) = choose(&call.accept, found, call.target.instance.is_some())?;
-    if multipart {
-        many(&app, &call, instances, asked).await
-    } else {
-        single(&app, &call, instances).await
-    }
+    if multipart { many(&app, &call, instances, asked).await } else { single(&app, &call, instances).await }
 }
 
 /// Chooses between multipart and a single file, and the instances that can be returned so.
-fn choose(
-    accept: &Accept,
-    found: Vec<InstanceRef>,
-    one: bool,
-) -> Result<(bool, Vec<InstanceRef>), Problem> {
+fn choose(accept: &Accept, found: Vec<InstanceRef>, one: bool) -> Result<(bool, Vec<InstanceRef>), Problem> {
     let mut ranks = BTreeMap::new();
     for instance in &found {
         let stored = instance.transfer_syntax_uid.as_str();
         if !ranks.contains_key(stored) {
-            let rank = |multipart| {
-                accept.rank(
-                    Offer {
-                        multipart,
-                        media: DICOM,
-                    },
-                    |requested| allows_file(stored, requested),
-                )
-            };
+            let rank =
+                |multipart| accept.rank(Offer { multipart, media: DICOM }, |requested| allows_file(stored, requested));
             // A single file is for single instances only (WE-028).
             let single = if one { rank(false) } else { None };
             ranks.insert(stored.to_owned(), (rank(true), single));
@@ -90,38 +63,15 @@ fn choose(
     let multipart = parts >= single;
     let fits = |instance: &InstanceRef| {
         let rank = ranks.get(instance.transfer_syntax_uid.as_str());
-        rank.is_some_and(|(parts, single)| {
-            if multipart {
-                parts.is_some()
-            } else {
-                single.is_some()
-            }
-        })
+        rank.is_some_and(|(parts, single)| if multipart { parts.is_some() } else { single.is_some() })
     };
     Ok((multipart, found.into_iter().filter(fits).collect()))
 }
 
 /// Says what would be acceptable: another media type, or the stored transfer syntax.
 fn not_acceptable(accept: &Accept, one: bool) -> Problem {
-    let media_fits = accept
-        .rank(
-            Offer {
-                multipart: true,
-                media: DICOM,
-            },
-            |_| true,
-        )
-        .is_some()
-        || (one
-            && accept
-                .rank(
-                    Offer {
-                        multipart: false,
-                        media: DICOM,
-                    },
-                    |_| true,
-                )
-                .is_some());
+    let media_fits = accept.rank(Offer { multipart: true, media: DICOM }, |_| true).is_some()
+        || (one && accept.rank(Offer { multipart: false, media: DICOM }, |_| true).is_some());
     Problem::not_acceptable(if media_fits {
         HINT
     } else if one {
@@ -133,27 +83,20 @@ fn not_acceptable(accept: &Accept, one: bool) -> Problem {
 }
 
 /// Answers with one file as the body.
-async fn single<B: Backend>(
-    app: &App<B>,
-    call: &Call,
-    found: Vec<InstanceRef>,
-) -> Result<Response, Problem> {
+async fn single<B: Backend>(app: &App<B>, call: &Call, found: Vec<InstanceRef>) -> Result<Response, Problem> {
     let Some(instance) = found.into_iter().next() else {
         return Err(Problem::new(StatusCode::NOT_FOUND, "no such instance"));
     };
     let opened = app.backend.open(&instance).await?;
     let meta = file_meta(&instance);
     let bytes = whole_bytes(&meta, &instance);
-    let chunks: Chunks = Box::pin(
-        futures_util::stream::once(std::future::ready(Ok(Bytes::from(meta)))).chain(opened.chunks),
-    );
+    let chunks: Chunks =
+        Box::pin(futures_util::stream::once(std::future::ready(Ok(Bytes::from(meta)))).chain(opened.chunks));
     let mut response = body(chunks).into_response();
     let content_type = format!("{DICOM}; transfer-syntax={}", instance.transfer_syntax_uid);
     set(&mut response, &content_type, bytes);
     let location = HeaderValue::from_str(&instance_url(&call.base_url, &instance));
-    response
-        .headers_mut()
-        .extend(location.ok().map(|url| (CONTENT_LOCATION, url)));
+    response.headers_mut().extend(location.ok().map(|url| (CONTENT_LOCATION, url)));
     Ok(response)
 }
 
@@ -164,15 +107,9 @@ async fn many<B: Backend>(
     instances: Vec<InstanceRef>,
     asked: usize,
 ) -> Result<Response, Problem> {
-    let parts = PartWriter {
-        writer: Writer::new(),
-        base_url: call.base_url.clone(),
-    };
+    let parts = PartWriter { writer: Writer::new(), base_url: call.base_url.clone() };
     // A part that is not the first has the line break before its delimiter, too.
-    let mut bytes = instances
-        .iter()
-        .map(|instance| parts.part_bytes(instance))
-        .sum::<u64>()
+    let mut bytes = instances.iter().map(|instance| parts.part_bytes(instance)).sum::<u64>()
         + u64::try_from(parts.writer.tail().len()).unwrap_or(u64::MAX)
         - LINE_BREAK_BYTES;
     let mut usable = instances.len();
@@ -189,22 +126,13 @@ async fn many<B: Backend>(
                 bytes -= parts.part_bytes(&instance);
             }
             None => {
-                return Err(Problem::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "no instance could be opened",
-                ));
+                return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no instance could be opened"));
             }
         }
     };
-    let opened: Opened =
-        Box::pin(futures_util::stream::once(std::future::ready(first)).chain(opened));
+    let opened: Opened = Box::pin(futures_util::stream::once(std::future::ready(first)).chain(opened));
     let content_type = parts.writer.content_type(DICOM);
-    let stream = PartStream {
-        opened,
-        parts,
-        state: PartState::Between,
-        first: true,
-    };
+    let stream = PartStream { opened, parts, state: PartState::Between, first: true };
     let mut response = Body::from_stream(stream).into_response();
     set(&mut response, &content_type, bytes);
     if usable < asked {
@@ -222,18 +150,11 @@ fn set(response: &mut Response, content_type: &str, bytes: u64) {
 
 /// Returns preamble and file meta information as we write them (WE-081).
 fn file_meta(instance: &InstanceRef) -> Vec<u8> {
-    write_file_meta(
-        &instance.sop_class_uid,
-        &instance.sop_instance_uid,
-        &instance.transfer_syntax_uid,
-        None,
-    )
+    write_file_meta(&instance.sop_class_uid, &instance.sop_instance_uid, &instance.transfer_syntax_uid, None)
 }
 
 fn whole_bytes(meta: &[u8], instance: &InstanceRef) -> u64 {
-    instance
-        .bytes
-        .saturating_add(u64::try_from(meta.len()).unwrap_or(u64::MAX))
+    instance.bytes.saturating_add(u64::try_from(meta.len()).unwrap_or(u64::MAX))
 }
 
 /// Writes what stands before the data set of each part.
@@ -282,10 +203,7 @@ enum PartState {
 impl PartStream {
     fn begin(&mut self, instance: &InstanceRef, opened: InstanceBody) -> Result<Bytes, Error> {
         if opened.bytes != instance.bytes {
-            return Err(Error::Malformed {
-                offset: opened.bytes,
-                reason: "its length is not the indexed one",
-            });
+            return Err(Error::Malformed { offset: opened.bytes, reason: "its length is not the indexed one" });
         }
         let head = self.parts.head(self.first, instance);
         self.first = false;
@@ -332,10 +250,7 @@ impl Stream for PartStream {
                     }
                     Some(Err(error)) => return this.abort(error),
                     None if *left > 0 => {
-                        return this.abort(Error::Malformed {
-                            offset: 0,
-                            reason: "it is shorter than indexed",
-                        });
+                        return this.abort(Error::Malformed { offset: 0, reason: "it is shorter than indexed" });
                     }
                     None => this.state = PartState::Between,
                 },

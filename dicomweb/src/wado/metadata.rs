@@ -18,22 +18,16 @@ use crate::problem::Problem;
 
 /// Stands for the base URL in what the archive keeps.
 const BASE_URL_MARK: u8 = 1;
+const _: () = assert!(archive::dataset::BASE_URL_MARK == '\u{1}');
 /// Objects are put together into pieces of about this length.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// `GET .../metadata` of a study, series or instance.
-pub(crate) async fn retrieve_metadata<B: Backend>(
-    State(app): State<App<B>>,
-    call: Call,
-) -> Result<Response, Problem> {
+pub(crate) async fn retrieve_metadata<B: Backend>(State(app): State<App<B>>, call: Call) -> Result<Response, Problem> {
     let content_type = call.json_type()?;
     let instances = find(&app, &call.target).await?;
     let etag = etag(&instances, &call.base_url);
-    if call
-        .if_none_match
-        .as_deref()
-        .is_some_and(|known| matches_etag(known, &etag))
-    {
+    if call.if_none_match.as_deref().is_some_and(|known| matches_etag(known, &etag)) {
         return Ok(with_etag(StatusCode::NOT_MODIFIED.into_response(), &etag));
     }
     let mut objects = app.backend.metadata(instances).await?;
@@ -41,9 +35,7 @@ pub(crate) async fn retrieve_metadata<B: Backend>(
     let first = objects.next().await.transpose()?;
     let objects: Results<Bytes> = Box::pin(stream::iter(first.map(Ok)).chain(objects));
     let mut response = body(array(objects, call.base_url.into_bytes())).into_response();
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(with_etag(response, &etag))
 }
 
@@ -57,12 +49,7 @@ struct Array {
 
 /// Writes objects as a JSON array, several to a piece.
 fn array(objects: Results<Bytes>, base_url: Vec<u8>) -> Chunks {
-    let array = Array {
-        objects,
-        base_url,
-        separator: b'[',
-        done: false,
-    };
+    let array = Array { objects, base_url, separator: b'[', done: false };
     Box::pin(stream::try_unfold(array, |mut array| async move {
         let piece = next_piece(&mut array).await?;
         Ok(piece.map(|piece| (piece, array)))
@@ -130,11 +117,7 @@ mod tests {
     fn base_url_takes_the_place_of_its_mark() {
         // WE-037, WE-103
         let mut out = BytesMut::new();
-        substitute(
-            b"{\"a\":\"\x01/b\",\"c\":\"\x01/d\"}",
-            b"http://e",
-            &mut out,
-        );
+        substitute(b"{\"a\":\"\x01/b\",\"c\":\"\x01/d\"}", b"http://e", &mut out);
         assert_eq!(&out[..], b"{\"a\":\"http://e/b\",\"c\":\"http://e/d\"}");
     }
 

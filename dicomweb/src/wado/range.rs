@@ -25,16 +25,11 @@ pub(super) fn asked(header: Option<&str>, bytes: u64) -> Asked {
     };
     let range = match (from.trim(), to.trim()) {
         ("", "") => return Asked::Whole,
-        ("", last) => last
-            .parse()
-            .ok()
-            .map(|last: u64| bytes.saturating_sub(last)..bytes),
+        ("", last) => last.parse().ok().map(|last: u64| bytes.saturating_sub(last)..bytes),
         (from, "") => from.parse().ok().map(|from| from..bytes),
-        (from, to) => from
-            .parse()
-            .ok()
-            .zip(to.parse().ok())
-            .map(|(from, to): (u64, u64)| from..to.saturating_add(1).min(bytes)),
+        (from, to) => {
+            from.parse().ok().zip(to.parse().ok()).map(|(from, to): (u64, u64)| from..to.saturating_add(1).min(bytes))
+        }
     };
     match range {
         None => Asked::Whole,
@@ -62,13 +57,11 @@ pub(super) fn slice(chunks: Chunks, range: Range<u64>) -> Chunks {
         complete = matches!(chunk, Ok((at, _)) if *at >= end);
         future::ready(go_on)
     });
-    Box::pin(sliced.filter_map(|chunk| {
-        future::ready(
-            chunk
-                .map(|(_, chunk)| (!chunk.is_empty()).then_some(chunk))
-                .transpose(),
-        )
-    }))
+    Box::pin(
+        sliced.filter_map(|chunk| {
+            future::ready(chunk.map(|(_, chunk)| (!chunk.is_empty()).then_some(chunk)).transpose())
+        }),
+    )
 }
 
 #[cfg(test)]
@@ -104,14 +97,10 @@ mod tests {
             for from in 0..10_u64 {
                 for to in from + 1..11 {
                     let all: Vec<_> = (0..10).collect();
-                    let chunks: Vec<_> = all
-                        .chunks(chunk)
-                        .map(|c| Ok(Bytes::copy_from_slice(c)))
-                        .collect();
+                    let chunks: Vec<_> = all.chunks(chunk).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
                     let chunks: Chunks = Box::pin(futures_util::stream::iter(chunks));
                     let got: Vec<Bytes> = slice(chunks, from..to).try_collect().await.unwrap();
-                    let expected: Vec<u8> =
-                        (u8::try_from(from).unwrap()..u8::try_from(to).unwrap()).collect();
+                    let expected: Vec<u8> = (u8::try_from(from).unwrap()..u8::try_from(to).unwrap()).collect();
                     assert_eq!(got.concat(), expected, "{from}..{to} in {chunk}");
                 }
             }

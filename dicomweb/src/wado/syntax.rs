@@ -21,9 +21,7 @@ pub(super) fn allows_file(stored: &str, requested: Requested<'_>) -> bool {
     match requested {
         Requested::Anything | Requested::AsStored => true,
         Requested::Default => stored == EXPLICIT_LITTLE_ENDIAN || is_lossy(stored),
-        Requested::Uid(uid) => {
-            uid == stored && uid != IMPLICIT_LITTLE_ENDIAN && uid != EXPLICIT_BIG_ENDIAN
-        }
+        Requested::Uid(uid) => uid == stored && uid != IMPLICIT_LITTLE_ENDIAN && uid != EXPLICIT_BIG_ENDIAN,
     }
 }
 
@@ -47,15 +45,9 @@ impl FrameMedia {
     /// Returns how frames stored in this syntax are returned.
     pub(super) fn of(stored: &str) -> Self {
         let known = transfer_syntax(stored);
-        let native =
-            known.is_some_and(|known| !known.encapsulated) || stored == ENCAPSULATED_UNCOMPRESSED;
+        let native = known.is_some_and(|known| !known.encapsulated) || stored == ENCAPSULATED_UNCOMPRESSED;
         if native {
-            return Self {
-                media: OCTETS,
-                legacy: None,
-                syntax: EXPLICIT_LITTLE_ENDIAN.to_owned(),
-                native,
-            };
+            return Self { media: OCTETS, legacy: None, syntax: EXPLICIT_LITTLE_ENDIAN.to_owned(), native };
         }
         let media = known.map_or(OCTETS, |known| known.media_type);
         let legacy = match media {
@@ -63,20 +55,13 @@ impl FrameMedia {
             "image/jls" => Some("image/x-jls"),
             _ => None,
         };
-        Self {
-            media,
-            legacy,
-            syntax: stored.to_owned(),
-            native,
-        }
+        Self { media, legacy, syntax: stored.to_owned(), native }
     }
 
     /// Returns the names by which a client may ask for it.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
         let octets = (self.media != OCTETS).then_some(OCTETS);
-        [Some(self.media), self.legacy, octets]
-            .into_iter()
-            .flatten()
+        [Some(self.media), self.legacy, octets].into_iter().flatten()
     }
 
     /// Tells whether a request for frames by this name is satisfied.
@@ -134,23 +119,11 @@ mod tests {
         // WE-029, WE-030, WE-031
         let table = [
             (EXPLICIT_LITTLE_ENDIAN, Requested::Default, true),
-            (
-                EXPLICIT_LITTLE_ENDIAN,
-                Requested::Uid(EXPLICIT_LITTLE_ENDIAN),
-                true,
-            ),
+            (EXPLICIT_LITTLE_ENDIAN, Requested::Uid(EXPLICIT_LITTLE_ENDIAN), true),
             (IMPLICIT_LITTLE_ENDIAN, Requested::Default, false),
             (IMPLICIT_LITTLE_ENDIAN, Requested::AsStored, true),
-            (
-                IMPLICIT_LITTLE_ENDIAN,
-                Requested::Uid(IMPLICIT_LITTLE_ENDIAN),
-                false,
-            ),
-            (
-                EXPLICIT_BIG_ENDIAN,
-                Requested::Uid(EXPLICIT_BIG_ENDIAN),
-                false,
-            ),
+            (IMPLICIT_LITTLE_ENDIAN, Requested::Uid(IMPLICIT_LITTLE_ENDIAN), false),
+            (EXPLICIT_BIG_ENDIAN, Requested::Uid(EXPLICIT_BIG_ENDIAN), false),
             (JPEG, Requested::Default, true),
             (JPEG_LOSSLESS, Requested::Default, false),
             (JPEG_LOSSLESS, Requested::Anything, true),
@@ -159,11 +132,7 @@ mod tests {
             ("1.2.840.10008.1.2.4.102.1", Requested::Default, true),
         ];
         for (stored, requested, expected) in table {
-            assert_eq!(
-                allows_file(stored, requested),
-                expected,
-                "{stored} {requested:?}"
-            );
+            assert_eq!(allows_file(stored, requested), expected, "{stored} {requested:?}");
         }
     }
 
@@ -171,22 +140,13 @@ mod tests {
     fn frames() {
         // WE-121, WE-122, OHIF 2.1 row 7
         let native = FrameMedia::of(IMPLICIT_LITTLE_ENDIAN);
-        assert_eq!(
-            native.content_type(),
-            "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
-        );
+        assert_eq!(native.content_type(), "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1");
         assert!(native.allows(OCTETS, Requested::Default));
         assert!(native.allows(OCTETS, Requested::AsStored));
         assert!(!native.allows(OCTETS, Requested::Uid(IMPLICIT_LITTLE_ENDIAN)));
         let coded = FrameMedia::of(JPEG_LS);
-        assert_eq!(
-            coded.content_type(),
-            format!("image/jls; transfer-syntax={JPEG_LS}")
-        );
-        assert_eq!(
-            coded.names().collect::<Vec<_>>(),
-            ["image/jls", "image/x-jls", OCTETS]
-        );
+        assert_eq!(coded.content_type(), format!("image/jls; transfer-syntax={JPEG_LS}"));
+        assert_eq!(coded.names().collect::<Vec<_>>(), ["image/jls", "image/x-jls", OCTETS]);
         assert!(coded.allows("image/jls", Requested::Default));
         assert!(coded.allows(OCTETS, Requested::AsStored));
         assert!(!coded.allows(OCTETS, Requested::Default));

@@ -8,8 +8,7 @@ use archive::dataset::{Attributes, BulkPath};
 use archive::journal::{Lsn, RecordRef};
 use archive::query::Query;
 use archive::{
-    Error, Frame, Frames, InstanceBody, InstanceRef, Location, Metrics, Origin, Outcome, Selector,
-    Stored, Uid,
+    Error, Frame, Frames, InstanceBody, InstanceRef, Location, Metrics, Origin, Outcome, Selector, Stored, Uid,
 };
 use axum::body::Body;
 use axum::response::Response;
@@ -55,6 +54,8 @@ pub(crate) struct Kept {
     pub(crate) metadata: Bytes,
     /// Opening it fails, or reading it after so many bytes.
     pub(crate) fails_at: Option<usize>,
+    /// Length that it is opened with, if not the indexed one.
+    pub(crate) opened_bytes: Option<u64>,
     /// Gives bytes as long as they are taken.
     pub(crate) endless: Option<Arc<Endless>>,
 }
@@ -65,6 +66,9 @@ pub(crate) struct Endless {
     pub(crate) given_bytes: AtomicU64,
     pub(crate) dropped: Notify,
 }
+
+/// What an endless instance is made of.
+static ZEROES: [u8; 65_536] = [0; 65_536];
 
 struct Reading(Arc<Endless>);
 
@@ -77,7 +81,7 @@ impl Drop for Reading {
 impl Reading {
     fn next(&self) -> Bytes {
         self.0.given_bytes.fetch_add(65_536, Ordering::SeqCst);
-        Bytes::from_static(&[0; 65_536])
+        Bytes::from_static(&ZEROES)
     }
 }
 
@@ -87,9 +91,7 @@ pub(crate) fn uid(text: &str) -> Uid {
 
 /// Makes an instance `1.2.<series>.<n>` of study 1.2 and series `1.2.<series>`.
 pub(crate) fn kept(series: u32, n: u32, syntax: &str) -> Kept {
-    let data_set = Bytes::from(
-        format!("\r\n\r\ndata set {n} of series {series}").repeat(usize::try_from(n).unwrap()),
-    );
+    let data_set = Bytes::from(format!("\r\n\r\ndata set {n} of series {series}").repeat(usize::try_from(n).unwrap()));
     let instance = InstanceRef {
         study_instance_uid: uid("1.2"),
         series_instance_uid: uid(&format!("1.2.{series}")),
@@ -105,19 +107,9 @@ pub(crate) fn kept(series: u32, n: u32, syntax: &str) -> Kept {
             large: false,
         }),
     };
-    let metadata =
-        format!("{{\"7FE00010\":{{\"vr\":\"OW\",\"BulkDataURI\":\"\u{1}/studies/{n}\"}}}}").into();
-    let frames = (1..=3)
-        .map(|frame| Bytes::from(format!("frame {frame} of {n}")))
-        .collect();
-    Kept {
-        instance,
-        data_set,
-        frames,
-        metadata,
-        fails_at: None,
-        endless: None,
-    }
+    let metadata = format!("{{\"7FE00010\":{{\"vr\":\"OW\",\"BulkDataURI\":\"\u{1}/studies/{n}\"}}}}").into();
+    let frames = (1..=3).map(|frame| Bytes::from(format!("frame {frame} of {n}"))).collect();
+    Kept { instance, data_set, frames, metadata, fails_at: None, opened_bytes: None, endless: None }
 }
 
 fn length(bytes: &[u8]) -> u64 {
@@ -125,18 +117,12 @@ fn length(bytes: &[u8]) -> u64 {
 }
 
 fn lost() -> Error {
-    Error::Io {
-        doing: "read",
-        source: std::io::Error::other("a disk is lost"),
-    }
+    Error::Io { doing: "read", source: std::io::Error::other("a disk is lost") }
 }
 
 impl Fake {
     pub(crate) fn with(instances: Vec<Kept>) -> Self {
-        Self(Arc::new(State {
-            instances,
-            ..State::default()
-        }))
+        Self(Arc::new(State { instances, ..State::default() }))
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Response {
@@ -144,27 +130,16 @@ impl Fake {
     }
 
     pub(crate) async fn send_with(&self, options: Options, request: Request<Body>) -> Response {
-        router(self.clone(), options)
-            .oneshot(request)
-            .await
-            .unwrap()
+        router(self.clone(), options).oneshot(request).await.unwrap()
     }
 
     /// Sends a GET with these headers; the answer's body in full.
     pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        Answer::of(
-            self.send(request("GET", path, headers, Body::empty()))
-                .await,
-        )
-        .await
+        Answer::of(self.send(request("GET", path, headers, Body::empty())).await).await
     }
 
     fn find(&self, instance: &InstanceRef) -> Result<&Kept, Error> {
-        let found = self
-            .0
-            .instances
-            .iter()
-            .find(|k| k.instance.sop_instance_uid == instance.sop_instance_uid);
+        let found = self.0.instances.iter().find(|k| k.instance.sop_instance_uid == instance.sop_instance_uid);
         found.ok_or(Error::NotFound { what: "instance" })
     }
 
@@ -172,10 +147,7 @@ impl Fake {
         if let Some(endless) = &kept.endless {
             let reading = Reading(Arc::clone(endless));
             let chunks = stream::repeat_with(move || Ok(reading.next()));
-            return Ok(InstanceBody {
-                bytes: kept.instance.bytes,
-                chunks: Box::pin(chunks),
-            });
+            return Ok(InstanceBody { bytes: kept.instance.bytes, chunks: Box::pin(chunks) });
         }
         let mut chunks: Vec<Result<Bytes, Error>> = kept
             .data_set
@@ -191,22 +163,14 @@ impl Fake {
             None => {}
         }
         Ok(InstanceBody {
-            bytes: kept.instance.bytes,
+            bytes: kept.opened_bytes.unwrap_or(kept.instance.bytes),
             chunks: Box::pin(stream::iter(chunks)),
         })
     }
 }
 
-pub(crate) fn request(
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: Body,
-) -> Request<Body> {
-    let mut request = Request::builder()
-        .method(method)
-        .uri(format!("/dicomweb{path}"))
-        .header("host", "pacs:8080");
+pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: Body) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(format!("/dicomweb{path}")).header("host", "pacs:8080");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -223,21 +187,12 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) async fn of(response: Response) -> Self {
         let (head, body) = response.into_parts();
-        let body = body
-            .collect()
-            .await
-            .map(http_body_util::Collected::to_bytes);
-        Self {
-            status: head.status,
-            headers: head.headers,
-            body,
-        }
+        let body = body.collect().await.map(http_body_util::Collected::to_bytes);
+        Self { status: head.status, headers: head.headers, body }
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     pub(crate) fn bytes(&self) -> &Bytes {
@@ -254,17 +209,9 @@ impl Answer {
 
     /// Takes a multipart body apart, strictly: headers and bytes of each part.
     pub(crate) fn parts(&self) -> Vec<(HashMap<String, String>, Bytes)> {
-        let boundary = self
-            .header("content-type")
-            .split("boundary=")
-            .nth(1)
-            .unwrap()
-            .to_owned();
+        let boundary = self.header("content-type").split("boundary=").nth(1).unwrap().to_owned();
         if !self.header("content-length").is_empty() {
-            assert_eq!(
-                self.header("content-length"),
-                self.bytes().len().to_string()
-            );
+            assert_eq!(self.header("content-length"), self.bytes().len().to_string());
         }
         let mut rest = self.bytes().clone();
         let mut parts = Vec::new();
@@ -295,32 +242,16 @@ impl Backend for Fake {
 
     fn receive(&self, origin: Origin) -> Result<FakeReceiver, Error> {
         if self.0.full {
-            return Err(Error::OutOfResources {
-                reason: "the journal is full".into(),
-            });
+            return Err(Error::OutOfResources { reason: "the journal is full".into() });
         }
-        Ok(FakeReceiver {
-            fake: self.clone(),
-            origin,
-            bytes: Vec::new(),
-        })
+        Ok(FakeReceiver { fake: self.clone(), origin, bytes: Vec::new() })
     }
 
     async fn search(&self, query: Query) -> Result<Results<Attributes>, Error> {
         let skip = usize::try_from(query.offset).unwrap();
-        let take = query
-            .limit
-            .map_or(usize::MAX, |limit| usize::try_from(limit).unwrap());
+        let take = query.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap());
         self.0.queries.lock().unwrap().push(query);
-        let found: Vec<_> = self
-            .0
-            .matches
-            .iter()
-            .skip(skip)
-            .take(take)
-            .cloned()
-            .map(Ok)
-            .collect();
+        let found: Vec<_> = self.0.matches.iter().skip(skip).take(take).cloned().map(Ok).collect();
         Ok(Box::pin(stream::iter(found)))
     }
 
@@ -355,11 +286,7 @@ impl Backend for Fake {
             .iter()
             .map(|instance| {
                 let kept = self.find(instance)?;
-                if kept.fails_at.is_some() {
-                    Err(lost())
-                } else {
-                    Ok(kept.metadata.clone())
-                }
+                if kept.fails_at.is_some() { Err(lost()) } else { Ok(kept.metadata.clone()) }
             })
             .collect();
         Ok(Box::pin(stream::iter(objects)))
@@ -369,48 +296,22 @@ impl Backend for Fake {
         self.0.frame_calls.lock().unwrap().push(numbers.len());
         let kept = self.find(instance)?;
         let frame = |number: &u32| {
-            let bytes = kept
-                .frames
-                .get(usize::try_from(*number).unwrap() - 1)
-                .cloned();
-            bytes
-                .map(|bytes| Frame {
-                    number: *number,
-                    bytes,
-                })
-                .ok_or(Error::NotFound { what: "frame" })
+            let bytes = kept.frames.get(usize::try_from(*number).unwrap() - 1).cloned();
+            bytes.map(|bytes| Frame { number: *number, bytes }).ok_or(Error::NotFound { what: "frame" })
         };
         let frames = numbers.iter().map(frame).collect::<Result<_, _>>()?;
-        Ok(Frames {
-            transfer_syntax_uid: instance.transfer_syntax_uid.clone(),
-            frames,
-        })
+        Ok(Frames { transfer_syntax_uid: instance.transfer_syntax_uid.clone(), frames })
     }
 
     async fn frame_count(&self, instance: &InstanceRef) -> Result<u32, Error> {
         Ok(u32::try_from(self.find(instance)?.frames.len()).unwrap())
     }
 
-    async fn bulk_data(
-        &self,
-        _instance: &InstanceRef,
-        path: &BulkPath,
-    ) -> Result<InstanceBody, Error> {
+    async fn bulk_data(&self, _instance: &InstanceRef, path: &BulkPath) -> Result<InstanceBody, Error> {
         let name = path.to_string();
-        let bytes = self
-            .0
-            .bulk
-            .get(&name)
-            .cloned()
-            .ok_or(Error::NotFound { what: "bulk data" })?;
-        let chunks: Vec<_> = bytes
-            .chunks(5)
-            .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
-            .collect();
-        Ok(InstanceBody {
-            bytes: length(&bytes),
-            chunks: Box::pin(stream::iter(chunks)),
-        })
+        let bytes = self.0.bulk.get(&name).cloned().ok_or(Error::NotFound { what: "bulk data" })?;
+        let chunks: Vec<_> = bytes.chunks(5).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+        Ok(InstanceBody { bytes: length(&bytes), chunks: Box::pin(stream::iter(chunks)) })
     }
 
     fn metrics(&self) -> &Metrics {
@@ -429,10 +330,7 @@ impl Receive for FakeReceiver {
     async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
         self.bytes.extend_from_slice(&chunk);
         if self.bytes.starts_with(b"garbage") {
-            return Err(Error::Malformed {
-                offset: 0,
-                reason: "no tag",
-            });
+            return Err(Error::Malformed { offset: 0, reason: "no tag" });
         }
         Ok(())
     }
@@ -445,30 +343,21 @@ impl Receive for FakeReceiver {
         state.filing.fetch_sub(1, Ordering::SeqCst);
         let text = String::from_utf8_lossy(&self.bytes).into_owned();
         let mut words = text.split_whitespace();
-        let study = uid(words.next().ok_or(Error::MissingIdentifier {
-            keyword: "StudyInstanceUID",
-        })?);
+        let study = uid(words.next().ok_or(Error::MissingIdentifier { keyword: "StudyInstanceUID" })?);
         let mut outcome = Outcome::New;
         match words.next() {
             Some("conflict") => return Err(Error::Conflict),
+            Some("class") => return Err(Error::SopClassNotSupported),
+            Some("deleted") => return Err(Error::Deleted),
             Some("full") => {
-                return Err(Error::OutOfResources {
-                    reason: "the journal is full".into(),
-                });
+                return Err(Error::OutOfResources { reason: "the journal is full".into() });
             }
             Some("duplicate") => outcome = Outcome::Duplicate,
             Some("panic") => panic!("filing panics as it was told to"),
             _ => {}
         }
-        if self
-            .origin
-            .study_instance_uid
-            .as_ref()
-            .is_some_and(|named| *named != study)
-        {
-            return Err(Error::Contradiction {
-                keyword: "StudyInstanceUID",
-            });
+        if self.origin.study_instance_uid.as_ref().is_some_and(|named| *named != study) {
+            return Err(Error::Contradiction { keyword: "StudyInstanceUID" });
         }
         let stored = Stored {
             sop_class_uid: self.origin.sop_class_uid.clone().unwrap(),

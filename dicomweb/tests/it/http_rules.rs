@@ -7,22 +7,13 @@ use crate::fake::{Answer, EXPLICIT, Fake, kept, request};
 
 async fn send(method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     let fake = Fake::with(vec![kept(1, 1, EXPLICIT)]);
-    Answer::of(
-        fake.send(request(method, path, headers, Body::empty()))
-            .await,
-    )
-    .await
+    Answer::of(fake.send(request(method, path, headers, Body::empty())).await).await
 }
 
 #[tokio::test]
 async fn unknown_paths_and_wrong_methods() {
     // WE-009
-    for path in [
-        "/nothing",
-        "/studies/1.2/nothing",
-        "/studies/1.2/series/1.2.1/instances/1/frames",
-        "/studies/",
-    ] {
+    for path in ["/nothing", "/studies/1.2/nothing", "/studies/1.2/series/1.2.1/instances/1/frames", "/studies/"] {
         let answer = send("GET", path, &[]).await;
         assert_eq!(answer.status, 404, "{path}");
     }
@@ -30,24 +21,16 @@ async fn unknown_paths_and_wrong_methods() {
     assert_eq!(answer.status, 405);
     assert_eq!(answer.header("allow"), "GET,HEAD,POST");
     let answer = send("POST", "/studies/1.2/metadata", &[]).await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.header("allow")),
-        (405, "GET,HEAD")
-    );
+    assert_eq!((answer.status.as_u16(), answer.header("allow")), (405, "GET,HEAD"));
 }
 
 #[tokio::test]
 async fn uids_in_paths() {
     // WE-010
     let long = format!("/studies/{}", "1".repeat(65));
-    for path in [
-        "/studies/1.2x",
-        "/studies/a/metadata",
-        "/studies/1.2/series/x",
-        &long,
-        "/studies/%201.2",
-        "/studies/%FF",
-    ] {
+    for path in
+        ["/studies/1.2x", "/studies/a/metadata", "/studies/1.2/series/x", &long, "/studies/%201.2", "/studies/%FF"]
+    {
         let answer = send("GET", path, &[]).await;
         assert_eq!(answer.status, 400, "{path}");
         assert_eq!(answer.header("content-type"), "application/json", "{path}");
@@ -76,25 +59,13 @@ async fn preflight_is_not_the_capabilities() {
     ];
     let answer = send("OPTIONS", "/studies", &asking).await;
     assert_eq!(answer.status, 204);
-    assert_eq!(
-        answer.header("access-control-allow-origin"),
-        "http://localhost:3000"
-    );
-    assert_eq!(
-        answer.header("access-control-allow-methods"),
-        "GET, HEAD, POST, OPTIONS"
-    );
-    assert_eq!(
-        answer.header("access-control-allow-headers"),
-        "content-type"
-    );
+    assert_eq!(answer.header("access-control-allow-origin"), "http://localhost:3000");
+    assert_eq!(answer.header("access-control-allow-methods"), "GET, HEAD, POST, OPTIONS");
+    assert_eq!(answer.header("access-control-allow-headers"), "content-type");
     for path in ["", "/", "/studies", "/studies/1.2/metadata"] {
         let answer = send("OPTIONS", path, &[]).await;
         assert_eq!(answer.status, 200, "{path}");
-        assert!(
-            answer.json()["application"]["resources"].is_array(),
-            "{path}"
-        );
+        assert!(answer.json()["application"]["resources"].is_array(), "{path}");
     }
     assert_eq!(send("OPTIONS", "/nothing", &[]).await.status, 404);
 }
@@ -103,77 +74,30 @@ async fn preflight_is_not_the_capabilities() {
 async fn pages_of_other_origins_are_told_apart() {
     // WE-006, WE-007
     let answer = send("GET", "/studies", &[("origin", "http://127.0.0.1:3000")]).await;
-    assert_eq!(
-        answer.header("access-control-allow-origin"),
-        "http://127.0.0.1:3000"
-    );
-    for name in [
-        "Content-Type",
-        "Content-Location",
-        "Warning",
-        "ETag",
-        "Location",
-        "Retry-After",
-    ] {
-        assert!(
-            answer
-                .header("access-control-expose-headers")
-                .contains(name),
-            "{name}"
-        );
+    assert_eq!(answer.header("access-control-allow-origin"), "http://127.0.0.1:3000");
+    for name in ["Content-Type", "Content-Location", "Warning", "ETag", "Location", "Retry-After"] {
+        assert!(answer.header("access-control-expose-headers").contains(name), "{name}");
     }
-    assert!(
-        answer
-            .headers
-            .get_all("vary")
-            .iter()
-            .any(|value| value == "origin")
-    );
-    let evil = [
-        ("origin", "https://evil.example"),
-        ("access-control-request-method", "GET"),
-    ];
-    assert_eq!(
-        send("OPTIONS", "/studies", &evil)
-            .await
-            .header("access-control-allow-origin"),
-        ""
-    );
-    assert_eq!(
-        send("GET", "/studies", &evil[..1])
-            .await
-            .header("access-control-allow-origin"),
-        ""
-    );
-    let open = Options {
-        cors: Cors::Any,
-        ..Options::default()
-    };
+    assert!(answer.headers.get_all("vary").iter().any(|value| value == "origin"));
+    let evil = [("origin", "https://evil.example"), ("access-control-request-method", "GET")];
+    assert_eq!(send("OPTIONS", "/studies", &evil).await.header("access-control-allow-origin"), "");
+    assert_eq!(send("GET", "/studies", &evil[..1]).await.header("access-control-allow-origin"), "");
+    let open = Options { cors: Cors::Any, ..Options::default() };
     let request = request("GET", "/studies", &evil[..1], Body::empty());
     let answer = Fake::default().send_with(open, request).await;
-    assert_eq!(
-        answer.headers()["access-control-allow-origin"],
-        "https://evil.example"
-    );
+    assert_eq!(answer.headers()["access-control-allow-origin"], "https://evil.example");
 }
 
 #[tokio::test]
 async fn head_has_the_headers_of_get() {
     // WE-008
-    for path in [
-        "/studies",
-        "/studies/1.2",
-        "/studies/1.2/metadata",
-        "/studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1",
-    ] {
+    for path in
+        ["/studies", "/studies/1.2", "/studies/1.2/metadata", "/studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1"]
+    {
         let get = send("GET", path, &[]).await;
         let head = send("HEAD", path, &[]).await;
         assert_eq!((head.status, head.bytes().len()), (get.status, 0), "{path}");
-        assert_eq!(
-            head.header("content-length"),
-            get.header("content-length"),
-            "{path}"
-        );
+        assert_eq!(head.header("content-length"), get.header("content-length"), "{path}");
         assert_eq!(head.header("etag"), get.header("etag"), "{path}");
     }
 }
@@ -181,41 +105,14 @@ async fn head_has_the_headers_of_get() {
 #[tokio::test]
 async fn accept_as_parameter_and_character_sets() {
     // WE-025, WE-033
-    let status =
-        async |path, headers: &[(&str, &str)]| send("GET", path, headers).await.status.as_u16();
-    assert_eq!(
-        status("/studies?accept=application/dicom%2Bjson", &[]).await,
-        200
-    );
+    let status = async |path, headers: &[(&str, &str)]| send("GET", path, headers).await.status.as_u16();
+    assert_eq!(status("/studies?accept=application/dicom%2Bjson", &[]).await, 200);
     assert_eq!(status("/studies?accept=application/*", &[]).await, 400);
-    assert_eq!(
-        status(
-            "/studies?accept=application/json",
-            &[("accept", "application/dicom+json")]
-        )
-        .await,
-        406
-    );
-    assert_eq!(
-        status(
-            "/studies",
-            &[("accept", "application/dicom+json"), ("accept", "x")]
-        )
-        .await,
-        200
-    );
-    assert_eq!(
-        status("/studies", &[("accept", "application/dicom+xml")]).await,
-        406
-    );
-    assert_eq!(
-        status("/studies", &[("accept-charset", "iso-8859-1, utf-8;q=0.5")]).await,
-        200
-    );
-    assert_eq!(
-        status("/studies", &[("accept-charset", "iso-8859-1")]).await,
-        406
-    );
+    assert_eq!(status("/studies?accept=application/json", &[("accept", "application/dicom+json")]).await, 406);
+    assert_eq!(status("/studies", &[("accept", "application/dicom+json"), ("accept", "x")]).await, 200);
+    assert_eq!(status("/studies", &[("accept", "application/dicom+xml")]).await, 406);
+    assert_eq!(status("/studies", &[("accept-charset", "iso-8859-1, utf-8;q=0.5")]).await, 200);
+    assert_eq!(status("/studies", &[("accept-charset", "iso-8859-1")]).await, 406);
 }
 
 #[tokio::test]
@@ -233,21 +130,10 @@ async fn json_is_compressed_when_asked_and_pixels_are_not() {
 #[tokio::test]
 async fn base_paths_as_operators_write_them() {
     // WE-001
-    for (base, path) in [
-        ("x/y/", "/x/y/studies"),
-        ("/", "/studies"),
-        ("", "/studies"),
-    ] {
-        let options = Options {
-            base_paths: vec![base.to_owned(), base.to_owned()],
-            ..Options::default()
-        };
+    for (base, path) in [("x/y/", "/x/y/studies"), ("/", "/studies"), ("", "/studies")] {
+        let options = Options { base_paths: vec![base.to_owned(), base.to_owned()], ..Options::default() };
         let mut request = request("GET", "", &[], Body::empty());
         *request.uri_mut() = path.parse().unwrap();
-        assert_eq!(
-            Fake::default().send_with(options, request).await.status(),
-            200,
-            "{base}"
-        );
+        assert_eq!(Fake::default().send_with(options, request).await.status(), 200, "{base}");
     }
 }

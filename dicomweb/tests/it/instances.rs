@@ -10,12 +10,7 @@ use crate::fake::{BASE, EXPLICIT, Fake, IMPLICIT, JPEG, JPEG_LOSSLESS, Kept, Sta
 /// The Part 10 file that an instance must come back as.
 fn file(kept: &Kept) -> Bytes {
     let i = &kept.instance;
-    let mut file = write_file_meta(
-        &i.sop_class_uid,
-        &i.sop_instance_uid,
-        &i.transfer_syntax_uid,
-        None,
-    );
+    let mut file = write_file_meta(&i.sop_class_uid, &i.sop_instance_uid, &i.transfer_syntax_uid, None);
     file.extend_from_slice(&kept.data_set);
     file.into()
 }
@@ -31,40 +26,21 @@ async fn a_study_comes_in_parts_and_order() {
     ] {
         let answer = fake.get("/studies/1.2", &[("accept", accept)]).await;
         assert_eq!(answer.status, 200, "{accept}");
-        assert!(
-            answer
-                .header("content-type")
-                .starts_with("multipart/related; type=\"application/dicom\"; boundary=")
-        );
+        assert!(answer.header("content-type").starts_with("multipart/related; type=\"application/dicom\"; boundary="));
         let parts = answer.parts();
         assert_eq!(parts.len(), 29);
         for ((head, bytes), kept) in parts.iter().zip(&fake.0.instances) {
             assert_eq!(*bytes, file(kept));
             let i = &kept.instance;
-            let url = format!(
-                "{BASE}/studies/1.2/series/{}/instances/{}",
-                i.series_instance_uid, i.sop_instance_uid
-            );
+            let url = format!("{BASE}/studies/1.2/series/{}/instances/{}", i.series_instance_uid, i.sop_instance_uid);
             assert_eq!(head["content-location"], url);
-            assert_eq!(
-                head["content-type"],
-                format!("application/dicom; transfer-syntax={EXPLICIT}")
-            );
+            assert_eq!(head["content-type"], format!("application/dicom; transfer-syntax={EXPLICIT}"));
         }
     }
     let boundary = |answer: &crate::fake::Answer| answer.header("content-type").to_owned();
-    let again = [
-        fake.get("/studies/1.2", &[]).await,
-        fake.get("/studies/1.2", &[]).await,
-    ];
+    let again = [fake.get("/studies/1.2", &[]).await, fake.get("/studies/1.2", &[]).await];
     assert_ne!(boundary(&again[0]), boundary(&again[1]));
-    assert_eq!(
-        fake.get("/studies/1.2/series/1.2.2", &[])
-            .await
-            .parts()
-            .len(),
-        10
-    );
+    assert_eq!(fake.get("/studies/1.2/series/1.2.2", &[]).await.parts().len(), 10);
 }
 
 #[tokio::test]
@@ -72,26 +48,13 @@ async fn a_single_file_is_for_a_single_instance() {
     // WE-028, WE-080
     let fake = Fake::with(vec![kept(1, 1, EXPLICIT)]);
     let accept = [("accept", "application/dicom")];
-    let answer = fake
-        .get("/studies/1.2/series/1.2.1/instances/1.2.1.1", &accept)
-        .await;
+    let answer = fake.get("/studies/1.2/series/1.2.1/instances/1.2.1.1", &accept).await;
     assert_eq!(answer.status, 200);
-    assert_eq!(
-        answer.header("content-type"),
-        format!("application/dicom; transfer-syntax={EXPLICIT}")
-    );
-    assert_eq!(
-        answer.header("content-length"),
-        answer.bytes().len().to_string()
-    );
+    assert_eq!(answer.header("content-type"), format!("application/dicom; transfer-syntax={EXPLICIT}"));
+    assert_eq!(answer.header("content-length"), answer.bytes().len().to_string());
     assert_eq!(*answer.bytes(), file(&fake.0.instances[0]));
-    assert_eq!(
-        fake.get("/studies/1.2/series/1.2.1", &accept).await.status,
-        406
-    );
-    let answer = fake
-        .get("/studies/1.2/series/1.2.1/instances/1.2.1.1", &[])
-        .await;
+    assert_eq!(fake.get("/studies/1.2/series/1.2.1", &accept).await.status, 406);
+    let answer = fake.get("/studies/1.2/series/1.2.1/instances/1.2.1.1", &[]).await;
     assert_eq!(answer.parts().len(), 1, "multipart is the default");
 }
 
@@ -101,16 +64,10 @@ async fn transfer_syntaxes_are_as_stored_or_refused() {
     let default = "multipart/related; type=\"application/dicom\"";
     let stored = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
     let check = async |syntax: &str, accept: &str, status: u16| {
-        let answer = Fake::with(vec![kept(1, 1, syntax)])
-            .get("/studies/1.2", &[("accept", accept)])
-            .await;
+        let answer = Fake::with(vec![kept(1, 1, syntax)]).get("/studies/1.2", &[("accept", accept)]).await;
         assert_eq!(answer.status.as_u16(), status, "{syntax} {accept}");
         if status == 406 {
-            assert!(
-                answer.text().contains("transfer-syntax=*"),
-                "{}",
-                answer.text()
-            );
+            assert!(answer.text().contains("transfer-syntax=*"), "{}", answer.text());
         }
     };
     check(EXPLICIT, default, 200).await;
@@ -121,24 +78,9 @@ async fn transfer_syntaxes_are_as_stored_or_refused() {
         check(syntax, stored, 200).await;
         check(syntax, "*/*", 200).await;
     }
-    check(
-        JPEG_LOSSLESS,
-        &format!("{default}; transfer-syntax={JPEG_LOSSLESS}"),
-        200,
-    )
-    .await;
-    check(
-        JPEG_LOSSLESS,
-        &format!("{default}; transfer-syntax={JPEG}, {default}"),
-        406,
-    )
-    .await;
-    check(
-        IMPLICIT,
-        &format!("{default}; transfer-syntax={IMPLICIT}"),
-        406,
-    )
-    .await;
+    check(JPEG_LOSSLESS, &format!("{default}; transfer-syntax={JPEG_LOSSLESS}"), 200).await;
+    check(JPEG_LOSSLESS, &format!("{default}; transfer-syntax={JPEG}, {default}"), 406).await;
+    check(IMPLICIT, &format!("{default}; transfer-syntax={IMPLICIT}"), 406).await;
     check(EXPLICIT, "application/dicom, image/jpeg", 400).await;
     check(EXPLICIT, "text/html,application/xhtml+xml,*/*;q=0.8", 200).await;
 }
@@ -146,53 +88,32 @@ async fn transfer_syntaxes_are_as_stored_or_refused() {
 #[tokio::test]
 async fn what_cannot_be_had_is_left_out_or_aborts() {
     // WE-082
-    let lost_at = |n: u32, at: usize| Kept {
-        fails_at: Some(at),
-        ..kept(1, n, EXPLICIT)
-    };
+    let lost_at = |n: u32, at: usize| Kept { fails_at: Some(at), ..kept(1, n, EXPLICIT) };
     let get = async |instances: Vec<Kept>, accept: &str| {
-        Fake::with(instances)
-            .get("/studies/1.2", &[("accept", accept)])
-            .await
+        Fake::with(instances).get("/studies/1.2", &[("accept", accept)]).await
     };
-    let answer = get(
-        vec![
-            lost_at(1, 0),
-            lost_at(2, 0),
-            kept(1, 3, EXPLICIT),
-            kept(1, 4, EXPLICIT),
-        ],
-        "*/*",
-    )
-    .await;
+    let answer = get(vec![lost_at(1, 0), lost_at(2, 0), kept(1, 3, EXPLICIT), kept(1, 4, EXPLICIT)], "*/*").await;
     assert_eq!((answer.status.as_u16(), answer.parts().len()), (206, 2));
     let answer = get(vec![lost_at(1, 0), lost_at(2, 0)], "*/*").await;
     assert_eq!(answer.status, 500);
     for at in [0, 14] {
-        let answer = get(
-            vec![kept(1, 1, EXPLICIT), lost_at(2, at), kept(1, 3, EXPLICIT)],
-            "*/*",
-        )
-        .await;
+        let answer = get(vec![kept(1, 1, EXPLICIT), lost_at(2, at), kept(1, 3, EXPLICIT)], "*/*").await;
         assert_eq!(answer.status, 200);
         assert!(answer.body.is_err(), "the connection is aborted");
     }
     let default = "multipart/related; type=\"application/dicom\"";
-    let answer = get(
-        vec![kept(1, 1, EXPLICIT), kept(1, 2, JPEG_LOSSLESS)],
-        default,
-    )
-    .await;
+    let answer = get(vec![kept(1, 1, EXPLICIT), kept(1, 2, JPEG_LOSSLESS)], default).await;
     assert_eq!((answer.status.as_u16(), answer.parts().len()), (206, 1));
 }
 
 #[tokio::test]
 async fn an_instance_that_is_not_as_long_as_indexed_aborts() {
     // WE-082
-    for (bytes, data_set) in [(5, "longer"), (7, "short")] {
+    for (bytes, opened_bytes, data_set) in [(5, 5, "longer"), (7, 7, "short"), (4, 5, "other")] {
         let mut wrong = kept(1, 1, EXPLICIT);
         wrong.data_set = data_set.into();
         wrong.instance.bytes = bytes;
+        wrong.opened_bytes = Some(opened_bytes);
         let answer = Fake::with(vec![wrong]).get("/studies/1.2", &[]).await;
         assert!(answer.body.is_err(), "{data_set}");
     }
@@ -201,10 +122,7 @@ async fn an_instance_that_is_not_as_long_as_indexed_aborts() {
 #[tokio::test]
 async fn never_known_and_deleted() {
     // WE-083
-    let gone = Fake(Arc::new(State {
-        deleted: true,
-        ..State::default()
-    }));
+    let gone = Fake(Arc::new(State { deleted: true, ..State::default() }));
     for path in [
         "/studies/1.2",
         "/studies/1.2/metadata",

@@ -16,11 +16,7 @@ fn found(n: usize) -> Attributes {
         (tags::STUDY_INSTANCE_UID, VR::UI, format!("1.{n}")),
         (tags::SERIES_INSTANCE_UID, VR::UI, format!("1.{n}.1")),
         (tags::SOP_INSTANCE_UID, VR::UI, format!("1.{n}.1.1")),
-        (
-            tags::SOP_CLASS_UID,
-            VR::UI,
-            "1.2.840.10008.5.1.4.1.1.2".to_owned(),
-        ),
+        (tags::SOP_CLASS_UID, VR::UI, "1.2.840.10008.5.1.4.1.1.2".to_owned()),
         (tags::STUDY_DESCRIPTION, VR::LO, "head".to_owned()),
         (tags::MODALITIES_IN_STUDY, VR::CS, "CT".to_owned()),
         (tags::MODALITY, VR::CS, "CT".to_owned()),
@@ -29,24 +25,12 @@ fn found(n: usize) -> Attributes {
     ] {
         found.put_text(tag, vr, value);
     }
-    found.0.insert(
-        tags::ROWS,
-        Attribute {
-            vr: VR::US,
-            value: Value::Integers(vec![512]),
-        },
-    );
+    found.0.insert(tags::ROWS, Attribute { vr: VR::US, value: Value::Integers(vec![512]) });
     found
 }
 
 fn fake(matches: Vec<Attributes>) -> Fake {
-    Fake(
-        State {
-            matches,
-            ..State::default()
-        }
-        .into(),
-    )
+    Fake(State { matches, ..State::default() }.into())
 }
 
 async fn search(path: &str) -> Answer {
@@ -56,12 +40,7 @@ async fn search(path: &str) -> Answer {
 }
 
 fn keys(object: &serde_json::Value) -> Vec<&str> {
-    object
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect()
+    object.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
 #[tokio::test]
@@ -75,8 +54,8 @@ async fn studies_have_what_viewers_need() {
     assert_eq!(
         keys(study),
         [
-            "00080020", "00080030", "00080050", "00080061", "00080090", "00081190", "00100010",
-            "00100020", "00100030", "00100040", "0020000D", "00200010", "00201206", "00201208",
+            "00080020", "00080030", "00080050", "00080061", "00080090", "00081190", "00100010", "00100020", "00100030",
+            "00100040", "0020000D", "00200010", "00201206", "00201208",
         ]
     );
     assert_eq!(study["00080020"], serde_json::json!({"vr": "DA"}));
@@ -92,13 +71,7 @@ async fn modalities_are_never_without_value() {
     none.0.remove(&tags::MODALITY);
     let mut empty = found(2);
     for tag in [tags::MODALITIES_IN_STUDY, tags::MODALITY] {
-        empty.0.insert(
-            tag,
-            Attribute {
-                vr: VR::CS,
-                value: Value::Empty,
-            },
-        );
+        empty.0.insert(tag, Attribute { vr: VR::CS, value: Value::Empty });
     }
     let mut blank = found(3);
     blank.put_text(tags::MODALITIES_IN_STUDY, VR::CS, " ");
@@ -108,10 +81,7 @@ async fn modalities_are_never_without_value() {
         let json = fake.get(path, &[]).await.json();
         assert_eq!(json.as_array().unwrap().len(), 3);
         for object in json.as_array().unwrap() {
-            assert!(
-                object.get("00080061").is_none() && object.get("00080060").is_none(),
-                "{object}"
-            );
+            assert!(object.get("00080061").is_none() && object.get("00080060").is_none(), "{object}");
         }
     }
 }
@@ -127,34 +97,21 @@ async fn levels_below_are_added_to_what_the_path_does_not_name() {
         ("/instances", "00100010", "00081030"),
         ("/instances", "00080060", "00081030"),
         ("/studies/1.1/instances", "00080060", "00100010"),
-        (
-            "/studies/1.1/series/1.1.1/instances",
-            "00280010",
-            "00080060",
-        ),
+        ("/studies/1.1/series/1.1.1/instances", "00280010", "00080060"),
     ] {
         assert!(has(path, shown).await, "{path} {shown}");
         assert!(!has(path, hidden).await, "{path} {hidden}");
     }
-    let url =
-        |json: serde_json::Value| json[0]["00081190"]["Value"][0].as_str().unwrap().to_owned();
-    assert_eq!(
-        url(search("/series").await.json()),
-        format!("{BASE}/studies/1.1/series/1.1.1")
-    );
+    let url = |json: serde_json::Value| json[0]["00081190"]["Value"][0].as_str().unwrap().to_owned();
+    assert_eq!(url(search("/series").await.json()), format!("{BASE}/studies/1.1/series/1.1.1"));
     let below = "/studies/1.1/series/1.1.1/instances/1.1.1.1";
-    assert_eq!(
-        url(search("/instances").await.json()),
-        format!("{BASE}{below}")
-    );
+    assert_eq!(url(search("/instances").await.json()), format!("{BASE}{below}"));
 }
 
 #[tokio::test]
 async fn fields_are_included() {
     // WE-056, OHIF 2.2.5
-    let json = search("/studies?includefield=00081030%2C00080060&includefield=InstitutionName")
-        .await
-        .json();
+    let json = search("/studies?includefield=00081030%2C00080060&includefield=InstitutionName").await.json();
     assert_eq!(json[0]["00081030"]["Value"][0], "head");
     assert_eq!(json[0]["00080080"]["Value"][0], "elsewhere");
     assert!(json[0].get("00080060").is_none(), "of a lower level");
@@ -170,16 +127,9 @@ async fn keys_and_paging_reach_the_archive() {
     assert_eq!(fake.get(path, &[]).await.status, 200);
     let queries = fake.0.queries.lock().unwrap();
     let query = &queries[0];
-    assert_eq!(
-        (query.level, query.offset, query.limit),
-        (Level::Instance, 5, Some(8))
-    );
+    assert_eq!((query.level, query.offset, query.limit), (Level::Instance, 5, Some(8)));
     assert!(query.combined_date_time);
-    let keys: Vec<(Tag, Matching)> = query
-        .keys
-        .iter()
-        .map(|k| (k.path.0[0], k.matching.clone()))
-        .collect();
+    let keys: Vec<(Tag, Matching)> = query.keys.iter().map(|k| (k.path.0[0], k.matching.clone())).collect();
     let single = |text: &str| Matching::Single(text.into());
     assert_eq!(
         keys,
@@ -187,10 +137,7 @@ async fn keys_and_paging_reach_the_archive() {
             (tags::STUDY_INSTANCE_UID, single("1.2")),
             (tags::SERIES_INSTANCE_UID, single("1.3")),
             (tags::PATIENT_NAME, Matching::WildCard("TCG*".into())),
-            (
-                tags::STUDY_DATE,
-                Matching::Range(Some("20040101".into()), Some("20041231".into()))
-            ),
+            (tags::STUDY_DATE, Matching::Range(Some("20040101".into()), Some("20041231".into()))),
         ]
     );
 }
@@ -201,15 +148,8 @@ async fn more_results_are_announced() {
     let fake = fake((0..20).map(found).collect());
     let more = |n| format!("299 {BASE}: There are {n} additional results that can be requested");
     let check = async |path: &str, page_max: u64, matches: usize, warning: &str| {
-        let options = Options {
-            page_max,
-            ..Options::default()
-        };
-        let answer = Answer::of(
-            fake.send_with(options, request("GET", path, &[], Body::empty()))
-                .await,
-        )
-        .await;
+        let options = Options { page_max, ..Options::default() };
+        let answer = Answer::of(fake.send_with(options, request("GET", path, &[], Body::empty())).await).await;
         assert_eq!(answer.json().as_array().unwrap().len(), matches, "{path}");
         assert_eq!(answer.header("warning"), warning, "{path}");
     };
@@ -227,13 +167,8 @@ async fn nothing_found() {
     // WE-060
     let answer = fake(vec![]).get("/studies", &[]).await;
     assert_eq!((answer.status.as_u16(), answer.text()), (200, "[]"));
-    let options = Options {
-        empty_search: EmptySearch::NoContent,
-        ..Options::default()
-    };
-    let answer = fake(vec![])
-        .send_with(options, request("GET", "/studies", &[], Body::empty()))
-        .await;
+    let options = Options { empty_search: EmptySearch::NoContent, ..Options::default() };
+    let answer = fake(vec![]).send_with(options, request("GET", "/studies", &[], Body::empty())).await;
     assert_eq!(answer.status(), 204);
 }
 
@@ -241,28 +176,16 @@ async fn nothing_found() {
 async fn fuzzy_matching_is_literal_and_said_so() {
     // WE-065
     let answer = search("/studies?fuzzymatching=true&limit=101&offset=0&PatientName=*TCGA*").await;
-    let text =
-        "The fuzzymatching parameter is not supported. Only literal matching has been performed.";
+    let text = "The fuzzymatching parameter is not supported. Only literal matching has been performed.";
     assert_eq!(answer.header("warning"), format!("299 {BASE}: {text}"));
-    assert_eq!(
-        search("/studies?fuzzymatching=false")
-            .await
-            .header("warning"),
-        ""
-    );
+    assert_eq!(search("/studies?fuzzymatching=false").await.header("warning"), "");
 }
 
 #[tokio::test]
 async fn refusals_do_not_repeat_values() {
     // WE-020, WE-054
-    let answer = fake(vec![])
-        .get("/studies?StudyDate=2024*&PatientName=SECRET", &[])
-        .await;
+    let answer = fake(vec![]).get("/studies?StudyDate=2024*&PatientName=SECRET", &[]).await;
     assert_eq!(answer.status, 400);
-    assert!(
-        !answer.text().contains("2024*") && !answer.text().contains("SECRET"),
-        "{}",
-        answer.text()
-    );
+    assert!(!answer.text().contains("2024*") && !answer.text().contains("SECRET"), "{}", answer.text());
     assert!(answer.text().contains("00080020"), "{}", answer.text());
 }

@@ -33,10 +33,7 @@ async fn read_until(connection: &mut TcpStream, end: &str) -> String {
 
 fn endless() -> (Fake, Arc<Endless>) {
     let endless = Arc::new(Endless::default());
-    let mut instance = Kept {
-        endless: Some(Arc::clone(&endless)),
-        ..kept(1, 1, EXPLICIT)
-    };
+    let mut instance = Kept { endless: Some(Arc::clone(&endless)), ..kept(1, 1, EXPLICIT) };
     instance.instance.bytes = 1 << 40;
     (Fake::with(vec![instance]), endless)
 }
@@ -44,10 +41,7 @@ fn endless() -> (Fake, Arc<Endless>) {
 #[tokio::test]
 async fn a_lost_instance_aborts_the_connection() {
     // WE-082
-    let lost = Kept {
-        fails_at: Some(14),
-        ..kept(1, 2, EXPLICIT)
-    };
+    let lost = Kept { fails_at: Some(14), ..kept(1, 2, EXPLICIT) };
     // More than hyper gathers before it sends, so that the answer has begun when the instance is missed.
     let mut large = kept(1, 1, EXPLICIT);
     large.data_set = vec![0; 4 << 20].into();
@@ -63,18 +57,10 @@ async fn a_lost_instance_aborts_the_connection() {
         let _end = connection.read_to_end(&mut answer).await;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-        assert!(
-            !answer.ends_with("--\r\n") && !answer.ends_with("0\r\n\r\n"),
-            "{answer}"
-        );
+        assert!(!answer.ends_with("--\r\n") && !answer.ends_with("0\r\n\r\n"), "{answer}");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "));
-        assert!(
-            length.is_none_or(|length| length.parse::<usize>().unwrap() > body.len()),
-            "{answer}"
-        );
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        assert!(length.is_none_or(|length| length.parse::<usize>().unwrap() > body.len()), "{answer}");
     }
 }
 
@@ -83,10 +69,7 @@ async fn a_client_that_goes_away_ends_the_reading() {
     // WE-085
     let (fake, endless) = endless();
     let mut connection = connect(&fake).await;
-    connection
-        .write_all(b"GET /dicomweb/studies/1.2 HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await
-        .unwrap();
+    connection.write_all(b"GET /dicomweb/studies/1.2 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     read_until(&mut connection, "DICM").await;
     drop(connection);
     let gone = tokio::time::timeout(Duration::from_secs(1), endless.dropped.notified()).await;
@@ -98,17 +81,11 @@ async fn a_slow_client_slows_the_archive_down() {
     // WE-084
     let (fake, endless) = endless();
     let mut connection = connect(&fake).await;
-    connection
-        .write_all(b"GET /dicomweb/studies/1.2 HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await
-        .unwrap();
+    connection.write_all(b"GET /dicomweb/studies/1.2 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut taken = vec![0; 1 << 20];
     for taken_bytes in (0_u64..128 << 20).step_by(taken.len()) {
         let given_bytes = endless.given_bytes.load(Ordering::SeqCst);
-        assert!(
-            given_bytes < taken_bytes + IN_TRANSIT_BYTES_MAX,
-            "{given_bytes} given, {taken_bytes} taken"
-        );
+        assert!(given_bytes < taken_bytes + IN_TRANSIT_BYTES_MAX, "{given_bytes} given, {taken_bytes} taken");
         connection.read_exact(&mut taken).await.unwrap();
     }
 }
@@ -121,38 +98,21 @@ async fn chunked_bodies_and_kept_connections() {
     let head = "POST /dicomweb/studies HTTP/1.1\r\nHost: x\r\nContent-Type: application/dicom\r\n\
         Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n";
     connection.write_all(head.as_bytes()).await.unwrap();
-    assert_eq!(
-        read_until(&mut connection, "\r\n\r\n").await,
-        "HTTP/1.1 100 Continue\r\n\r\n"
-    );
-    let mut file = write_file_meta(
-        &uid("1.2.840.10008.5.1.4.1.1.2"),
-        &uid("1.8"),
-        &uid(EXPLICIT),
-        None,
-    );
+    assert_eq!(read_until(&mut connection, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+    let mut file = write_file_meta(&uid("1.2.840.10008.5.1.4.1.1.2"), &uid("1.8"), &uid(EXPLICIT), None);
     file.extend_from_slice(b"1.2 of a study");
     for chunk in file.chunks(100) {
-        connection
-            .write_all(format!("{:x}\r\n", chunk.len()).as_bytes())
-            .await
-            .unwrap();
+        connection.write_all(format!("{:x}\r\n", chunk.len()).as_bytes()).await.unwrap();
         connection.write_all(chunk).await.unwrap();
         connection.write_all(b"\r\n").await.unwrap();
     }
     connection.write_all(b"0\r\n\r\n").await.unwrap();
     let head = read_until(&mut connection, "\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))
-        .unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
     let mut answer = vec![0; length.parse().unwrap()];
     connection.read_exact(&mut answer).await.unwrap();
-    connection
-        .write_all(b"GET /dicomweb/studies HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await
-        .unwrap();
+    connection.write_all(b"GET /dicomweb/studies HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let answer = read_until(&mut connection, "\r\n\r\n[]").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 }

@@ -181,9 +181,15 @@ impl Archive {
         rebuilt
     }
 
-    /// Returns the process's counters, brought up to date.
+    /// Returns the process's counters.
     pub fn metrics(&self) -> &Metrics {
         &self.inner.metrics
+    }
+
+    /// Returns all counters, brought up to date, in the OpenMetrics text format.
+    pub fn encode_metrics(&self) -> String {
+        jobs::refresh_metrics(&self.inner);
+        self.inner.metrics.encode()
     }
 
     /// Returns sizes, counts and states for people and scripts.

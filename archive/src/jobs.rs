@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use pack::{pack_all, pack_due};
 pub(crate) use recover::{give_back, rebuild, recover, take_in};
-pub(crate) use status::status;
+pub(crate) use status::{refresh_metrics, status};
 pub use status::{DeviceState, PoolState, Status};
 pub(crate) use verify::verify;
 pub use verify::{ContainerFault, VerifyReport};
@@ -87,5 +87,5 @@ async fn probe(archive: &Arc<Inner>) {
     {
         tracing::debug!(%error, "planner statistics are not renewed now");
     }
-    status::refresh_metrics(archive);
+    refresh_metrics(archive);
 }

@@ -140,7 +140,7 @@ async fn ready(State(archive): State<Archive>) -> Response {
 async fn metrics(State(archive): State<Archive>) -> Response {
     (
         [(header::CONTENT_TYPE, OPEN_METRICS)],
-        archive.metrics().encode(),
+        archive.encode_metrics(),
     )
         .into_response()
 }

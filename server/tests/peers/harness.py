@@ -32,6 +32,18 @@ def free_port():
         return s.getsockname()[1]
 
 
+def listening(port, seconds=10):
+    """Waits until somebody listens on the port."""
+    end = time.time() + seconds
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.time() > end:
+                raise
+            time.sleep(0.02)
+
+
 class Server:
     """`filmroom serve` on free ports, with a folder of its own."""
 

@@ -4,7 +4,7 @@ after flipped bytes, and after the index was rebuilt. Each data set must come ba
     python study.py [--instances 1000]
 """
 import argparse, json, os, pathlib, random, shutil, subprocess, tempfile, time
-from harness import Report, Server, TESTDATA, data_set, folder_data_sets, free_port, run, dcmtk as program
+from harness import Report, Server, TESTDATA, data_set, folder_data_sets, free_port, run, dcmtk as program, listening
 
 report = Report()
 STUDY_ROOT_FIND, STUDY_ROOT_MOVE, STUDY_ROOT_GET = (f"1.2.840.10008.5.1.4.1.2.2.{n}" for n in (1, 2, 3))
@@ -36,6 +36,7 @@ def dcmtk(server, study, sent, name, sink_port):
     with tempfile.TemporaryDirectory() as folder:
         sink = subprocess.Popen([program("storescp"), "-aet", "SINK", "+B", "-od", folder, str(sink_port)], env=dict(os.environ, TCP_NODELAY="1"))
         try:
+            listening(sink_port)
             started = time.time()
             code, out = run(program("movescu"), "-S", "-aec", "FILMROOM", "-aem", "SINK", "127.0.0.1", server.dicom,
                             "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}")

@@ -29,7 +29,9 @@ const PORT: u16 = 5432;
 /// Longest wait for a start: crash recovery replays up to `max_wal_size` of log.
 const START_LONGEST: Duration = Duration::from_mins(5);
 /// Longest wait for a fast shutdown, which writes a checkpoint.
-const STOP_LONGEST: Duration = Duration::from_secs(60);
+const STOP_LONGEST: Duration = Duration::from_mins(1);
+/// A log that is longer is emptied at the next start.
+const LOG_BYTES_MAX: u64 = 16 << 20;
 /// How often a server that ends at once is started again, ever more slowly: over some ten seconds.
 const START_ATTEMPTS: u32 = 10;
 const POLL: Duration = Duration::from_millis(20);
@@ -40,6 +42,7 @@ pub struct EmbeddedPostgres {
     child: Child,
     pid: Pid,
     options: PgConnectOptions,
+    directory: PathBuf,
     stopped: bool,
 }
 
@@ -75,6 +78,7 @@ impl EmbeddedPostgres {
             child,
             pid,
             options: options.database(ROLE),
+            directory,
             stopped: false,
         })
     }
@@ -92,6 +96,21 @@ impl EmbeddedPostgres {
     /// Tells whether the server still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+
+    /// Starts the server again if it ended, which `options` do not notice; tells whether it had. For a supervisor to
+    /// call from time to time.
+    pub async fn revive(&mut self) -> Result<bool, Error> {
+        if self
+            .child
+            .try_wait()
+            .map_err(io_error("wait for postgres"))?
+            .is_none()
+        {
+            return Ok(false);
+        }
+        tracing::error!("the archive's own Postgres ended and is started again");
+        *self = Self::start(&self.directory.clone()).await?;
+        Ok(true)
     }
 
     /// Shuts the server down: open connections are ended, a checkpoint is written.
@@ -186,10 +205,10 @@ fn access(owner: &Owner, cluster: &Path) -> Result<(), Error> {
     let hba = format!("local all {ROLE} peer map=filmroom\n");
     let mut users = vec![owner.name()?, owner::current_name()?];
     users.dedup();
-    let ident: String = users
-        .iter()
-        .map(|user| format!("filmroom \"{user}\" {ROLE}\n"))
-        .collect();
+    let mut ident = String::new();
+    for user in users {
+        ident.extend(["filmroom \"", &user, "\" ", ROLE, "\n"]);
+    }
     for (name, text) in [("pg_hba.conf", hba), ("pg_ident.conf", ident)] {
         std::fs::write(cluster.join(name), text)
             .map_err(io_error("write the cluster's access rules"))?;
@@ -209,6 +228,9 @@ fn spawn(
         .append(true)
         .open(directory.join("postgres.log"))
         .map_err(io_error("open postgres.log"))?;
+    if log.metadata().map_err(io_error("open postgres.log"))?.len() > LOG_BYTES_MAX {
+        log.set_len(0).map_err(io_error("empty postgres.log"))?;
+    }
     let also = log.try_clone().map_err(io_error("open postgres.log"))?;
     let mut command = Command::new(programs.path("postgres"));
     command

@@ -173,7 +173,29 @@ fn read_values(vr: VR, list: &[Json], depth: usize) -> Result<Value, Error> {
                 })
                 .collect::<Result<_, _>>()?,
         ),
-        _ => Value::Text(list.iter().map(read_text).collect()),
+        VR::AE
+        | VR::AS
+        | VR::CS
+        | VR::DA
+        | VR::DS
+        | VR::DT
+        | VR::IS
+        | VR::LO
+        | VR::LT
+        | VR::SH
+        | VR::ST
+        | VR::TM
+        | VR::UC
+        | VR::UI
+        | VR::UR
+        | VR::UT
+        | VR::OB
+        | VR::OD
+        | VR::OF
+        | VR::OL
+        | VR::OV
+        | VR::OW
+        | VR::UN => Value::Text(list.iter().map(read_text).collect()),
     };
     Ok(value)
 }

@@ -170,11 +170,11 @@ const SERIES: &str = "select s.id, t.study_instance_uid, s.series_instance_uid
     join study t on t.id = s.study
     join patient p on p.id = t.patient";
 
-fn series_ref(row: (i64, String, String)) -> Result<SeriesRef, Error> {
+fn series_ref((id, study, series): (i64, String, String)) -> Result<SeriesRef, Error> {
     let damaged = |_| Error::Damaged { what: "series" };
     Ok(SeriesRef {
-        id: row.0,
-        study: row.1.parse().map_err(damaged)?,
-        series: row.2.parse().map_err(damaged)?,
+        id,
+        study: study.parse().map_err(damaged)?,
+        series: series.parse().map_err(damaged)?,
     })
 }

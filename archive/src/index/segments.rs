@@ -1,5 +1,6 @@
 //! Segments: the packed manifests of sealed series, cached decoded.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
@@ -185,10 +186,10 @@ impl Index {
                 keys.iter().map(|(_, id, dead)| (*id, *dead)).collect(),
             )
             .await?;
-        let series_of = |id: i64| keys.iter().find(|key| key.1 == id).map(|key| key.0);
+        let series_of: BTreeMap<i64, i64> = keys.iter().map(|key| (key.1, key.0)).collect();
         Ok(segments
             .into_iter()
-            .filter_map(|segment| Some((series_of(segment.id)?, segment)))
+            .filter_map(|segment| Some((*series_of.get(&segment.id)?, segment)))
             .collect())
     }
 

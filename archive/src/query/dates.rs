@@ -25,9 +25,7 @@ pub(crate) struct DateTime {
 pub(crate) fn date(text: &str) -> Option<Date> {
     let text = text.trim();
     let plain: String = match text.len() {
-        10 if text.bytes().nth(4) == Some(b'.') && text.bytes().nth(7) == Some(b'.') => {
-            text.replace('.', "")
-        }
+        10 if text.get(4..5) == Some(".") && text.get(7..8) == Some(".") => text.replace('.', ""),
         8 => text.to_owned(),
         _ => return None,
     };
@@ -43,7 +41,7 @@ pub(crate) fn date(text: &str) -> Option<Date> {
 /// Reads a TM of any precision; also `10:30:00` (QR-027, QR-028).
 pub(crate) fn time(text: &str) -> Option<Span> {
     let text = text.trim();
-    let plain = if text.bytes().nth(2) == Some(b':') {
+    let plain = if text.get(2..3) == Some(":") {
         text.replace(':', "")
     } else {
         text.to_owned()
@@ -107,12 +105,15 @@ pub(crate) fn date_time(text: &str) -> Option<DateTime> {
     })
 }
 
+/// From and to of a range.
+pub(crate) type Ends<'a> = (Option<&'a str>, Option<&'a str>);
+
 /// Splits a range at its hyphen; `None` when the text is a single value. `valid` tells what a bound may be, so that
 /// the hyphen of an offset such as `-0500` is not taken for it (QR-026).
 pub(crate) fn split_range(
     text: &str,
     valid: impl Fn(&str) -> bool,
-) -> Option<Result<(Option<&str>, Option<&str>), &'static str>> {
+) -> Option<Result<Ends<'_>, &'static str>> {
     let text = text.trim();
     if text == "-" {
         return Some(Err(

@@ -84,16 +84,42 @@ fn text_matches(value: &str, vr: VR, matching: &Matching) -> bool {
                 Matching::WildCard(_) | Matching::Range(..) => false,
             }
         }
-        _ => match matching {
-            Matching::Single(other) => text::normal(other).is_some_and(|other| other == value),
-            Matching::WildCard(pattern) => {
-                text::normal(pattern).is_some_and(|pattern| text::glob(&pattern, &value))
-            }
-            Matching::AnyOf(others) => others
-                .iter()
-                .any(|other| text::normal(other).is_some_and(|other| text::glob(&other, &value))),
-            Matching::Range(..) => false,
-        },
+        VR::AE
+        | VR::AS
+        | VR::AT
+        | VR::CS
+        | VR::FD
+        | VR::FL
+        | VR::LO
+        | VR::LT
+        | VR::OB
+        | VR::OD
+        | VR::OF
+        | VR::OL
+        | VR::OV
+        | VR::OW
+        | VR::PN
+        | VR::SH
+        | VR::SQ
+        | VR::ST
+        | VR::SV
+        | VR::UC
+        | VR::UI
+        | VR::UN
+        | VR::UR
+        | VR::UT
+        | VR::UV => literal_matches(&value, matching),
+    }
+}
+
+/// Exact and case-sensitive (QR-021); a list takes wild cards leniently.
+fn literal_matches(value: &str, matching: &Matching) -> bool {
+    let like = |pattern: &String| text::normal(pattern).is_some_and(|p| text::glob(&p, value));
+    match matching {
+        Matching::Single(other) => text::normal(other).is_some_and(|other| other == value),
+        Matching::WildCard(pattern) => like(pattern),
+        Matching::AnyOf(patterns) => patterns.iter().any(like),
+        Matching::Range(..) => false,
     }
 }
 

@@ -1,6 +1,10 @@
 //! The index on a real Postgres: a cluster for the process, a database for each test.
 
-#![expect(clippy::as_conversions, reason = "small test numbers")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -41,7 +45,7 @@ impl Drop for Cluster {
         let Some(postgres) = self.postgres.take() else {
             return;
         };
-        let pid = rustix::process::Pid::from_raw(postgres.pid() as i32);
+        let pid = rustix::process::Pid::from_raw(i32::try_from(postgres.pid()).unwrap());
         drop(postgres);
         // An error means that it was waited for already.
         rustix::process::waitpid(pid, rustix::process::WaitOptions::empty()).ok();
@@ -72,18 +76,17 @@ pub(crate) fn directory() -> (tempfile::TempDir, PathBuf) {
 
 pub(crate) async fn fixture() -> Fixture {
     let mut shared = CLUSTER.lock().await;
-    let cluster = match shared.upgrade() {
-        Some(cluster) => cluster,
-        None => {
-            let (directory, inside) = directory();
-            let postgres = Some(EmbeddedPostgres::start(&inside).await.unwrap());
-            let cluster = Arc::new(Cluster {
-                postgres,
-                _directory: directory,
-            });
-            *shared = Arc::downgrade(&cluster);
-            cluster
-        }
+    let cluster = if let Some(cluster) = shared.upgrade() {
+        cluster
+    } else {
+        let (directory, inside) = directory();
+        let postgres = Some(EmbeddedPostgres::start(&inside).await.unwrap());
+        let cluster = Arc::new(Cluster {
+            postgres,
+            _directory: directory,
+        });
+        *shared = Arc::downgrade(&cluster);
+        cluster
     };
     let options = cluster.postgres.as_ref().unwrap().options();
     let admin = sqlx::PgPool::connect_with(options.clone()).await.unwrap();
@@ -153,7 +156,7 @@ pub(crate) fn arrival(t: u32, s: u32, i: u32) -> Arrival {
             calling_ae: "SCANNER".into(),
             received_millis: 1_700_000_000_000 + i64::from(i),
         },
-        instance_number: Some(i as i32),
+        instance_number: Some(i32::try_from(i).unwrap()),
         detail: r#"{"00280010":{"vr":"US","Value":[512]}}"#.into(),
         patient,
         study,

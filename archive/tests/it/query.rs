@@ -1,5 +1,11 @@
 //! Matching, through Postgres: the same rules for C-FIND and QIDO-RS.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 use archive::dataset::{Attribute, Attributes, TagPath, Value};
 use archive::index::Arrival;
 use archive::journal::Lsn;

@@ -84,8 +84,9 @@ impl Owner {
 
     /// Tells whether a directory belongs to the owner and to nobody else.
     pub(super) fn has_to_itself(&self, directory: &Path) -> bool {
-        std::fs::symlink_metadata(directory)
-            .is_ok_and(|meta| meta.is_dir() && meta.uid() == self.uid && meta.mode() & 0o077 == 0)
+        std::fs::symlink_metadata(directory).is_ok_and(|meta| {
+            meta.is_dir() && meta.uid() == self.uid && meta.mode() & 0o777 == 0o700
+        })
     }
 
     /// Makes a command run as the owner, without this process's further groups.

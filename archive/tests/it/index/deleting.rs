@@ -50,7 +50,10 @@ async fn delete_all(f: &Fixture, batch: &[Arrival], container: &SealedContainer)
         let counts = f.index.counts().await.unwrap();
         assert_eq!(
             (counts.patients, counts.instances),
-            (left[0] as u64, left[3] as u64)
+            (
+                u64::try_from(left[0]).unwrap(),
+                u64::try_from(left[3]).unwrap()
+            )
         );
         assert!(
             !f.index.add_tombstone(&tombstone).await.unwrap(),
@@ -98,6 +101,39 @@ async fn sealed_instances_series_and_studies_stay_deleted() {
     assert_eq!(segment.manifest.instances.len(), 3);
     delete_all(&f, &batch, &container).await;
     assert!(f.index.segment(segment.id).await.is_err());
+}
+
+#[tokio::test]
+async fn deletions_that_come_before_a_rebuild_hold_in_it() {
+    // Promise 6
+    let f = fixture().await;
+    filled(&f).await;
+    let container = pack(&f.index, &[uid("1.2.826.1"), uid("1.2.826.2")], 1).await;
+    f.index.clear().await.unwrap();
+    for deleted in [
+        tombstone("1.2.826.1", Some("1.2.826.1.2"), Some("1.2.826.1.2.1")),
+        tombstone("1.2.826.1", Some("1.2.826.1.1"), Some("1.2.826.1.1.1")),
+        tombstone("1.2.826.2", None, None),
+    ] {
+        assert!(!f.index.add_tombstone(&deleted).await.unwrap());
+    }
+    f.index.restore(&container).await.unwrap();
+    assert_eq!(seen(&f).await, [1, 1, 1, 2]);
+    assert!(
+        f.index
+            .find_by_sop(&uid("1.2.826.1.1.1"))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        f.index
+            .find_by_sop(&uid("1.2.826.1.1.2"))
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ async fn a_cluster_is_made_once_and_survives_stop_crash_and_orphanage() {
     first.stop().await.unwrap();
 
     let killed = EmbeddedPostgres::start(&directory).await.unwrap();
-    let pid = rustix::process::Pid::from_raw(killed.pid() as i32).unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(killed.pid()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
     std::mem::forget(killed);
@@ -43,6 +43,34 @@ async fn a_cluster_is_made_once_and_survives_stop_crash_and_orphanage() {
     assert_eq!(index.applied(JOURNAL).await.unwrap(), Some(Lsn(7)));
     index.close().await;
     last.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_was_killed_is_revived_under_the_same_options() {
+    // Promise 7
+    let (_kept, directory) = directory();
+    let mut postgres = EmbeddedPostgres::start(&directory).await.unwrap();
+    let index = Index::connect(postgres.options(), 2).await.unwrap();
+    index
+        .apply(JOURNAL, &[arrival(1, 1, 1)], Lsn(7))
+        .await
+        .unwrap();
+    assert!(!postgres.revive().await.unwrap());
+    let pid = rustix::process::Pid::from_raw(i32::try_from(postgres.pid()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    while !postgres.revive().await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    // Connections of the pool that broke are told apart and replaced.
+    let position = loop {
+        match index.applied(JOURNAL).await {
+            Err(Error::Away(_)) => {}
+            answer => break answer.unwrap(),
+        }
+    };
+    assert_eq!(position, Some(Lsn(7)));
+    index.close().await;
+    postgres.stop().await.unwrap();
 }
 
 #[tokio::test]

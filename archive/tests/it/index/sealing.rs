@@ -263,6 +263,30 @@ async fn the_packer_sees_quiet_studies_and_the_journal_what_is_hot() {
 }
 
 #[tokio::test]
+async fn requests_and_jobs_are_remembered() {
+    let f = fixture().await;
+    let commitment = |n: i64| archive::index::Commitment {
+        transaction_uid: uid(&format!("1.2.{n}")),
+        calling_ae: "SCANNER".into(),
+        requested_millis: 100 - n,
+        request: "[]".into(),
+    };
+    for n in [1, 2, 1] {
+        f.index.put_commitment(&commitment(n)).await.unwrap();
+    }
+    assert_eq!(
+        f.index.commitments().await.unwrap(),
+        [commitment(2), commitment(1)]
+    );
+    f.index.settle_commitment(&commitment(2)).await.unwrap();
+    assert_eq!(f.index.commitments().await.unwrap(), [commitment(1)]);
+    assert_eq!(f.index.job("scrub").await.unwrap(), None);
+    f.index.put_job("scrub", "1", 1).await.unwrap();
+    f.index.put_job("scrub", "2", 2).await.unwrap();
+    assert_eq!(f.index.job("scrub").await.unwrap(), Some(("2".into(), 2)));
+}
+
+#[tokio::test]
 async fn a_sealed_instance_costs_the_index_less_than_40_bytes() {
     // Promise 8: 50 series of 360 slices, as scanners number them.
     let f = fixture().await;
@@ -294,10 +318,7 @@ async fn a_sealed_instance_costs_the_index_less_than_40_bytes() {
     .fetch_one(&pool)
     .await
     .unwrap();
-    let each = bytes as f64 / 18_000.0;
-    println!(
-        "{each:.1} bytes for each sealed instance, {:.1} with all levels above",
-        whole as f64 / 18_000.0
-    );
-    assert!(each < 40.0, "{each}");
+    let (each, all) = (bytes / 18_000, whole / 18_000);
+    println!("{each} bytes for each sealed instance, {all} with all levels above");
+    assert!(each < 40, "{each}");
 }

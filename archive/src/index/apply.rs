@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::instances::{HOT_COLUMNS, HotRow, SeriesRef, sealed};
 use super::upsert::{self, NewStudy};
-use super::{Error, Index, Located, signed};
+use super::{Error, Index, Located, signed, tombstone};
 use crate::dataset::Attributes;
 use crate::journal::{Lsn, RecordRef};
 use crate::{InstanceRef, Location, Uid};
@@ -130,6 +130,16 @@ impl Index {
                 }
                 Some(_) | None => outcomes.push(Some(Applied::Deleted)),
             }
+        }
+        // Locking makes a study that is missing, also one of which everything that comes is deleted.
+        let used: BTreeSet<i64> = wanted.keys().map(|(study, _)| *study).collect();
+        let unused: Vec<i64> = studies
+            .values()
+            .filter(|study| !used.contains(study))
+            .copied()
+            .collect();
+        if !unused.is_empty() {
+            tombstone::remove_empty(tx, &unused).await?;
         }
         let series = upsert::series(tx, &wanted).await?;
         let identity = |head: &ArrivalHead| -> Option<Identity> {

@@ -159,6 +159,25 @@ async fn a_partial_segment_knows_its_positions() {
 }
 
 #[tokio::test]
+async fn a_study_whose_last_instance_is_deleted_goes_and_does_not_come_back_empty() {
+    let f = fixture().await;
+    let only = [arrival(3, 1, 1)];
+    f.index.apply(JOURNAL, &only, Lsn(1)).await.unwrap();
+    f.index
+        .add_tombstone(&tombstone(
+            "1.2.826.3",
+            Some("1.2.826.3.1"),
+            Some("1.2.826.3.1.1"),
+        ))
+        .await
+        .unwrap();
+    assert_eq!(seen(&f).await, [0, 0, 0, 0]);
+    f.index.apply(JOURNAL, &only, Lsn(2)).await.unwrap();
+    assert_eq!(seen(&f).await, [0, 0, 0, 0]);
+    assert_eq!(f.index.counts().await.unwrap().patients, 0);
+}
+
+#[tokio::test]
 async fn sets_follow_what_is_left() {
     // QR-037, QR-063
     let f = fixture().await;

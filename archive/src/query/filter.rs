@@ -196,3 +196,118 @@ fn number(text: &str) -> Option<f64> {
         .filter(|n| n.is_finite())
         .map(|n| n + 0.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dataset::TagPath;
+
+    const ITEMS: Tag = Tag(0x0040, 0x0275);
+    const STEP: Tag = Tag(0x0040, 0x0009);
+    const PROCEDURE: Tag = Tag(0x0040, 0x1001);
+
+    fn key(path: &[Tag], raw: &str) -> Option<Key> {
+        let path = TagPath(path.to_vec());
+        let vr = known_key(&path).unwrap().vr;
+        let matching = Matching::parse(&path, vr, raw).unwrap()?;
+        Some(Key { path, matching })
+    }
+
+    fn check(attributes: &Attributes, keys: &[(&[Tag], &str)]) -> bool {
+        let keys: Vec<Key> = keys
+            .iter()
+            .filter_map(|(path, raw)| key(path, raw))
+            .collect();
+        matches(attributes, &keys)
+    }
+
+    fn text(tag: Tag, vr: VR, values: &[&str]) -> Attributes {
+        let value = Value::Text(values.iter().map(|v| (*v).to_owned()).collect());
+        Attributes([(tag, Attribute { vr, value })].into())
+    }
+
+    #[test]
+    fn one_item_must_match_all_keys_of_a_sequence() {
+        // QR-031
+        let item = |step: &str, procedure: &str| {
+            let mut item = text(STEP, VR::SH, &[step]);
+            item.put_text(PROCEDURE, VR::SH, procedure);
+            item
+        };
+        let value = Value::Sequence(vec![item("S1", "R1"), item("S2", "R2")]);
+        let all = Attributes([(ITEMS, Attribute { vr: VR::SQ, value })].into());
+        for (step, procedure, expected) in [
+            ("S1", "R1", true),
+            ("S2", "R*", true),
+            ("S1", "R2", false),
+            ("", "R2", true),
+            ("", "", true),
+        ] {
+            let keys: [(&[Tag], &str); 2] =
+                [(&[ITEMS, STEP], step), (&[ITEMS, PROCEDURE], procedure)];
+            assert_eq!(check(&all, &keys), expected, "{step} {procedure}");
+        }
+        assert!(!check(&Attributes::default(), &[(&[ITEMS, STEP], "S1")]));
+    }
+
+    #[test]
+    fn any_of_several_values_matches_and_no_value_matches_nothing() {
+        // QR-035, QR-036, QR-023
+        let diagnoses: &[Tag] = &[Tag(0x0008, 0x1080)];
+        let two = text(diagnoses[0], VR::LO, &["Fracture", "Fall "]);
+        assert!(check(&two, &[(diagnoses, "Fall")]));
+        assert!(check(&two, &[(diagnoses, "Fra?ture")]));
+        assert!(!check(&two, &[(diagnoses, "fracture")]));
+        assert!(!check(&Attributes::default(), &[(diagnoses, "F*")]));
+        let size: &[Tag] = &[Tag(0x0010, 0x1020)];
+        assert!(check(&text(size[0], VR::DS, &[" 1.70"]), &[(size, "+1.7")]));
+        let number: &[Tag] = &[Tag(0x0020, 0x0013)];
+        assert!(check(&text(number[0], VR::IS, &["007"]), &[(number, "7")]));
+        assert!(!check(&text(number[0], VR::IS, &["70"]), &[(number, "7")]));
+    }
+
+    #[test]
+    fn offsets_of_date_times_count_when_both_sides_have_one() {
+        // QR-026, QR-030
+        let single = |text: &str| Matching::Single(text.into());
+        for (stored, key, expected) in [
+            ("20240501100000+0200", "20240501080000+0000", true),
+            ("20240501100000+0200", "20240501100000+0000", false),
+            ("20240501100000+0200", "20240501100000", true),
+            ("20240501100000", "20240501", true),
+            ("20240501", "20240501100000", false),
+            ("damaged", "20240501", false),
+        ] {
+            assert_eq!(
+                date_time_matches(stored, &single(key)),
+                expected,
+                "{stored} {key}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_parsing_or_matching_panic(raw in "[ -~*?^=\\\\王é\u{0}-]{0,24}", stored in ".{0,24}") {
+            let keys = [VR::PN, VR::DA, VR::TM, VR::DT, VR::LO, VR::UI, VR::IS, VR::DS];
+            for vr in keys {
+                let path = TagPath(vec![Tag(0x0010, 0x0010)]);
+                let Ok(Some(matching)) = Matching::parse(&path, vr, &raw) else { continue };
+                text_matches(&stored, vr, &matching);
+                let name = PersonName { alphabetic: stored.clone(), ..PersonName::default() };
+                name_matches(&name, &matching);
+            }
+        }
+
+        #[test]
+        fn every_name_matches_itself(name in "[A-Za-zéüß ^王山]{1,20}") {
+            let stored = PersonName { alphabetic: name.clone(), ..PersonName::default() };
+            let path = TagPath(vec![Tag(0x0010, 0x0010)]);
+            if let Some(matching) = Matching::parse(&path, VR::PN, &name).unwrap() {
+                prop_assert!(name_matches(&stored, &matching));
+            }
+        }
+    }
+}

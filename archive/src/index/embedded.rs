@@ -71,16 +71,8 @@ impl EmbeddedPostgres {
         let spawn = || spawn(&programs, &owner, &directory, &cluster, &socket);
         let (child, pid) = timeout(START_LONGEST, running(spawn, &options, &directory))
             .await
-            .map_err(|_| {
-                cluster_error("postgres is not ready after five minutes, see postgres.log")
-            })??;
-        Ok(Self {
-            child,
-            pid,
-            options: options.database(ROLE),
-            directory,
-            stopped: false,
-        })
+            .map_err(|_| cluster_error("postgres is not ready after five minutes, see postgres.log"))??;
+        Ok(Self { child, pid, options: options.database(ROLE), directory, stopped: false })
     }
 
     /// Returns how to connect to the archive's database.
@@ -96,16 +88,12 @@ impl EmbeddedPostgres {
     /// Tells whether the server still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
 
     /// Starts the server again if it ended, which `options` do not notice; tells whether it had. For a supervisor to
     /// call from time to time.
     pub async fn revive(&mut self) -> Result<bool, Error> {
-        if self
-            .child
-            .try_wait()
-            .map_err(io_error("wait for postgres"))?
-            .is_none()
-        {
+        if self.child.try_wait().map_err(io_error("wait for postgres"))?.is_none() {
             return Ok(false);
         }
         tracing::error!("the archive's own Postgres ended and is started again");
@@ -120,10 +108,7 @@ impl EmbeddedPostgres {
         timeout(STOP_LONGEST, self.child.wait())
             .await
             .map_err(|_| cluster_error("postgres does not shut down, see postgres.log"))?
-            .map_err(|source| Error::Io {
-                doing: "wait for postgres",
-                source,
-            })?;
+            .map_err(|source| Error::Io { doing: "wait for postgres", source })?;
         Ok(())
     }
 }
@@ -137,9 +122,7 @@ impl Drop for EmbeddedPostgres {
 }
 
 pub(super) fn cluster_error(reason: impl Into<String>) -> Error {
-    Error::Cluster {
-        reason: reason.into(),
-    }
+    Error::Cluster { reason: reason.into() }
 }
 
 pub(super) fn io_error(doing: &'static str) -> impl FnOnce(std::io::Error) -> Error {
@@ -155,33 +138,18 @@ fn tell(pid: Pid, signal: Signal) {
 
 fn prepare(directory: &Path) -> Result<PathBuf, Error> {
     std::fs::create_dir_all(directory).map_err(io_error("make the cluster's directory"))?;
-    directory
-        .canonicalize()
-        .map_err(io_error("find the cluster's directory"))
+    directory.canonicalize().map_err(io_error("find the cluster's directory"))
 }
 
 /// Makes the cluster beside its place and renames it, so that a half-made one is never taken for a whole one.
-async fn initialise(
-    programs: &Programs,
-    owner: &Owner,
-    directory: &Path,
-    cluster: &Path,
-) -> Result<(), Error> {
+async fn initialise(programs: &Programs, owner: &Owner, directory: &Path, cluster: &Path) -> Result<(), Error> {
     let unfinished = directory.join("cluster.unfinished");
     if unfinished.exists() {
         std::fs::remove_dir_all(&unfinished).map_err(io_error("remove an unfinished cluster"))?;
     }
     let mut command = Command::new(programs.path("initdb"));
     command
-        .args([
-            "--username",
-            ROLE,
-            "--encoding",
-            "UTF8",
-            "--locale",
-            "C",
-            "--data-checksums",
-        ])
+        .args(["--username", ROLE, "--encoding", "UTF8", "--locale", "C", "--data-checksums"])
         .args(["--auth-local", "peer", "--auth-host", "reject", "--pgdata"])
         .arg(&unfinished)
         .current_dir(directory)
@@ -191,10 +159,7 @@ async fn initialise(
     let output = command.output().await.map_err(io_error("run initdb"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        let line = said
-            .lines()
-            .rfind(|line| line.contains("error"))
-            .unwrap_or("no reason given");
+        let line = said.lines().rfind(|line| line.contains("error")).unwrap_or("no reason given");
         return Err(cluster_error(format!("initdb failed: {line}")));
     }
     std::fs::rename(&unfinished, cluster).map_err(io_error("name the new cluster"))
@@ -210,19 +175,12 @@ fn access(owner: &Owner, cluster: &Path) -> Result<(), Error> {
         ident.extend(["filmroom \"", &user, "\" ", ROLE, "\n"]);
     }
     for (name, text) in [("pg_hba.conf", hba), ("pg_ident.conf", ident)] {
-        std::fs::write(cluster.join(name), text)
-            .map_err(io_error("write the cluster's access rules"))?;
+        std::fs::write(cluster.join(name), text).map_err(io_error("write the cluster's access rules"))?;
     }
     Ok(())
 }
 
-fn spawn(
-    programs: &Programs,
-    owner: &Owner,
-    directory: &Path,
-    cluster: &Path,
-    socket: &Path,
-) -> Result<Child, Error> {
+fn spawn(programs: &Programs, owner: &Owner, directory: &Path, cluster: &Path, socket: &Path) -> Result<Child, Error> {
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
@@ -233,20 +191,11 @@ fn spawn(
     }
     let also = log.try_clone().map_err(io_error("open postgres.log"))?;
     let mut command = Command::new(programs.path("postgres"));
-    command
-        .arg("-D")
-        .arg(cluster)
-        .arg("-k")
-        .arg(socket)
-        .args(["-p", &PORT.to_string()]);
+    command.arg("-D").arg(cluster).arg("-k").arg(socket).args(["-p", &PORT.to_string()]);
     for setting in SETTINGS {
         command.args(["-c", setting]);
     }
-    command
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(also);
+    command.current_dir(directory).stdin(Stdio::null()).stdout(log).stderr(also);
     // A Ctrl-C at the terminal is for the archive, which stops Postgres last.
     command.process_group(0);
     owner.run_as(&mut command);
@@ -282,9 +231,7 @@ async fn running(
 ) -> Result<(Child, Pid), Error> {
     for attempt in 1..=START_ATTEMPTS {
         let mut child = spawn()?;
-        let pid = child
-            .id()
-            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if ready(&mut child, options).await?
             && let Some(pid) = pid
         {
@@ -293,27 +240,18 @@ async fn running(
         sleep(POLL * 10 * attempt).await;
     }
     let log = directory.join("postgres.log");
-    Err(cluster_error(format!(
-        "postgres ends at once, see {}",
-        log.display()
-    )))
+    Err(cluster_error(format!("postgres ends at once, see {}", log.display())))
 }
 
 /// Waits until the server answers, and makes the archive's database if it is not there; tells whether it still runs.
 async fn ready(child: &mut Child, options: &PgConnectOptions) -> Result<bool, Error> {
     loop {
-        if child
-            .try_wait()
-            .map_err(io_error("wait for postgres"))?
-            .is_some()
-        {
+        if child.try_wait().map_err(io_error("wait for postgres"))?.is_some() {
             return Ok(false);
         }
         match options.connect().await {
             Ok(mut connection) => return make_database(&mut connection).await.map(|()| true),
-            Err(sqlx::Error::Database(refused))
-                if refused.code().is_some_and(|code| code.starts_with("28")) =>
-            {
+            Err(sqlx::Error::Database(refused)) if refused.code().is_some_and(|code| code.starts_with("28")) => {
                 return Err(Error::Statement(sqlx::Error::Database(refused)));
             }
             Err(_) => sleep(POLL).await, // not listening yet, or still replaying its log
@@ -322,15 +260,12 @@ async fn ready(child: &mut Child, options: &PgConnectOptions) -> Result<bool, Er
 }
 
 async fn make_database(connection: &mut sqlx::PgConnection) -> Result<(), Error> {
-    let there: bool =
-        sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
-            .bind(ROLE)
-            .fetch_one(&mut *connection)
-            .await?;
+    let there: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+        .bind(ROLE)
+        .fetch_one(&mut *connection)
+        .await?;
     if !there {
-        sqlx::query("create database filmroom")
-            .execute(connection)
-            .await?;
+        sqlx::query("create database filmroom").execute(connection).await?;
     }
     Ok(())
 }

@@ -82,11 +82,7 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        if is_away(&error) {
-            Self::Away(error)
-        } else {
-            Self::Statement(error)
-        }
+        if is_away(&error) { Self::Away(error) } else { Self::Statement(error) }
     }
 }
 

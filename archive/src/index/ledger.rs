@@ -42,15 +42,8 @@ impl Index {
         .await?;
         rows.into_iter()
             .map(|(uid, calling_ae, requested_millis, request)| {
-                let transaction_uid = uid
-                    .parse()
-                    .map_err(|_| Error::Damaged { what: "commitment" })?;
-                Ok(Commitment {
-                    transaction_uid,
-                    calling_ae,
-                    requested_millis,
-                    request,
-                })
+                let transaction_uid = uid.parse().map_err(|_| Error::Damaged { what: "commitment" })?;
+                Ok(Commitment { transaction_uid, calling_ae, requested_millis, request })
             })
             .collect()
     }
@@ -82,11 +75,9 @@ impl Index {
 
     /// Returns where a job stands and since when.
     pub async fn job(&self, name: &str) -> Result<Option<(String, i64)>, Error> {
-        Ok(
-            sqlx::query_as("select state, changed_millis from job where name = $1")
-                .bind(name)
-                .fetch_optional(&self.pool)
-                .await?,
-        )
+        Ok(sqlx::query_as("select state, changed_millis from job where name = $1")
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await?)
     }
 }

@@ -6,19 +6,10 @@ use super::{Key, Matching, dates, known_key, text};
 use crate::dataset::{Attribute, Attributes, PersonName, Value};
 
 /// Tells whether attributes match all keys; keys that the index does not know are ignored.
-pub(crate) fn matches<'a>(
-    attributes: &Attributes,
-    keys: impl IntoIterator<Item = &'a Key>,
-) -> bool {
+pub(crate) fn matches<'a>(attributes: &Attributes, keys: impl IntoIterator<Item = &'a Key>) -> bool {
     let known: Vec<(&[Tag], VR, &Matching)> = keys
         .into_iter()
-        .filter_map(|key| {
-            Some((
-                key.path.0.as_slice(),
-                known_key(&key.path)?.vr,
-                &key.matching,
-            ))
-        })
+        .filter_map(|key| Some((key.path.0.as_slice(), known_key(&key.path)?.vr, &key.matching)))
         .collect();
     all_match(attributes, &known)
 }
@@ -41,9 +32,7 @@ fn all_match(attributes: &Attributes, keys: &[(&[Tag], VR, &Matching)]) -> bool 
         let inner: Vec<_> = keys
             .iter()
             .filter_map(|(path, vr, matching)| match path.split_first() {
-                Some((first, rest)) if first == tag && !rest.is_empty() => {
-                    Some((rest, *vr, *matching))
-                }
+                Some((first, rest)) if first == tag && !rest.is_empty() => Some((rest, *vr, *matching)),
                 Some(_) | None => None,
             })
             .collect();
@@ -56,12 +45,8 @@ fn value_matches(attribute: &Attribute, vr: VR, matching: &Matching) -> bool {
     match &attribute.value {
         Value::Text(values) => values.iter().any(|value| text_matches(value, vr, matching)),
         Value::PersonNames(names) => names.iter().any(|name| name_matches(name, matching)),
-        Value::Integers(values) => values
-            .iter()
-            .any(|value| text_matches(&value.to_string(), VR::IS, matching)),
-        Value::Floats(values) => values
-            .iter()
-            .any(|value| text_matches(&value.to_string(), VR::DS, matching)),
+        Value::Integers(values) => values.iter().any(|value| text_matches(&value.to_string(), VR::IS, matching)),
+        Value::Floats(values) => values.iter().any(|value| text_matches(&value.to_string(), VR::DS, matching)),
         Value::Empty | Value::Sequence(_) | Value::Binary(_) | Value::Bulk { .. } => false,
     }
 }
@@ -72,12 +57,11 @@ fn text_matches(value: &str, vr: VR, matching: &Matching) -> bool {
     };
     match vr {
         VR::DA => between(matching, &value, |t| dates::date(t).map(|d| (d, d))),
-        VR::TM => between(matching, &value, |t| {
-            dates::time(t).map(|s| (s.first, s.last))
-        }),
+        VR::TM => between(matching, &value, |t| dates::time(t).map(|s| (s.first, s.last))),
         VR::DT => date_time_matches(&value, matching),
         VR::IS | VR::DS | VR::US | VR::SS | VR::UL | VR::SL => {
-            let equal = |other: &str| matches!((number(&value), number(other)), (Some(a), Some(b)) if a.total_cmp(&b).is_eq());
+            let equal =
+                |other: &str| matches!((number(&value), number(other)), (Some(a), Some(b)) if a.total_cmp(&b).is_eq());
             match matching {
                 Matching::Single(other) => equal(other),
                 Matching::AnyOf(others) => others.iter().any(|other| equal(other)),
@@ -134,13 +118,7 @@ pub(crate) fn name_matches(name: &PersonName, matching: &Matching) -> bool {
     let (any_group, wanted) = text::fold_name_pattern(pattern, wild);
     let group_matches = |pattern: &str, group: &Option<String>| {
         let Some(group) = group else { return false };
-        if wild {
-            text::name_alternatives(pattern)
-                .iter()
-                .any(|p| text::glob(p, group))
-        } else {
-            pattern == group
-        }
+        if wild { text::name_alternatives(pattern).iter().any(|p| text::glob(p, group)) } else { pattern == group }
     };
     if any_group {
         let [Some(pattern), ..] = &wanted else {
@@ -148,18 +126,11 @@ pub(crate) fn name_matches(name: &PersonName, matching: &Matching) -> bool {
         };
         return stored.iter().any(|group| group_matches(pattern, group));
     }
-    wanted
-        .iter()
-        .zip(&stored)
-        .all(|(pattern, group)| pattern.as_ref().is_none_or(|p| group_matches(p, group)))
+    wanted.iter().zip(&stored).all(|(pattern, group)| pattern.as_ref().is_none_or(|p| group_matches(p, group)))
 }
 
 /// A stored value is the moment at which its span begins.
-fn between<T: PartialOrd>(
-    matching: &Matching,
-    value: &str,
-    read: impl Fn(&str) -> Option<(T, T)>,
-) -> bool {
+fn between<T: PartialOrd>(matching: &Matching, value: &str, read: impl Fn(&str) -> Option<(T, T)>) -> bool {
     let Some((at, _)) = read(value) else {
         return false;
     };
@@ -190,11 +161,7 @@ fn date_time_matches(value: &str, matching: &Matching) -> bool {
 
 fn number(text: &str) -> Option<f64> {
     // Adding zero makes -0 and 0 one.
-    text.trim()
-        .parse::<f64>()
-        .ok()
-        .filter(|n| n.is_finite())
-        .map(|n| n + 0.0)
+    text.trim().parse::<f64>().ok().filter(|n| n.is_finite()).map(|n| n + 0.0)
 }
 
 #[cfg(test)]
@@ -216,10 +183,7 @@ mod tests {
     }
 
     fn check(attributes: &Attributes, keys: &[(&[Tag], &str)]) -> bool {
-        let keys: Vec<Key> = keys
-            .iter()
-            .filter_map(|(path, raw)| key(path, raw))
-            .collect();
+        let keys: Vec<Key> = keys.iter().filter_map(|(path, raw)| key(path, raw)).collect();
         matches(attributes, &keys)
     }
 
@@ -238,15 +202,10 @@ mod tests {
         };
         let value = Value::Sequence(vec![item("S1", "R1"), item("S2", "R2")]);
         let all = Attributes([(ITEMS, Attribute { vr: VR::SQ, value })].into());
-        for (step, procedure, expected) in [
-            ("S1", "R1", true),
-            ("S2", "R*", true),
-            ("S1", "R2", false),
-            ("", "R2", true),
-            ("", "", true),
-        ] {
-            let keys: [(&[Tag], &str); 2] =
-                [(&[ITEMS, STEP], step), (&[ITEMS, PROCEDURE], procedure)];
+        for (step, procedure, expected) in
+            [("S1", "R1", true), ("S2", "R*", true), ("S1", "R2", false), ("", "R2", true), ("", "", true)]
+        {
+            let keys: [(&[Tag], &str); 2] = [(&[ITEMS, STEP], step), (&[ITEMS, PROCEDURE], procedure)];
             assert_eq!(check(&all, &keys), expected, "{step} {procedure}");
         }
         assert!(!check(&Attributes::default(), &[(&[ITEMS, STEP], "S1")]));
@@ -280,11 +239,7 @@ mod tests {
             ("20240501", "20240501100000", false),
             ("damaged", "20240501", false),
         ] {
-            assert_eq!(
-                date_time_matches(stored, &single(key)),
-                expected,
-                "{stored} {key}"
-            );
+            assert_eq!(date_time_matches(stored, &single(key)), expected, "{stored} {key}");
         }
     }
 

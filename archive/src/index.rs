@@ -14,6 +14,7 @@ use uuid::Uuid;
 pub use apply::{Applied, Arrival, ArrivalHead};
 pub use embedded::EmbeddedPostgres;
 pub use error::Error;
+pub use ledger::Commitment;
 pub use locate::Located;
 pub use pack::{Hot, PackStudy};
 pub use seal::{SealedContainer, SealedSegment, SealedShard};
@@ -34,6 +35,7 @@ mod error;
 mod filters;
 mod instances;
 mod json;
+mod ledger;
 mod levels;
 mod locate;
 mod pack;
@@ -66,35 +68,27 @@ impl Index {
             .connect_with(options)
             .await?;
         check_server(&pool).await?;
-        sqlx::migrate!("../migrations")
-            .run(&pool)
-            .await
-            .map_err(Error::Migrate)?;
-        let index = Self {
-            pool,
-            segments: Arc::default(),
-            filters: Arc::default(),
-        };
+        sqlx::migrate!("../migrations").run(&pool).await.map_err(Error::Migrate)?;
+        let index = Self { pool, segments: Arc::default(), filters: Arc::default() };
         index.filters.refresh(&index.pool).await?;
         Ok(index)
     }
 
     /// Returns the position up to which a journal is applied.
     pub async fn applied(&self, journal: Uuid) -> Result<Option<Lsn>, Error> {
-        let lsn: Option<i64> =
-            sqlx::query_scalar("select lsn from journal_position where journal = $1::uuid")
-                .bind(journal.to_string())
-                .fetch_optional(&self.pool)
-                .await?;
-        lsn.map(|lsn| unsigned(lsn, "journal position").map(Lsn))
-            .transpose()
+        let lsn: Option<i64> = sqlx::query_scalar("select lsn from journal_position where journal = $1::uuid")
+            .bind(journal.to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+        lsn.map(|lsn| unsigned(lsn, "journal position").map(Lsn)).transpose()
     }
 
-    /// Forgets everything, tombstones included, before a rebuild; the schema stays.
+    /// Forgets everything, tombstones included, before a rebuild; the schema stays, and so do commitments and jobs. Row
+    /// numbers go on: they name what caches hold.
     pub async fn clear(&self) -> Result<(), Error> {
         sqlx::query(
             "truncate patient, study, series, series_request, instance_hot, container, shard, series_segment, \
-             tombstone, journal_position restart identity",
+             tombstone, journal_position",
         )
         .execute(&self.pool)
         .await?;
@@ -118,15 +112,10 @@ async fn check_server(pool: &PgPool) -> Result<(), Error> {
     .await?;
     let unsuitable = |reason: String| Err(Error::Unsuitable { reason });
     if version < VERSION_MIN {
-        return unsuitable(format!(
-            "it is version {}, version 14 or newer is needed",
-            version / 10_000
-        ));
+        return unsuitable(format!("it is version {}, version 14 or newer is needed", version / 10_000));
     }
     if fsync != "on" {
-        return unsuitable(
-            "fsync is off, so a crash could lose or corrupt the index: set fsync = on".into(),
-        );
+        return unsuitable("fsync is off, so a crash could lose or corrupt the index: set fsync = on".into());
     }
     if full_page_writes != "on" {
         return unsuitable("full_page_writes is off: set full_page_writes = on".into());

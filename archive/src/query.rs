@@ -77,15 +77,8 @@ pub struct InvalidKey {
 impl InvalidKey {
     /// Makes the error for a key; the value is never part of it, for it may name a patient.
     pub(crate) fn new(path: &TagPath, reason: &'static str) -> Self {
-        let tags: Vec<String> = path
-            .0
-            .iter()
-            .map(|t| format!("{:04X}{:04X}", t.0, t.1))
-            .collect();
-        Self {
-            path: tags.join("."),
-            reason,
-        }
+        let tags: Vec<String> = path.0.iter().map(|t| format!("{:04X}{:04X}", t.0, t.1)).collect();
+        Self { path: tags.join("."), reason }
     }
 }
 
@@ -97,8 +90,6 @@ impl Query {
 
     /// Returns the keys that are ignored in matching: unknown ones and those of lower levels.
     pub fn unsupported(&self) -> impl Iterator<Item = &Key> {
-        self.keys
-            .iter()
-            .filter(|key| !Self::is_matched(&key.path, self.level))
+        self.keys.iter().filter(|key| !Self::is_matched(&key.path, self.level))
     }
 }

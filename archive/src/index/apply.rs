@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::instances::{HOT_COLUMNS, HotRow, SeriesRef, sealed};
 use super::upsert::{self, NewStudy};
-use super::{Error, Index, Located, signed};
+use super::{Error, Index, Located, signed, tombstone};
 use crate::dataset::Attributes;
 use crate::journal::{Lsn, RecordRef};
 use crate::{InstanceRef, Location, Uid};
@@ -84,12 +84,7 @@ impl Index {
     /// Applies a batch and moves the journal's position to `end`, all or nothing; the answer has one outcome for each
     /// arrival. Applying a record again changes nothing. Durable on return. A dropped call may or may not have
     /// committed.
-    pub async fn apply(
-        &self,
-        journal: Uuid,
-        arrivals: &[Arrival],
-        end: Lsn,
-    ) -> Result<Vec<Applied>, Error> {
+    pub async fn apply(&self, journal: Uuid, arrivals: &[Arrival], end: Lsn) -> Result<Vec<Applied>, Error> {
         let mut tx = self.pool.begin().await?;
         let outcomes = self.apply_in(&mut tx, journal, arrivals).await?;
         sqlx::query(
@@ -115,9 +110,7 @@ impl Index {
         let tombstones = tombstones(tx, &studies).await?;
         let is_deleted = |head: &ArrivalHead| {
             let sop = head.sop_instance_uid.as_str();
-            tombstones
-                .get(&head.series_instance_uid)
-                .is_some_and(|sops| sops.contains("") || sops.contains(sop))
+            tombstones.get(&head.series_instance_uid).is_some_and(|sops| sops.contains("") || sops.contains(sop))
         };
         let mut outcomes: Vec<Option<Applied>> = Vec::with_capacity(arrivals.len());
         let mut wanted: BTreeMap<(i64, Uid), &Attributes> = BTreeMap::new();
@@ -131,19 +124,19 @@ impl Index {
                 Some(_) | None => outcomes.push(Some(Applied::Deleted)),
             }
         }
+        // Locking makes a study that is missing, also one of which everything that comes is deleted.
+        let used: BTreeSet<i64> = wanted.keys().map(|(study, _)| *study).collect();
+        let unused: Vec<i64> = studies.values().filter(|study| !used.contains(study)).copied().collect();
+        if !unused.is_empty() {
+            tombstone::remove_empty(tx, &unused).await?;
+        }
         let series = upsert::series(tx, &wanted).await?;
         let identity = |head: &ArrivalHead| -> Option<Identity> {
             let study = *studies.get(&head.study_instance_uid)?;
-            Some((
-                *series.get(&(study, head.series_instance_uid.clone()))?,
-                head.sop_instance_uid.clone(),
-            ))
+            Some((*series.get(&(study, head.series_instance_uid.clone()))?, head.sop_instance_uid.clone()))
         };
-        let identities: Vec<Option<Identity>> = arrivals
-            .iter()
-            .zip(&outcomes)
-            .map(|(a, o)| if o.is_some() { None } else { identity(&a.head) })
-            .collect();
+        let identities: Vec<Option<Identity>> =
+            arrivals.iter().zip(&outcomes).map(|(a, o)| if o.is_some() { None } else { identity(&a.head) }).collect();
         let mut there = self.existing(tx, arrivals, &identities).await?;
         let mut new: Vec<(i64, &Arrival)> = Vec::new();
         for ((arrival, identity), outcome) in arrivals.iter().zip(identities).zip(&mut outcomes) {
@@ -158,10 +151,7 @@ impl Index {
         }
         insert_hot(tx, journal, &new).await?;
         count(tx, &new).await?;
-        Ok(outcomes
-            .into_iter()
-            .map(|o| o.unwrap_or(Applied::Deleted))
-            .collect())
+        Ok(outcomes.into_iter().map(|o| o.unwrap_or(Applied::Deleted)).collect())
     }
 
     /// Returns those of the arrivals that are there, hot or sealed.
@@ -171,26 +161,13 @@ impl Index {
         arrivals: &[Arrival],
         identities: &[Option<Identity>],
     ) -> Result<HashMap<Identity, Located>, Error> {
-        let pairs: Vec<(&Identity, &ArrivalHead)> = identities
-            .iter()
-            .zip(arrivals)
-            .filter_map(|(i, a)| Some((i.as_ref()?, &a.head)))
-            .collect();
+        let pairs: Vec<(&Identity, &ArrivalHead)> =
+            identities.iter().zip(arrivals).filter_map(|(i, a)| Some((i.as_ref()?, &a.head))).collect();
         let refs: BTreeMap<i64, SeriesRef> = pairs
             .iter()
             .map(|((id, _), head)| {
-                let (study, series) = (
-                    head.study_instance_uid.clone(),
-                    head.series_instance_uid.clone(),
-                );
-                (
-                    *id,
-                    SeriesRef {
-                        id: *id,
-                        study,
-                        series,
-                    },
-                )
+                let (study, series) = (head.study_instance_uid.clone(), head.series_instance_uid.clone());
+                (*id, SeriesRef { id: *id, study, series })
             })
             .collect();
         let mut found = HashMap::new();
@@ -200,12 +177,7 @@ impl Index {
             .push(" from unnest(")
             .push_bind(pairs.iter().map(|((id, _), _)| *id).collect::<Vec<_>>())
             .push("::bigint[], ")
-            .push_bind(
-                pairs
-                    .iter()
-                    .map(|((_, sop), _)| sop.as_str())
-                    .collect::<Vec<_>>(),
-            )
+            .push_bind(pairs.iter().map(|((_, sop), _)| sop.as_str()).collect::<Vec<_>>())
             .push("::text[]) as n (series, sop) ")
             .push("join instance_hot h on h.series = n.series and h.sop_instance_uid = n.sop");
         let hot: Vec<HotRow> = query.build_query_as().fetch_all(&mut *tx).await?;
@@ -214,10 +186,7 @@ impl Index {
                 continue;
             };
             let located = row.located(series)?;
-            found.insert(
-                (row.series, located.instance.sop_instance_uid.clone()),
-                located,
-            );
+            found.insert((row.series, located.instance.sop_instance_uid.clone()), located);
         }
         let rows: Vec<i64> = refs.keys().copied().collect();
         let segments = self.segments_of(tx, &rows).await?;
@@ -235,13 +204,8 @@ impl Index {
 fn wanted_studies(arrivals: &[Arrival]) -> BTreeMap<Uid, NewStudy<'_>> {
     let mut wanted = BTreeMap::new();
     for arrival in arrivals {
-        let new = NewStudy {
-            patient: &arrival.patient,
-            study: &arrival.study,
-        };
-        wanted
-            .entry(arrival.head.study_instance_uid.clone())
-            .or_insert(new);
+        let new = NewStudy { patient: &arrival.patient, study: &arrival.study };
+        wanted.entry(arrival.head.study_instance_uid.clone()).or_insert(new);
     }
     wanted
 }
@@ -260,9 +224,7 @@ async fn tombstones(
     .await?;
     let mut found: HashMap<Uid, BTreeSet<String>> = HashMap::new();
     for (series, sop) in rows {
-        let series = series
-            .parse()
-            .map_err(|_| Error::Damaged { what: "tombstone" })?;
+        let series = series.parse().map_err(|_| Error::Damaged { what: "tombstone" })?;
         found.entry(series).or_default().insert(sop);
     }
     Ok(found)
@@ -282,11 +244,7 @@ fn compare(journal: Uuid, arrival: &Arrival, known: &Located) -> Applied {
     let same = crc32c == arrival.record.crc32c
         && instance.bytes == arrival.record.payload_bytes
         && instance.transfer_syntax_uid == arrival.head.transfer_syntax_uid;
-    if same {
-        Applied::Same(Box::new(known.clone()))
-    } else {
-        Applied::Different(Box::new(known.clone()))
-    }
+    if same { Applied::Same(Box::new(known.clone())) } else { Applied::Different(Box::new(known.clone())) }
 }
 
 fn located(journal: Uuid, arrival: &Arrival) -> Located {
@@ -308,11 +266,7 @@ fn located(journal: Uuid, arrival: &Arrival) -> Located {
 }
 
 /// Plan: function scan on unnest, insert, one look-up in each of three indexes a row.
-async fn insert_hot(
-    tx: &mut PgConnection,
-    journal: Uuid,
-    new: &[(i64, &Arrival)],
-) -> Result<(), Error> {
+async fn insert_hot(tx: &mut PgConnection, journal: Uuid, new: &[(i64, &Arrival)]) -> Result<(), Error> {
     if new.is_empty() {
         return Ok(());
     }
@@ -347,9 +301,7 @@ async fn count(tx: &mut PgConnection, new: &[(i64, &Arrival)]) -> Result<(), Err
         let entry = added.entry(*series).or_default();
         entry.instances += 1;
         entry.bytes += signed(arrival.record.payload_bytes);
-        entry
-            .sop_classes
-            .insert(arrival.head.sop_class_uid.as_str().to_owned());
+        entry.sop_classes.insert(arrival.head.sop_class_uid.as_str().to_owned());
     }
     add(tx, &added).await
 }
@@ -367,13 +319,7 @@ pub(super) async fn add(tx: &mut PgConnection, added: &BTreeMap<i64, Added>) -> 
     if added.is_empty() {
         return Ok(());
     }
-    let classes = |a: &Added| {
-        a.sop_classes
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join("\\")
-    };
+    let classes = |a: &Added| a.sop_classes.iter().map(String::as_str).collect::<Vec<_>>().join("\\");
     sqlx::query(
         "update series s
          set instances = s.instances + n.instances,

@@ -29,7 +29,9 @@ const PORT: u16 = 5432;
 /// Longest wait for a start: crash recovery replays up to `max_wal_size` of log.
 const START_LONGEST: Duration = Duration::from_mins(5);
 /// Longest wait for a fast shutdown, which writes a checkpoint.
-const STOP_LONGEST: Duration = Duration::from_secs(60);
+const STOP_LONGEST: Duration = Duration::from_mins(1);
+/// A log that is longer is emptied at the next start.
+const LOG_BYTES_MAX: u64 = 16 << 20;
 /// How often a server that ends at once is started again, ever more slowly: over some ten seconds.
 const START_ATTEMPTS: u32 = 10;
 const POLL: Duration = Duration::from_millis(20);
@@ -40,6 +42,7 @@ pub struct EmbeddedPostgres {
     child: Child,
     pid: Pid,
     options: PgConnectOptions,
+    directory: PathBuf,
     stopped: bool,
 }
 
@@ -68,15 +71,8 @@ impl EmbeddedPostgres {
         let spawn = || spawn(&programs, &owner, &directory, &cluster, &socket);
         let (child, pid) = timeout(START_LONGEST, running(spawn, &options, &directory))
             .await
-            .map_err(|_| {
-                cluster_error("postgres is not ready after five minutes, see postgres.log")
-            })??;
-        Ok(Self {
-            child,
-            pid,
-            options: options.database(ROLE),
-            stopped: false,
-        })
+            .map_err(|_| cluster_error("postgres is not ready after five minutes, see postgres.log"))??;
+        Ok(Self { child, pid, options: options.database(ROLE), directory, stopped: false })
     }
 
     /// Returns how to connect to the archive's database.
@@ -94,6 +90,17 @@ impl EmbeddedPostgres {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Starts the server again if it ended, which `options` do not notice; tells whether it had. For a supervisor to
+    /// call from time to time.
+    pub async fn revive(&mut self) -> Result<bool, Error> {
+        if self.child.try_wait().map_err(io_error("wait for postgres"))?.is_none() {
+            return Ok(false);
+        }
+        tracing::error!("the archive's own Postgres ended and is started again");
+        *self = Self::start(&self.directory.clone()).await?;
+        Ok(true)
+    }
+
     /// Shuts the server down: open connections are ended, a checkpoint is written.
     pub async fn stop(mut self) -> Result<(), Error> {
         self.stopped = true;
@@ -101,10 +108,7 @@ impl EmbeddedPostgres {
         timeout(STOP_LONGEST, self.child.wait())
             .await
             .map_err(|_| cluster_error("postgres does not shut down, see postgres.log"))?
-            .map_err(|source| Error::Io {
-                doing: "wait for postgres",
-                source,
-            })?;
+            .map_err(|source| Error::Io { doing: "wait for postgres", source })?;
         Ok(())
     }
 }
@@ -118,9 +122,7 @@ impl Drop for EmbeddedPostgres {
 }
 
 pub(super) fn cluster_error(reason: impl Into<String>) -> Error {
-    Error::Cluster {
-        reason: reason.into(),
-    }
+    Error::Cluster { reason: reason.into() }
 }
 
 pub(super) fn io_error(doing: &'static str) -> impl FnOnce(std::io::Error) -> Error {
@@ -136,33 +138,18 @@ fn tell(pid: Pid, signal: Signal) {
 
 fn prepare(directory: &Path) -> Result<PathBuf, Error> {
     std::fs::create_dir_all(directory).map_err(io_error("make the cluster's directory"))?;
-    directory
-        .canonicalize()
-        .map_err(io_error("find the cluster's directory"))
+    directory.canonicalize().map_err(io_error("find the cluster's directory"))
 }
 
 /// Makes the cluster beside its place and renames it, so that a half-made one is never taken for a whole one.
-async fn initialise(
-    programs: &Programs,
-    owner: &Owner,
-    directory: &Path,
-    cluster: &Path,
-) -> Result<(), Error> {
+async fn initialise(programs: &Programs, owner: &Owner, directory: &Path, cluster: &Path) -> Result<(), Error> {
     let unfinished = directory.join("cluster.unfinished");
     if unfinished.exists() {
         std::fs::remove_dir_all(&unfinished).map_err(io_error("remove an unfinished cluster"))?;
     }
     let mut command = Command::new(programs.path("initdb"));
     command
-        .args([
-            "--username",
-            ROLE,
-            "--encoding",
-            "UTF8",
-            "--locale",
-            "C",
-            "--data-checksums",
-        ])
+        .args(["--username", ROLE, "--encoding", "UTF8", "--locale", "C", "--data-checksums"])
         .args(["--auth-local", "peer", "--auth-host", "reject", "--pgdata"])
         .arg(&unfinished)
         .current_dir(directory)
@@ -172,10 +159,7 @@ async fn initialise(
     let output = command.output().await.map_err(io_error("run initdb"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        let line = said
-            .lines()
-            .rfind(|line| line.contains("error"))
-            .unwrap_or("no reason given");
+        let line = said.lines().rfind(|line| line.contains("error")).unwrap_or("no reason given");
         return Err(cluster_error(format!("initdb failed: {line}")));
     }
     std::fs::rename(&unfinished, cluster).map_err(io_error("name the new cluster"))
@@ -186,45 +170,32 @@ fn access(owner: &Owner, cluster: &Path) -> Result<(), Error> {
     let hba = format!("local all {ROLE} peer map=filmroom\n");
     let mut users = vec![owner.name()?, owner::current_name()?];
     users.dedup();
-    let ident: String = users
-        .iter()
-        .map(|user| format!("filmroom \"{user}\" {ROLE}\n"))
-        .collect();
+    let mut ident = String::new();
+    for user in users {
+        ident.extend(["filmroom \"", &user, "\" ", ROLE, "\n"]);
+    }
     for (name, text) in [("pg_hba.conf", hba), ("pg_ident.conf", ident)] {
-        std::fs::write(cluster.join(name), text)
-            .map_err(io_error("write the cluster's access rules"))?;
+        std::fs::write(cluster.join(name), text).map_err(io_error("write the cluster's access rules"))?;
     }
     Ok(())
 }
 
-fn spawn(
-    programs: &Programs,
-    owner: &Owner,
-    directory: &Path,
-    cluster: &Path,
-    socket: &Path,
-) -> Result<Child, Error> {
+fn spawn(programs: &Programs, owner: &Owner, directory: &Path, cluster: &Path, socket: &Path) -> Result<Child, Error> {
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
         .open(directory.join("postgres.log"))
         .map_err(io_error("open postgres.log"))?;
+    if log.metadata().map_err(io_error("open postgres.log"))?.len() > LOG_BYTES_MAX {
+        log.set_len(0).map_err(io_error("empty postgres.log"))?;
+    }
     let also = log.try_clone().map_err(io_error("open postgres.log"))?;
     let mut command = Command::new(programs.path("postgres"));
-    command
-        .arg("-D")
-        .arg(cluster)
-        .arg("-k")
-        .arg(socket)
-        .args(["-p", &PORT.to_string()]);
+    command.arg("-D").arg(cluster).arg("-k").arg(socket).args(["-p", &PORT.to_string()]);
     for setting in SETTINGS {
         command.args(["-c", setting]);
     }
-    command
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(also);
+    command.current_dir(directory).stdin(Stdio::null()).stdout(log).stderr(also);
     // A Ctrl-C at the terminal is for the archive, which stops Postgres last.
     command.process_group(0);
     owner.run_as(&mut command);
@@ -260,9 +231,7 @@ async fn running(
 ) -> Result<(Child, Pid), Error> {
     for attempt in 1..=START_ATTEMPTS {
         let mut child = spawn()?;
-        let pid = child
-            .id()
-            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if ready(&mut child, options).await?
             && let Some(pid) = pid
         {
@@ -271,27 +240,18 @@ async fn running(
         sleep(POLL * 10 * attempt).await;
     }
     let log = directory.join("postgres.log");
-    Err(cluster_error(format!(
-        "postgres ends at once, see {}",
-        log.display()
-    )))
+    Err(cluster_error(format!("postgres ends at once, see {}", log.display())))
 }
 
 /// Waits until the server answers, and makes the archive's database if it is not there; tells whether it still runs.
 async fn ready(child: &mut Child, options: &PgConnectOptions) -> Result<bool, Error> {
     loop {
-        if child
-            .try_wait()
-            .map_err(io_error("wait for postgres"))?
-            .is_some()
-        {
+        if child.try_wait().map_err(io_error("wait for postgres"))?.is_some() {
             return Ok(false);
         }
         match options.connect().await {
             Ok(mut connection) => return make_database(&mut connection).await.map(|()| true),
-            Err(sqlx::Error::Database(refused))
-                if refused.code().is_some_and(|code| code.starts_with("28")) =>
-            {
+            Err(sqlx::Error::Database(refused)) if refused.code().is_some_and(|code| code.starts_with("28")) => {
                 return Err(Error::Statement(sqlx::Error::Database(refused)));
             }
             Err(_) => sleep(POLL).await, // not listening yet, or still replaying its log
@@ -300,15 +260,12 @@ async fn ready(child: &mut Child, options: &PgConnectOptions) -> Result<bool, Er
 }
 
 async fn make_database(connection: &mut sqlx::PgConnection) -> Result<(), Error> {
-    let there: bool =
-        sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
-            .bind(ROLE)
-            .fetch_one(&mut *connection)
-            .await?;
+    let there: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+        .bind(ROLE)
+        .fetch_one(&mut *connection)
+        .await?;
     if !there {
-        sqlx::query("create database filmroom")
-            .execute(connection)
-            .await?;
+        sqlx::query("create database filmroom").execute(connection).await?;
     }
     Ok(())
 }

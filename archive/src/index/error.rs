@@ -82,31 +82,26 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        if is_away(&error) {
-            Self::Away(error)
-        } else {
-            Self::Statement(error)
-        }
+        if is_away(&error) { Self::Away(error) } else { Self::Statement(error) }
     }
 }
+
+const PASSING: [&str; 4] = ["08", "40", "53", "57"];
 
 /// Connections that break and servers that start or stop (SQLSTATE classes 08, 53 and 57) pass by themselves, and so do
 /// transactions that Postgres asks to repeat (class 40).
 fn is_away(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Database(database) => database.code().is_some_and(|code| {
-            ["08", "40", "53", "57"]
-                .iter()
-                .any(|class| code.starts_with(class))
-        }),
-        other => matches!(
-            other,
-            sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::Protocol(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed
-        ),
+    if let sqlx::Error::Database(database) = error {
+        let passes = |code: &str| PASSING.iter().any(|class| code.starts_with(class));
+        return database.code().is_some_and(|code| passes(&code));
     }
+    matches!(
+        error,
+        sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+    )
 }

@@ -59,52 +59,34 @@ impl Filters {
     pub(super) fn candidates(&self, sop_instance_uid: &str) -> Vec<ContainerId> {
         let hash = hash(sop_instance_uid);
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        let hits = held
-            .values()
-            .rev()
-            .filter(|(_, filter)| filter.contains(hash));
+        let hits = held.values().rev().filter(|(_, filter)| filter.contains(hash));
         hits.map(|(id, _)| ContainerId(*id)).collect()
     }
 
     pub(super) fn clear(&self) {
-        self.held
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.held.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Forgets one container.
     pub(super) fn remove(&self, container: ContainerId) {
-        self.held
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|_, (id, _)| *id != container.0);
+        self.held.write().unwrap_or_else(PoisonError::into_inner).retain(|_, (id, _)| *id != container.0);
     }
 
     fn recent(&self) -> (i64, Vec<i64>) {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        let from = held
-            .last_key_value()
-            .map_or(0, |(newest, _)| newest - OVERLAP)
-            .max(0);
-        (
-            from,
-            held.range(from..).map(|(arrival, _)| *arrival).collect(),
-        )
+        let from = held.last_key_value().map_or(0, |(newest, _)| newest - OVERLAP).max(0);
+        (from, held.range(from..).map(|(arrival, _)| *arrival).collect())
     }
 }
 
 const DAMAGED: Error = Error::Damaged { what: "filter" };
 
 /// Builds the filter of a container.
-pub(super) fn build<'a>(
-    sop_instance_uids: impl Iterator<Item = &'a str>,
-) -> Result<Vec<u8>, Error> {
+pub(super) fn build<'a>(sop_instance_uids: impl Iterator<Item = &'a str>) -> Result<Vec<u8>, Error> {
     let mut hashes: Vec<u64> = sop_instance_uids.map(hash).collect();
     hashes.sort_unstable();
     hashes.dedup(); // equal keys cannot be placed
-    let filter =
-        BinaryFuse8::try_from(&hashes).map_err(|_| Error::Damaged { what: "new filter" })?;
+    let filter = BinaryFuse8::try_from(&hashes).map_err(|_| Error::Damaged { what: "new filter" })?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + filter.fingerprints.len());
     bytes.extend(filter.descriptor.seed.to_le_bytes());
     bytes.extend(filter.descriptor.segment_length.to_le_bytes());
@@ -130,13 +112,8 @@ impl Stored {
         let fits = segment_length.is_power_of_two()
             && mask == segment_length - 1
             && count_length.is_multiple_of(segment_length)
-            && reach
-                <= u64::try_from(fingerprints.len())
-                    .ok()?
-                    .min(u64::from(u32::MAX));
-        fits.then(|| Self {
-            bytes: bytes.into(),
-        })
+            && reach <= u64::try_from(fingerprints.len()).ok()?.min(u64::from(u32::MAX));
+        fits.then(|| Self { bytes: bytes.into() })
     }
 
     fn contains(&self, hash: u64) -> bool {
@@ -147,9 +124,9 @@ impl Stored {
 
 /// FNV-1a with the finish of SplitMix64; part of the stored format.
 fn hash(text: &str) -> u64 {
-    let folded = text.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
-    });
+    let folded = text
+        .bytes()
+        .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3));
     let mixed = (folded ^ (folded >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     mixed ^ (mixed >> 31)
@@ -166,13 +143,8 @@ mod tests {
             let bytes = build(uids.iter().map(String::as_str)).unwrap();
             let filter = Stored::new(bytes).unwrap();
             assert!(uids.iter().all(|uid| filter.contains(hash(uid))), "{count}");
-            let strangers = (0..10_000)
-                .filter(|n| filter.contains(hash(&format!("9.{n}"))))
-                .count();
-            assert!(
-                strangers < 100,
-                "{strangers} of 10,000 strangers pass a filter of {count}"
-            );
+            let strangers = (0..10_000).filter(|n| filter.contains(hash(&format!("9.{n}")))).count();
+            assert!(strangers < 100, "{strangers} of 10,000 strangers pass a filter of {count}");
         }
     }
 

@@ -133,13 +133,7 @@ impl Index {
             };
             let located = row.located(series)?;
             let uid = located.instance.sop_instance_uid.clone();
-            found.entry(row.series).or_default().insert(
-                uid,
-                Instance {
-                    located,
-                    detail: row.detail.into(),
-                },
-            );
+            found.entry(row.series).or_default().insert(uid, Instance { located, detail: row.detail.into() });
         }
         for (series, segment) in &segments {
             let all = found.entry(*series).or_default();
@@ -147,26 +141,16 @@ impl Index {
                 let located = sealed(segment, instance)?;
                 // Sealed since the hot rows were read: the container has it, the journal may not much longer.
                 let detail = instance.kind.detail.clone();
-                all.insert(
-                    located.instance.sop_instance_uid.clone(),
-                    Instance { located, detail },
-                );
+                all.insert(located.instance.sop_instance_uid.clone(), Instance { located, detail });
             }
         }
         Ok(series
             .iter()
             .map(|s| {
-                let mut list: Vec<Instance> = found
-                    .remove(&s.id)
-                    .map(|all| all.into_values().collect())
-                    .unwrap_or_default();
+                let mut list: Vec<Instance> =
+                    found.remove(&s.id).map(|all| all.into_values().collect()).unwrap_or_default();
                 // The map gave the order of UIDs, which a stable sort keeps.
-                list.sort_by_key(|i| {
-                    (
-                        i.located.instance_number.is_none(),
-                        i.located.instance_number,
-                    )
-                });
+                list.sort_by_key(|i| (i.located.instance_number.is_none(), i.located.instance_number));
                 list
             })
             .collect())
@@ -184,23 +168,12 @@ fn chosen<'a>(
     }
 }
 
-async fn hot_rows(
-    connection: &mut PgConnection,
-    series: &[i64],
-    only: &BTreeSet<Uid>,
-) -> Result<Vec<HotRow>, Error> {
+async fn hot_rows(connection: &mut PgConnection, series: &[i64], only: &BTreeSet<Uid>) -> Result<Vec<HotRow>, Error> {
     let mut query = sqlx::QueryBuilder::new("select ");
-    query
-        .push(HOT_COLUMNS)
-        .push(" from instance_hot h where h.series = any(")
-        .push_bind(series)
-        .push(")");
+    query.push(HOT_COLUMNS).push(" from instance_hot h where h.series = any(").push_bind(series).push(")");
     if !only.is_empty() {
         let only: Vec<&str> = only.iter().map(Uid::as_str).collect();
-        query
-            .push(" and h.sop_instance_uid = any(")
-            .push_bind(only)
-            .push(")");
+        query.push(" and h.sop_instance_uid = any(").push_bind(only).push(")");
     }
     Ok(query.build_query_as().fetch_all(connection).await?)
 }

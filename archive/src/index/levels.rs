@@ -49,11 +49,7 @@ const REQUESTS_MAX: usize = 64;
 impl PatientRow {
     pub(super) fn new(study: &Uid, attributes: &Attributes) -> Self {
         let patient_id = column(attributes, Tag(0x0010, 0x0020)).unwrap_or_default();
-        let only = if patient_id.is_empty() {
-            study.as_str().to_owned()
-        } else {
-            String::new()
-        };
+        let only = if patient_id.is_empty() { study.as_str().to_owned() } else { String::new() };
         let issuer = column(attributes, Tag(0x0010, 0x0021)).unwrap_or_default();
         Self {
             identity: (patient_id, issuer, only),
@@ -85,12 +81,7 @@ impl SeriesRow {
             Some(Value::Sequence(items)) => items
                 .iter()
                 .take(REQUESTS_MAX)
-                .map(|item| {
-                    (
-                        column(item, Tag(0x0040, 0x0009)),
-                        column(item, Tag(0x0040, 0x1001)),
-                    )
-                })
+                .map(|item| (column(item, Tag(0x0040, 0x0009)), column(item, Tag(0x0040, 0x1001))))
                 .collect(),
             Some(_) | None => Vec::new(),
         };

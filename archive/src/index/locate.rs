@@ -28,29 +28,18 @@ impl Index {
     /// Instance UID (WE-087). A selector without any restriction selects nothing.
     pub async fn locate(&self, selector: &Selector) -> Result<Vec<Located>, Error> {
         let only: BTreeSet<Uid> = selector.instances.iter().cloned().collect();
-        if selector.patient_id.is_none()
-            && selector.studies.is_empty()
-            && selector.series.is_empty()
-        {
+        if selector.patient_id.is_none() && selector.studies.is_empty() && selector.series.is_empty() {
             return self.locate_by_sop(&only).await;
         }
         let mut connection = self.pool.acquire().await?;
         let series = series_of(&mut connection, selector).await?;
         let instances = self.instances_of(&mut connection, &series, &only).await?;
-        Ok(instances
-            .into_iter()
-            .flatten()
-            .map(|instance| instance.located)
-            .collect())
+        Ok(instances.into_iter().flatten().map(|instance| instance.located).collect())
     }
 
     /// Returns one instance of a series.
     pub async fn find_instance(&self, series: &Uid, sop: &Uid) -> Result<Option<Located>, Error> {
-        let selector = Selector {
-            series: vec![series.clone()],
-            instances: vec![sop.clone()],
-            ..Selector::default()
-        };
+        let selector = Selector { series: vec![series.clone()], instances: vec![sop.clone()], ..Selector::default() };
         Ok(self.locate(&selector).await?.into_iter().next())
     }
 
@@ -120,22 +109,12 @@ pub(super) async fn series_of(
     let mut query = QueryBuilder::new(SERIES);
     query.push(" where true");
     if let Some(patient_id) = &selector.patient_id {
-        query
-            .push(" and p.patient_id = ")
-            .push_bind(text::normal(patient_id).unwrap_or_default());
+        query.push(" and p.patient_id = ").push_bind(text::normal(patient_id).unwrap_or_default());
     }
-    for (list, column) in [
-        (&selector.studies, "t.study_instance_uid"),
-        (&selector.series, "s.series_instance_uid"),
-    ] {
+    for (list, column) in [(&selector.studies, "t.study_instance_uid"), (&selector.series, "s.series_instance_uid")] {
         if !list.is_empty() {
             let uids: Vec<&str> = list.iter().map(Uid::as_str).collect();
-            query
-                .push(" and ")
-                .push(column)
-                .push(" = any(")
-                .push_bind(uids)
-                .push(")");
+            query.push(" and ").push(column).push(" = any(").push_bind(uids).push(")");
         }
     }
     query.push(" order by t.study_instance_uid, s.series_number, s.series_instance_uid");
@@ -143,10 +122,7 @@ pub(super) async fn series_of(
     rows.into_iter().map(series_ref).collect()
 }
 
-async fn series_by_id(
-    connection: &mut sqlx::PgConnection,
-    ids: &[i64],
-) -> Result<Vec<SeriesRef>, Error> {
+async fn series_by_id(connection: &mut sqlx::PgConnection, ids: &[i64]) -> Result<Vec<SeriesRef>, Error> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -158,10 +134,7 @@ async fn series_by_id(
 
 async fn hot_by_sop(connection: &mut sqlx::PgConnection, sop: &Uid) -> Result<Vec<HotRow>, Error> {
     let mut query = QueryBuilder::new("select ");
-    query
-        .push(HOT_COLUMNS)
-        .push(" from instance_hot h where h.sop_instance_uid = ")
-        .push_bind(sop.as_str());
+    query.push(HOT_COLUMNS).push(" from instance_hot h where h.sop_instance_uid = ").push_bind(sop.as_str());
     Ok(query.build_query_as().fetch_all(connection).await?)
 }
 
@@ -170,11 +143,7 @@ const SERIES: &str = "select s.id, t.study_instance_uid, s.series_instance_uid
     join study t on t.id = s.study
     join patient p on p.id = t.patient";
 
-fn series_ref(row: (i64, String, String)) -> Result<SeriesRef, Error> {
+fn series_ref((id, study, series): (i64, String, String)) -> Result<SeriesRef, Error> {
     let damaged = |_| Error::Damaged { what: "series" };
-    Ok(SeriesRef {
-        id: row.0,
-        study: row.1.parse().map_err(damaged)?,
-        series: row.2.parse().map_err(damaged)?,
-    })
+    Ok(SeriesRef { id, study: study.parse().map_err(damaged)?, series: series.parse().map_err(damaged)? })
 }

@@ -51,9 +51,7 @@ pub struct Hot {
     pub received_millis: i64,
 }
 
-const DAMAGED: Error = Error::Damaged {
-    what: "hot instance",
-};
+const DAMAGED: Error = Error::Damaged { what: "hot instance" };
 
 impl Index {
     /// Returns the studies with hot instances none of which came at or after `quiet_before_millis` (`i64::MAX` for all), the
@@ -75,9 +73,7 @@ impl Index {
         .await?;
         rows.into_iter()
             .map(|(study, year, month, instances, bytes, oldest, newest)| {
-                let month = year
-                    .zip(month)
-                    .and_then(|(y, m)| Some((y.try_into().ok()?, m.try_into().ok()?)));
+                let month = year.zip(month).and_then(|(y, m)| Some((y.try_into().ok()?, m.try_into().ok()?)));
                 Ok(PackStudy {
                     study_instance_uid: study.parse().map_err(|_| DAMAGED)?,
                     month,
@@ -109,27 +105,19 @@ impl Index {
             .push(" order by s.series_number, s.series_instance_uid, h.instance_number, h.sop_instance_uid");
         let rows: Vec<Row> = query.build_query_as().fetch_all(&self.pool).await?;
         rows.into_iter()
-            .map(
-                |Row {
-                     series_instance_uid,
-                     hot,
-                 }| {
-                    Ok(Hot {
-                        journal: hot.journal()?,
-                        record: hot.record()?,
-                        series_instance_uid: series_instance_uid.parse().map_err(|_| DAMAGED)?,
-                        sop_instance_uid: hot.sop_instance_uid.parse().map_err(|_| DAMAGED)?,
-                        sop_class_uid: hot.sop_class_uid.parse().map_err(|_| DAMAGED)?,
-                        transfer_syntax_uid: hot
-                            .transfer_syntax_uid
-                            .parse()
-                            .map_err(|_| DAMAGED)?,
-                        instance_number: hot.instance_number,
-                        received_millis: hot.received_millis,
-                        detail: hot.detail.into(),
-                    })
-                },
-            )
+            .map(|Row { series_instance_uid, hot }| {
+                Ok(Hot {
+                    journal: hot.journal()?,
+                    record: hot.record()?,
+                    series_instance_uid: series_instance_uid.parse().map_err(|_| DAMAGED)?,
+                    sop_instance_uid: hot.sop_instance_uid.parse().map_err(|_| DAMAGED)?,
+                    sop_class_uid: hot.sop_class_uid.parse().map_err(|_| DAMAGED)?,
+                    transfer_syntax_uid: hot.transfer_syntax_uid.parse().map_err(|_| DAMAGED)?,
+                    instance_number: hot.instance_number,
+                    received_millis: hot.received_millis,
+                    detail: hot.detail.into(),
+                })
+            })
             .collect()
     }
 
@@ -154,20 +142,12 @@ impl Index {
 
     /// Returns the numbers of the journal's segments (position / `segment_bytes`) in which hot instances begin; all others
     /// up to the applied position can be recycled.
-    pub async fn hot_segments(
-        &self,
-        journal: Uuid,
-        segment_bytes: u64,
-    ) -> Result<BTreeSet<u64>, Error> {
-        let rows: Vec<i64> = sqlx::query_scalar(
-            "select distinct lsn / $2 from instance_hot where journal = $1::uuid",
-        )
-        .bind(journal.to_string())
-        .bind(signed(segment_bytes.max(1)))
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter()
-            .map(|no| unsigned(no, "hot instance"))
-            .collect()
+    pub async fn hot_segments(&self, journal: Uuid, segment_bytes: u64) -> Result<BTreeSet<u64>, Error> {
+        let rows: Vec<i64> = sqlx::query_scalar("select distinct lsn / $2 from instance_hot where journal = $1::uuid")
+            .bind(journal.to_string())
+            .bind(signed(segment_bytes.max(1)))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.into_iter().map(|no| unsigned(no, "hot instance")).collect()
     }
 }

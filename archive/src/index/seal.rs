@@ -87,21 +87,14 @@ impl Index {
     }
 
     async fn file(&self, container: &SealedContainer) -> Result<(), Error> {
-        let summaries = container
-            .segments
-            .iter()
-            .map(read_summary)
-            .collect::<Result<Vec<_>, _>>()?;
+        let summaries = container.segments.iter().map(read_summary).collect::<Result<Vec<_>, _>>()?;
         let mut tx = self.pool.begin().await?;
         if !insert_container(&mut tx, container).await? {
             return Ok(()); // recorded before, in one transaction with all that follows
         }
         let mut wanted = BTreeMap::new();
         for (segment, summary) in container.segments.iter().zip(&summaries) {
-            let new = NewStudy {
-                patient: &summary.patient,
-                study: &summary.study,
-            };
+            let new = NewStudy { patient: &summary.patient, study: &summary.study };
             wanted.entry(segment.study.clone()).or_insert(new);
         }
         let studies = upsert::lock_studies(&mut tx, &wanted).await?;
@@ -113,9 +106,7 @@ impl Index {
             };
             let dead = dead_by_tombstone(&mut tx, segment).await?;
             if dead.len() < segment.manifest.instances.len() {
-                series_wanted
-                    .entry((*study, segment.series.clone()))
-                    .or_insert(&summary.series);
+                series_wanted.entry((*study, segment.series.clone())).or_insert(&summary.series);
                 live.push((segment, *study, dead));
             }
         }
@@ -124,8 +115,7 @@ impl Index {
             let Some(row) = series.get(&(study, segment.series.clone())) else {
                 continue;
             };
-            self.file_segment(&mut tx, container.id, *row, segment, dead)
-                .await?;
+            self.file_segment(&mut tx, container.id, *row, segment, dead).await?;
         }
         tombstone::remove_empty(&mut tx, &studies.into_values().collect::<Vec<_>>()).await?;
         tx.commit().await?;
@@ -143,8 +133,7 @@ impl Index {
         let others = self.segments_of(tx, &[series]).await?;
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         for (position, instance) in segment.manifest.instances.iter().enumerate() {
-            let known = sop(instance)
-                .is_ok_and(|sop| others.iter().any(|(_, other)| other.find(&sop).is_some()));
+            let known = sop(instance).is_ok_and(|sop| others.iter().any(|(_, other)| other.find(&sop).is_some()));
             if known || !seen.insert(&instance.sop_instance_uid) {
                 dead.insert(position);
             }
@@ -156,66 +145,34 @@ impl Index {
             .collect();
         insert_segment(tx, container, series, segment, &dead).await?;
         let (hot, hot_bytes) = remove_hot(tx, series, &segment.manifest).await?;
-        let mut added = Added {
-            instances: -hot,
-            bytes: -hot_bytes,
-            sop_classes: BTreeSet::new(),
-        };
+        let mut added = Added { instances: -hot, bytes: -hot_bytes, sop_classes: BTreeSet::new() };
         for instance in live {
             added.instances += 1;
             added.bytes += signed(instance.bytes);
-            added
-                .sop_classes
-                .insert(instance.kind.sop_class_uid.clone());
+            added.sop_classes.insert(instance.kind.sop_class_uid.clone());
         }
         add(tx, &BTreeMap::from([(series, added)])).await
     }
 }
 
 fn sop(instance: &ManifestInstance) -> Result<Uid, Error> {
-    instance
-        .sop_instance_uid
-        .parse()
-        .map_err(|_| Error::Damaged { what: "manifest" })
+    instance.sop_instance_uid.parse().map_err(|_| Error::Damaged { what: "manifest" })
 }
 
 fn read_summary(segment: &SealedSegment) -> Result<Summary, Error> {
-    let damaged = Error::Damaged {
-        what: "series summary",
-    };
-    let Ok(json) = serde_json::from_slice::<HashMap<String, serde_json::Value>>(&segment.summary)
-    else {
+    let damaged = Error::Damaged { what: "series summary" };
+    let Ok(json) = serde_json::from_slice::<HashMap<String, serde_json::Value>>(&segment.summary) else {
         return Err(damaged);
     };
-    let part = |key: &str| {
-        json.get(key)
-            .map_or_else(|| Ok(Attributes::default()), json::read_value)
-    };
-    Ok(Summary {
-        patient: part("patient")?,
-        study: part("study")?,
-        series: part("series")?,
-    })
+    let part = |key: &str| json.get(key).map_or_else(|| Ok(Attributes::default()), json::read_value);
+    Ok(Summary { patient: part("patient")?, study: part("study")?, series: part("series")? })
 }
 
 /// Tells whether the container is new.
-async fn insert_container(
-    tx: &mut PgConnection,
-    container: &SealedContainer,
-) -> Result<bool, Error> {
-    let sops = container
-        .segments
-        .iter()
-        .flat_map(|s| &s.manifest.instances)
-        .map(|i| i.sop_instance_uid.as_str());
-    let instances: usize = container
-        .segments
-        .iter()
-        .map(|s| s.manifest.instances.len())
-        .sum();
-    let month = container
-        .month
-        .map(|(year, month)| format!("{year:04}-{month:02}-01"));
+async fn insert_container(tx: &mut PgConnection, container: &SealedContainer) -> Result<bool, Error> {
+    let sops = container.segments.iter().flat_map(|s| &s.manifest.instances).map(|i| i.sop_instance_uid.as_str());
+    let instances: usize = container.segments.iter().map(|s| s.manifest.instances.len()).sum();
+    let month = container.month.map(|(year, month)| format!("{year:04}-{month:02}-01"));
     let inserted = sqlx::query(
         "insert into container (id, generation, pool, tier, month, data_shards, parity_shards, bytes, \
              stored_bytes, instances, sealed_millis, filter)
@@ -262,10 +219,7 @@ pub(super) async fn insert_shards(
 }
 
 /// Returns the positions of deleted instances: all of them for a deleted series.
-async fn dead_by_tombstone(
-    tx: &mut PgConnection,
-    segment: &SealedSegment,
-) -> Result<BTreeSet<usize>, Error> {
+async fn dead_by_tombstone(tx: &mut PgConnection, segment: &SealedSegment) -> Result<BTreeSet<usize>, Error> {
     let deleted: Vec<String> = sqlx::query_scalar(
         "select sop_instance_uid from tombstone where study_instance_uid = $1 and series_instance_uid = $2",
     )
@@ -276,10 +230,7 @@ async fn dead_by_tombstone(
     let deleted: BTreeSet<String> = deleted.into_iter().collect();
     let all = deleted.contains("");
     let positions = segment.manifest.instances.iter().enumerate();
-    Ok(positions
-        .filter(|(_, i)| all || deleted.contains(&i.sop_instance_uid))
-        .map(|(p, _)| p)
-        .collect())
+    Ok(positions.filter(|(_, i)| all || deleted.contains(&i.sop_instance_uid)).map(|(p, _)| p).collect())
 }
 
 async fn insert_segment(
@@ -290,11 +241,7 @@ async fn insert_segment(
     dead: &BTreeSet<usize>,
 ) -> Result<(), Error> {
     let too_long = |_| Error::Damaged { what: "manifest" };
-    let dead = dead
-        .iter()
-        .map(|p| i32::try_from(*p))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(too_long)?;
+    let dead = dead.iter().map(|p| i32::try_from(*p)).collect::<Result<Vec<_>, _>>().map_err(too_long)?;
     sqlx::query(
         "insert into series_segment (series, container, instances, metadata_offset, metadata_bytes, metadata_crc32c, \
              dead, manifest)
@@ -315,11 +262,7 @@ async fn insert_segment(
 
 /// Removes the hot rows of a manifest's instances and returns how many they were and their bytes. Rows with other
 /// bytes go as well: what is sealed was there first.
-async fn remove_hot(
-    tx: &mut PgConnection,
-    series: i64,
-    manifest: &Manifest,
-) -> Result<(i64, i64), Error> {
+async fn remove_hot(tx: &mut PgConnection, series: i64, manifest: &Manifest) -> Result<(i64, i64), Error> {
     let removed: (i64, i64) = sqlx::query_as(
         "with removed as (
              delete from instance_hot where series = $1 and sop_instance_uid = any($2) returning payload_bytes)

@@ -47,10 +47,7 @@ impl Index {
         search.fill().await?;
         Ok(Box::pin(try_unfold(search, |mut search| async move {
             search.fill().await?;
-            Ok(search
-                .found
-                .pop_front()
-                .map(|attributes| (attributes, search)))
+            Ok(search.found.pop_front().map(|attributes| (attributes, search)))
         })))
     }
 }
@@ -83,10 +80,7 @@ struct Search {
 impl Search {
     /// A SOP Instance UID alone is looked up first: the statement then reads its series, not all of them.
     async fn narrow(&mut self) -> Result<(), Error> {
-        if self.query.level != Level::Instance
-            || self.only.is_empty()
-            || condition::names_parents(&self.query)
-        {
+        if self.query.level != Level::Instance || self.only.is_empty() || condition::names_parents(&self.query) {
             return Ok(());
         }
         let mut series = BTreeSet::new();
@@ -108,11 +102,7 @@ impl Search {
                 Level::Patient | Level::Study | Level::Series if in_sql => self.left.min(PAGE_ROWS),
                 Level::Patient | Level::Study | Level::Series => PAGE_ROWS,
             };
-            let offset = if in_sql {
-                std::mem::take(&mut self.skip)
-            } else {
-                0
-            };
+            let offset = if in_sql { std::mem::take(&mut self.skip) } else { 0 };
             let rows = self.page(limit, offset).await?;
             self.ended = rows.len() < usize::try_from(limit).unwrap_or(usize::MAX);
             if let Some(last) = rows.last() {
@@ -144,24 +134,13 @@ impl Search {
     }
 
     async fn take_instances(&mut self, rows: &[Row]) -> Result<(), Error> {
-        let series = rows
-            .iter()
-            .map(Row::series_ref)
-            .collect::<Result<Vec<_>, _>>()?;
+        let series = rows.iter().map(Row::series_ref).collect::<Result<Vec<_>, _>>()?;
         let mut connection = self.index.pool.acquire().await?;
-        let instances = self
-            .index
-            .instances_of(&mut connection, &series, &self.only)
-            .await?;
+        let instances = self.index.instances_of(&mut connection, &series, &self.only).await?;
         drop(connection);
         for (row, mut instances) in rows.iter().zip(instances) {
             let upper = row.attributes(Level::Instance)?;
-            instances.sort_by(|a, b| {
-                a.located
-                    .instance
-                    .sop_instance_uid
-                    .cmp(&b.located.instance.sop_instance_uid)
-            });
+            instances.sort_by(|a, b| a.located.instance.sop_instance_uid.cmp(&b.located.instance.sop_instance_uid));
             for instance in instances {
                 let mut attributes = upper.clone();
                 describe(&mut attributes, &instance)?;
@@ -181,17 +160,11 @@ impl Search {
         condition::push(&mut sql, &self.query)?;
         condition::push_sop_classes(&mut sql, &self.query);
         if let Some(series) = &self.series_only {
-            sql.push(" and s.series_instance_uid = any(")
-                .push_bind(series.clone())
-                .push(")");
+            sql.push(" and s.series_instance_uid = any(").push_bind(series.clone()).push(")");
         }
         self.push_order(&mut sql, limit, offset);
         // Planned with these very values: what an index is worth depends on them.
-        Ok(sql
-            .build_query_as()
-            .persistent(false)
-            .fetch_all(&self.index.pool)
-            .await?)
+        Ok(sql.build_query_as().persistent(false).fetch_all(&self.index.pool).await?)
     }
 
     fn push_order(&self, sql: &mut QueryBuilder<Postgres>, limit: u64, offset: u64) {
@@ -200,22 +173,14 @@ impl Search {
             Level::Patient => {
                 if let Some(cursor) = cursor {
                     sql.push(" and (p.patient_id, p.issuer_of_patient_id, p.only_study_instance_uid) > (");
-                    sql.push_bind(cursor.first.clone())
-                        .push(", ")
-                        .push_bind(cursor.second.clone())
-                        .push(", ");
+                    sql.push_bind(cursor.first.clone()).push(", ").push_bind(cursor.second.clone()).push(", ");
                     sql.push_bind(cursor.third.clone()).push(")");
                 }
-                (
-                    " order by patient_id, issuer_of_patient_id, only_study_instance_uid",
-                    PATIENT_COUNTS,
-                )
+                (" order by patient_id, issuer_of_patient_id, only_study_instance_uid", PATIENT_COUNTS)
             }
             Level::Study => {
                 if let Some(cursor) = cursor {
-                    sql.push(" and (t.date_rank, t.study_instance_uid) > (")
-                        .push_bind(cursor.rank)
-                        .push(", ");
+                    sql.push(" and (t.date_rank, t.study_instance_uid) > (").push_bind(cursor.rank).push(", ");
                     sql.push_bind(cursor.first.clone()).push(")");
                 }
                 (" order by date_rank, study_instance_uid", STUDY_COUNTS)
@@ -223,26 +188,16 @@ impl Search {
             Level::Series | Level::Instance => {
                 if let Some(cursor) = cursor {
                     // The first half is implied, and is what the index of studies understands.
-                    sql.push(" and (t.date_rank, t.study_instance_uid) >= (")
-                        .push_bind(cursor.rank)
-                        .push(", ");
+                    sql.push(" and (t.date_rank, t.study_instance_uid) >= (").push_bind(cursor.rank).push(", ");
                     sql.push_bind(cursor.first.clone()).push(")");
                     sql.push(" and (t.date_rank, t.study_instance_uid, s.series_instance_uid) > (");
-                    sql.push_bind(cursor.rank)
-                        .push(", ")
-                        .push_bind(cursor.first.clone())
-                        .push(", ");
+                    sql.push_bind(cursor.rank).push(", ").push_bind(cursor.first.clone()).push(", ");
                     sql.push_bind(cursor.second.clone()).push(")");
                 }
-                (
-                    " order by date_rank, study_instance_uid, series_instance_uid",
-                    STUDY_COUNTS,
-                )
+                (" order by date_rank, study_instance_uid, series_instance_uid", STUDY_COUNTS)
             }
         };
-        sql.push(order)
-            .push(" limit ")
-            .push_bind(super::signed(limit));
+        sql.push(order).push(" limit ").push_bind(super::signed(limit));
         sql.push(" offset ").push_bind(super::signed(offset));
         // Counts only for the rows of the page.
         sql.push(counts).push(order);
@@ -329,10 +284,7 @@ impl Row {
 
     fn attributes(&self, level: Level) -> Result<Attributes, Error> {
         let mut all = json::read(&self.patient_attributes)?;
-        for lower in [&self.study_attributes, &self.series_attributes]
-            .into_iter()
-            .flatten()
-        {
+        for lower in [&self.study_attributes, &self.series_attributes].into_iter().flatten() {
             all.0.extend(json::read(lower)?.0);
         }
         let counts = [
@@ -349,21 +301,13 @@ impl Row {
             }
         }
         if level >= Level::Study {
-            all.put_text(
-                Tag(0x0020, 0x000D),
-                VR::UI,
-                self.study_instance_uid.as_str(),
-            );
+            all.put_text(Tag(0x0020, 0x000D), VR::UI, self.study_instance_uid.as_str());
             put_list(&mut all, Tag(0x0008, 0x0061), VR::CS, &self.modalities);
             put_list(&mut all, Tag(0x0008, 0x0062), VR::UI, &self.sop_classes);
             all.put_text(Tag(0x0008, 0x0056), VR::CS, "ONLINE"); // QR-061
         }
         if level >= Level::Series {
-            all.put_text(
-                Tag(0x0020, 0x000E),
-                VR::UI,
-                self.series_instance_uid.as_str(),
-            );
+            all.put_text(Tag(0x0020, 0x000E), VR::UI, self.series_instance_uid.as_str());
         }
         Ok(all)
     }
@@ -372,31 +316,20 @@ impl Row {
 /// An attribute without values is left out, not empty.
 fn put_list(attributes: &mut Attributes, tag: Tag, vr: VR, values: &[String]) {
     if !values.is_empty() {
-        attributes.0.insert(
-            tag,
-            Attribute {
-                vr,
-                value: Value::Text(values.to_vec()),
-            },
-        );
+        attributes.0.insert(tag, Attribute { vr, value: Value::Text(values.to_vec()) });
     }
 }
 
 /// Adds what is known of the instance (WE-063).
 fn describe(attributes: &mut Attributes, instance: &Instance) -> Result<(), Error> {
     if !instance.detail.is_empty() {
-        let detail =
-            std::str::from_utf8(&instance.detail).map_err(|_| Error::Damaged { what: "detail" })?;
+        let detail = std::str::from_utf8(&instance.detail).map_err(|_| Error::Damaged { what: "detail" })?;
         attributes.0.extend(json::read(detail)?.0);
     }
     let found = &instance.located.instance;
     attributes.put_text(Tag(0x0008, 0x0016), VR::UI, found.sop_class_uid.as_str());
     attributes.put_text(SOP_INSTANCE_UID, VR::UI, found.sop_instance_uid.as_str());
-    attributes.put_text(
-        Tag(0x0008, 0x3002),
-        VR::UI,
-        found.transfer_syntax_uid.as_str(),
-    );
+    attributes.put_text(Tag(0x0008, 0x3002), VR::UI, found.transfer_syntax_uid.as_str());
     if let Some(number) = instance.located.instance_number {
         attributes.put_text(Tag(0x0020, 0x0013), VR::IS, number.to_string());
     }
@@ -407,12 +340,7 @@ fn only(query: &Query) -> BTreeSet<Uid> {
     if query.level != Level::Instance {
         return BTreeSet::new();
     }
-    let key = query
-        .keys
-        .iter()
-        .find(|key| key.path.0 == [SOP_INSTANCE_UID]);
-    let uids = key
-        .and_then(|key| condition::uids(&key.matching))
-        .unwrap_or_default();
+    let key = query.keys.iter().find(|key| key.path.0 == [SOP_INSTANCE_UID]);
+    let uids = key.and_then(|key| condition::uids(&key.matching)).unwrap_or_default();
     uids.iter().filter_map(|uid| uid.parse().ok()).collect()
 }

@@ -1,5 +1,6 @@
 //! Segments: the packed manifests of sealed series, cached decoded.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
@@ -51,10 +52,7 @@ impl Segment {
     pub fn position(&self, index: usize) -> usize {
         match &self.positions {
             None => index,
-            Some(positions) => positions
-                .get(index)
-                .and_then(|p| usize::try_from(*p).ok())
-                .unwrap_or(usize::MAX),
+            Some(positions) => positions.get(index).and_then(|p| usize::try_from(*p).ok()).unwrap_or(usize::MAX),
         }
     }
 
@@ -65,10 +63,7 @@ impl Segment {
 
     fn number_of(&self, sop_instance_uid: &Uid) -> Option<u32> {
         let sop = |no: u32| self.at(no).map_or("", |i| i.sop_instance_uid.as_str());
-        let at = self
-            .by_sop
-            .binary_search_by(|no| sop(*no).cmp(sop_instance_uid.as_str()))
-            .ok()?;
+        let at = self.by_sop.binary_search_by(|no| sop(*no).cmp(sop_instance_uid.as_str())).ok()?;
         self.by_sop.get(at).copied()
     }
 
@@ -95,12 +90,7 @@ struct Held {
 
 impl Default for Cache {
     fn default() -> Self {
-        Self {
-            held: Mutex::new(Held {
-                segments: LruCache::unbounded(),
-                bytes: 0,
-            }),
-        }
+        Self { held: Mutex::new(Held { segments: LruCache::unbounded(), bytes: 0 }) }
     }
 }
 
@@ -112,12 +102,7 @@ impl Cache {
     }
 
     fn get(&self, key: (i64, i32)) -> Option<Arc<Segment>> {
-        self.held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .segments
-            .get(&key)
-            .cloned()
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).segments.get(&key).cloned()
     }
 
     fn put(&self, key: (i64, i32), segment: &Arc<Segment>) {
@@ -137,16 +122,12 @@ impl Cache {
 
 impl Index {
     /// Returns the segments of a series, oldest first; of every study that has a series with this UID.
-    pub async fn series_segments(
-        &self,
-        series_instance_uid: &Uid,
-    ) -> Result<Vec<Arc<Segment>>, Error> {
+    pub async fn series_segments(&self, series_instance_uid: &Uid) -> Result<Vec<Arc<Segment>>, Error> {
         let mut connection = self.pool.acquire().await?;
-        let rows: Vec<i64> =
-            sqlx::query_scalar("select id from series where series_instance_uid = $1 order by id")
-                .bind(series_instance_uid.as_str())
-                .fetch_all(&mut *connection)
-                .await?;
+        let rows: Vec<i64> = sqlx::query_scalar("select id from series where series_instance_uid = $1 order by id")
+            .bind(series_instance_uid.as_str())
+            .fetch_all(&mut *connection)
+            .await?;
         let found = self.segments_of(&mut connection, &rows).await?;
         Ok(found.into_iter().map(|(_, segment)| segment).collect())
     }
@@ -154,17 +135,13 @@ impl Index {
     /// Returns one segment; `NotFound` when it was deleted or rewritten: locate the instance again.
     pub async fn segment(&self, id: i64) -> Result<Arc<Segment>, Error> {
         let mut connection = self.pool.acquire().await?;
-        let key: Option<(i64, i32)> =
-            sqlx::query_as("select id, cardinality(dead) from series_segment where id = $1")
-                .bind(id)
-                .fetch_optional(&mut *connection)
-                .await?;
+        let key: Option<(i64, i32)> = sqlx::query_as("select id, cardinality(dead) from series_segment where id = $1")
+            .bind(id)
+            .fetch_optional(&mut *connection)
+            .await?;
         let key = key.ok_or(Error::NotFound { what: "segment" })?;
         let found = self.load(&mut connection, vec![key]).await?;
-        found
-            .into_iter()
-            .next()
-            .ok_or(Error::NotFound { what: "segment" })
+        found.into_iter().next().ok_or(Error::NotFound { what: "segment" })
     }
 
     /// Returns the segments of series rows with their series row, oldest first.
@@ -179,17 +156,9 @@ impl Index {
         .bind(series)
         .fetch_all(&mut *connection)
         .await?;
-        let segments = self
-            .load(
-                connection,
-                keys.iter().map(|(_, id, dead)| (*id, *dead)).collect(),
-            )
-            .await?;
-        let series_of = |id: i64| keys.iter().find(|key| key.1 == id).map(|key| key.0);
-        Ok(segments
-            .into_iter()
-            .filter_map(|segment| Some((series_of(segment.id)?, segment)))
-            .collect())
+        let segments = self.load(connection, keys.iter().map(|(_, id, dead)| (*id, *dead)).collect()).await?;
+        let series_of: BTreeMap<i64, i64> = keys.iter().map(|key| (key.1, key.0)).collect();
+        Ok(segments.into_iter().filter_map(|segment| Some((*series_of.get(&segment.id)?, segment))).collect())
     }
 
     /// Returns the segments of a container that have the instance.
@@ -198,21 +167,16 @@ impl Index {
         connection: &mut PgConnection,
         container: ContainerId,
     ) -> Result<Vec<Arc<Segment>>, Error> {
-        let keys: Vec<(i64, i32)> = sqlx::query_as(
-            "select id, cardinality(dead) from series_segment where container = $1::uuid order by id",
-        )
-        .bind(container.0.to_string())
-        .fetch_all(&mut *connection)
-        .await?;
+        let keys: Vec<(i64, i32)> =
+            sqlx::query_as("select id, cardinality(dead) from series_segment where container = $1::uuid order by id")
+                .bind(container.0.to_string())
+                .fetch_all(&mut *connection)
+                .await?;
         self.load(connection, keys).await
     }
 
     /// Takes what is cached and reads the rest; what vanished meanwhile is left out.
-    async fn load(
-        &self,
-        connection: &mut PgConnection,
-        keys: Vec<(i64, i32)>,
-    ) -> Result<Vec<Arc<Segment>>, Error> {
+    async fn load(&self, connection: &mut PgConnection, keys: Vec<(i64, i32)>) -> Result<Vec<Arc<Segment>>, Error> {
         let mut found: Vec<Arc<Segment>> = Vec::with_capacity(keys.len());
         let mut missing = Vec::new();
         for key in keys {
@@ -222,10 +186,7 @@ impl Index {
             }
         }
         if !missing.is_empty() {
-            let rows: Vec<Row> = sqlx::query_as(SELECT)
-                .bind(missing)
-                .fetch_all(connection)
-                .await?;
+            let rows: Vec<Row> = sqlx::query_as(SELECT).bind(missing).fetch_all(connection).await?;
             for row in rows {
                 let dead = i32::try_from(row.dead.len()).map_err(|_| DAMAGED)?;
                 let segment = Arc::new(row.decode()?);
@@ -238,8 +199,7 @@ impl Index {
     }
 }
 
-const SELECT: &str =
-    "select g.id, g.container::text as container, t.study_instance_uid, s.series_instance_uid, \
+const SELECT: &str = "select g.id, g.container::text as container, t.study_instance_uid, s.series_instance_uid, \
     g.metadata_offset, g.metadata_bytes, g.metadata_crc32c, g.dead, g.manifest
     from series_segment g
     join series s on s.id = g.series
@@ -279,8 +239,7 @@ impl Row {
             });
             Some(positions)
         };
-        let mut by_sop: Vec<(u32, &ManifestInstance)> =
-            (0_u32..).zip(&manifest.instances).collect();
+        let mut by_sop: Vec<(u32, &ManifestInstance)> = (0_u32..).zip(&manifest.instances).collect();
         by_sop.sort_by(|a, b| a.1.sop_instance_uid.cmp(&b.1.sop_instance_uid));
         let by_sop = by_sop.into_iter().map(|(no, _)| no).collect();
         Ok(Segment {

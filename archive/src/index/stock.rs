@@ -97,11 +97,7 @@ impl Index {
 
     /// Records that a container was moved: its new generation, pool, tier, code and shards; no instance row changes. A
     /// generation older than the known one is ignored. Durable on return.
-    pub async fn relocate(
-        &self,
-        container: &Container,
-        shards: &[SealedShard],
-    ) -> Result<(), Error> {
+    pub async fn relocate(&self, container: &Container, shards: &[SealedShard]) -> Result<(), Error> {
         let mut tx = self.pool.begin().await?;
         let changed = sqlx::query(
             "update container set generation = $2, pool = $3, tier = $4, data_shards = $5, parity_shards = $6, \
@@ -182,11 +178,9 @@ impl Index {
         .fetch_one(&self.pool)
         .await?;
         if grown {
-            sqlx::query(
-                "analyze patient, study, series, series_request, instance_hot, series_segment",
-            )
-            .execute(&self.pool)
-            .await?;
+            sqlx::query("analyze patient, study, series, series_request, instance_hot, series_segment")
+                .execute(&self.pool)
+                .await?;
         }
         Ok(grown)
     }
@@ -210,10 +204,7 @@ struct ContainerRow {
 
 impl ContainerRow {
     fn read(self) -> Result<Container, Error> {
-        let month = self
-            .year
-            .zip(self.month)
-            .and_then(|(y, m)| Some((y.try_into().ok()?, m.try_into().ok()?)));
+        let month = self.year.zip(self.month).and_then(|(y, m)| Some((y.try_into().ok()?, m.try_into().ok()?)));
         Ok(Container {
             id: ContainerId(self.id.parse().map_err(|_| DAMAGED)?),
             generation: self.generation.try_into().map_err(|_| DAMAGED)?,

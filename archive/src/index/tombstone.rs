@@ -27,10 +27,7 @@ impl Index {
     pub async fn add_tombstone(&self, tombstone: &Tombstone) -> Result<bool, Error> {
         let mut tx = self.pool.begin().await?;
         let study = lock(&mut tx, &tombstone.study).await?;
-        let (series, instance) = (
-            text(tombstone.series.as_ref()),
-            text(tombstone.instance.as_ref()),
-        );
+        let (series, instance) = (text(tombstone.series.as_ref()), text(tombstone.instance.as_ref()));
         sqlx::query(
             "insert into tombstone (study_instance_uid, series_instance_uid, sop_instance_uid, deleted_millis)
              values ($1, $2, $3, $4) on conflict on constraint tombstone_key do nothing",
@@ -44,10 +41,7 @@ impl Index {
         let there = match (study, &tombstone.series, &tombstone.instance) {
             (None, ..) => false,
             (Some(study), None, _) => {
-                sqlx::query("delete from series where study = $1")
-                    .bind(study)
-                    .execute(&mut *tx)
-                    .await?;
+                sqlx::query("delete from series where study = $1").bind(study).execute(&mut *tx).await?;
                 true
             }
             (Some(study), Some(series), None) => {
@@ -60,8 +54,7 @@ impl Index {
                     > 0
             }
             (Some(study), Some(series), Some(instance)) => {
-                self.delete_instance(&mut tx, study, &tombstone.study, series, instance)
-                    .await?
+                self.delete_instance(&mut tx, study, &tombstone.study, series, instance).await?
             }
         };
         if let Some(study) = study {
@@ -80,25 +73,13 @@ impl Index {
         )
         .fetch_all(&self.pool)
         .await?;
-        let uid = |text: String| {
-            text.parse::<Uid>()
-                .map_err(|_| Error::Damaged { what: "tombstone" })
-        };
+        let uid = |text: String| text.parse::<Uid>().map_err(|_| Error::Damaged { what: "tombstone" });
         let some = |text: String| {
-            if text.is_empty() {
-                Ok(None)
-            } else {
-                uid(text).map(Some)
-            }
+            if text.is_empty() { Ok(None) } else { uid(text).map(Some) }
         };
         rows.into_iter()
             .map(|(study, series, instance, deleted_millis)| {
-                Ok(Tombstone {
-                    study: uid(study)?,
-                    series: some(series)?,
-                    instance: some(instance)?,
-                    deleted_millis,
-                })
+                Ok(Tombstone { study: uid(study)?, series: some(series)?, instance: some(instance)?, deleted_millis })
             })
             .collect()
     }
@@ -109,16 +90,8 @@ impl Index {
         let mut named = false;
         for (list, column, whole) in [
             (&selector.studies, "study_instance_uid", false),
-            (
-                &selector.series,
-                "series_instance_uid",
-                !selector.studies.is_empty(),
-            ),
-            (
-                &selector.instances,
-                "sop_instance_uid",
-                !selector.series.is_empty() || !selector.studies.is_empty(),
-            ),
+            (&selector.series, "series_instance_uid", !selector.studies.is_empty()),
+            (&selector.instances, "sop_instance_uid", !selector.series.is_empty() || !selector.studies.is_empty()),
         ] {
             if list.is_empty() {
                 continue;
@@ -129,12 +102,7 @@ impl Index {
             if whole {
                 uids.push("");
             }
-            query
-                .push(" and ")
-                .push(column)
-                .push(" = any(")
-                .push_bind(uids)
-                .push(")");
+            query.push(" and ").push(column).push(" = any(").push_bind(uids).push(")");
         }
         query.push(")");
         if !named {
@@ -151,23 +119,16 @@ impl Index {
         series_uid: &Uid,
         sop: &Uid,
     ) -> Result<bool, Error> {
-        let row: Option<i64> = sqlx::query_scalar(
-            "select id from series where study = $1 and series_instance_uid = $2",
-        )
-        .bind(study)
-        .bind(series_uid.as_str())
-        .fetch_optional(&mut *tx)
-        .await?;
+        let row: Option<i64> =
+            sqlx::query_scalar("select id from series where study = $1 and series_instance_uid = $2")
+                .bind(study)
+                .bind(series_uid.as_str())
+                .fetch_optional(&mut *tx)
+                .await?;
         let Some(row) = row else { return Ok(false) };
-        let series = SeriesRef {
-            id: row,
-            study: study_uid.clone(),
-            series: series_uid.clone(),
-        };
+        let series = SeriesRef { id: row, study: study_uid.clone(), series: series_uid.clone() };
         let only = BTreeSet::from([sop.clone()]);
-        let there = self
-            .instances_of(tx, std::slice::from_ref(&series), &only)
-            .await?;
+        let there = self.instances_of(tx, std::slice::from_ref(&series), &only).await?;
         let Some(instance) = there.first().and_then(|list| list.first()) else {
             return Ok(false);
         };
@@ -188,11 +149,8 @@ impl Index {
                 .await?;
         }
         let left = self.instances_of(tx, &[series], &BTreeSet::new()).await?;
-        let classes: BTreeSet<&str> = left
-            .iter()
-            .flatten()
-            .map(|i| i.located.instance.sop_class_uid.as_str())
-            .collect();
+        let classes: BTreeSet<&str> =
+            left.iter().flatten().map(|i| i.located.instance.sop_class_uid.as_str()).collect();
         sqlx::query(
             "update series set instances = instances - 1, bytes = bytes - $2, sop_class_uids = $3 where id = $1",
         )
@@ -209,10 +167,7 @@ impl Index {
 /// after studies here, against the order: `add_tombstone` has them locked before, and elsewhere nothing is empty unless
 /// it was deleted; Postgres ends the deadlock that may still be, and the batch is applied again.
 pub(super) async fn remove_empty(tx: &mut PgConnection, studies: &[i64]) -> Result<(), Error> {
-    sqlx::query("delete from series where study = any($1) and instances = 0")
-        .bind(studies)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query("delete from series where study = any($1) and instances = 0").bind(studies).execute(&mut *tx).await?;
     let patients: Vec<i64> = sqlx::query_scalar(
         "delete from study t where t.id = any($1) and not exists (select from series s where s.study = t.id)
          returning t.patient",
@@ -239,12 +194,10 @@ async fn lock(tx: &mut PgConnection, study: &Uid) -> Result<Option<i64>, Error> 
     .bind(study.as_str())
     .execute(&mut *tx)
     .await?;
-    Ok(
-        sqlx::query_scalar("select id from study where study_instance_uid = $1 for update")
-            .bind(study.as_str())
-            .fetch_optional(tx)
-            .await?,
-    )
+    Ok(sqlx::query_scalar("select id from study where study_instance_uid = $1 for update")
+        .bind(study.as_str())
+        .fetch_optional(tx)
+        .await?)
 }
 
 fn text(uid: Option<&Uid>) -> &str {

@@ -29,24 +29,17 @@ pub(super) async fn lock_studies(
 ) -> Result<HashMap<Uid, i64>, Error> {
     for _ in 0..ATTEMPTS_MAX {
         let deleted = deleted_studies(tx, wanted.keys()).await?;
-        let live: Vec<(&Uid, NewStudy<'_>)> = wanted
-            .iter()
-            .filter(|(uid, _)| !deleted.contains(uid.as_str()))
-            .map(|(u, n)| (u, *n))
-            .collect();
+        let live: Vec<(&Uid, NewStudy<'_>)> =
+            wanted.iter().filter(|(uid, _)| !deleted.contains(uid.as_str())).map(|(u, n)| (u, *n)).collect();
         let uids: Vec<&str> = live.iter().map(|(uid, _)| uid.as_str()).collect();
-        let there: Vec<String> = sqlx::query_scalar(
-            "select study_instance_uid from study where study_instance_uid = any($1)",
-        )
-        .bind(&uids)
-        .fetch_all(&mut *tx)
-        .await?;
+        let there: Vec<String> =
+            sqlx::query_scalar("select study_instance_uid from study where study_instance_uid = any($1)")
+                .bind(&uids)
+                .fetch_all(&mut *tx)
+                .await?;
         let there: BTreeSet<String> = there.into_iter().collect();
-        let missing: Vec<(&Uid, NewStudy<'_>)> = live
-            .iter()
-            .filter(|(uid, _)| !there.contains(uid.as_str()))
-            .copied()
-            .collect();
+        let missing: Vec<(&Uid, NewStudy<'_>)> =
+            live.iter().filter(|(uid, _)| !there.contains(uid.as_str())).copied().collect();
         if !missing.is_empty() && !insert_studies(tx, &missing).await? {
             continue;
         }
@@ -58,10 +51,8 @@ pub(super) async fn lock_studies(
         .fetch_all(&mut *tx)
         .await?;
         let locked: HashMap<String, i64> = locked.into_iter().collect();
-        let found: HashMap<Uid, i64> = live
-            .iter()
-            .filter_map(|(uid, _)| Some(((*uid).clone(), *locked.get(uid.as_str())?)))
-            .collect();
+        let found: HashMap<Uid, i64> =
+            live.iter().filter_map(|(uid, _)| Some(((*uid).clone(), *locked.get(uid.as_str())?))).collect();
         if found.len() == live.len() {
             return Ok(found);
         }
@@ -103,10 +94,7 @@ pub(super) async fn set_modalities(tx: &mut PgConnection, studies: &[i64]) -> Re
     Ok(())
 }
 
-async fn deleted_studies(
-    tx: &mut PgConnection,
-    uids: impl Iterator<Item = &Uid>,
-) -> Result<BTreeSet<String>, Error> {
+async fn deleted_studies(tx: &mut PgConnection, uids: impl Iterator<Item = &Uid>) -> Result<BTreeSet<String>, Error> {
     let uids: Vec<&str> = uids.map(Uid::as_str).collect();
     let deleted: Vec<String> = sqlx::query_scalar(
         "select study_instance_uid from tombstone where study_instance_uid = any($1) and series_instance_uid = ''",
@@ -118,26 +106,13 @@ async fn deleted_studies(
 }
 
 /// Tells whether all could be made; a patient that another writer just removed is made by the next attempt.
-async fn insert_studies(
-    tx: &mut PgConnection,
-    missing: &[(&Uid, NewStudy<'_>)],
-) -> Result<bool, Error> {
-    let patients: Vec<PatientRow> = missing
-        .iter()
-        .map(|(uid, new)| PatientRow::new(uid, new.patient))
-        .collect();
+async fn insert_studies(tx: &mut PgConnection, missing: &[(&Uid, NewStudy<'_>)]) -> Result<bool, Error> {
+    let patients: Vec<PatientRow> = missing.iter().map(|(uid, new)| PatientRow::new(uid, new.patient)).collect();
     let ids = lock_patients(tx, &patients).await?;
-    let Some(patient_ids) = patients
-        .iter()
-        .map(|p| ids.get(&p.identity).copied())
-        .collect::<Option<Vec<i64>>>()
-    else {
+    let Some(patient_ids) = patients.iter().map(|p| ids.get(&p.identity).copied()).collect::<Option<Vec<i64>>>() else {
         return Ok(false);
     };
-    let rows: Vec<StudyRow> = missing
-        .iter()
-        .map(|(_, new)| StudyRow::new(new.study))
-        .collect();
+    let rows: Vec<StudyRow> = missing.iter().map(|(_, new)| StudyRow::new(new.study)).collect();
     sqlx::query(
         "insert into study (patient, study_instance_uid, study_date, study_time, accession_number, study_id, \
              study_description, referring_physician_alphabetic, referring_physician_ideographic, \
@@ -211,10 +186,7 @@ async fn lock_patients(
     .bind(&studies)
     .fetch_all(tx)
     .await?;
-    Ok(locked
-        .into_iter()
-        .map(|(id, issuer, study, row)| ((id, issuer, study), row))
-        .collect())
+    Ok(locked.into_iter().map(|(id, issuer, study, row)| ((id, issuer, study), row)).collect())
 }
 
 async fn find_series(
@@ -227,26 +199,15 @@ async fn find_series(
          join series s on s.study = n.study and s.series_instance_uid = n.uid",
     )
     .bind(wanted.keys().map(|(study, _)| *study).collect::<Vec<_>>())
-    .bind(
-        wanted
-            .keys()
-            .map(|(_, uid)| uid.as_str())
-            .collect::<Vec<_>>(),
-    )
+    .bind(wanted.keys().map(|(_, uid)| uid.as_str()).collect::<Vec<_>>())
     .fetch_all(tx)
     .await?;
     let keys: Vec<&(i64, Uid)> = wanted.keys().collect();
     let key = |no: i64| usize::try_from(no - 1).ok().and_then(|no| keys.get(no));
-    Ok(rows
-        .into_iter()
-        .filter_map(|(no, id)| Some(((*key(no)?).clone(), id)))
-        .collect())
+    Ok(rows.into_iter().filter_map(|(no, id)| Some(((*key(no)?).clone(), id))).collect())
 }
 
-async fn insert_series(
-    tx: &mut PgConnection,
-    missing: &[(i64, &Uid, SeriesRow)],
-) -> Result<(), Error> {
+async fn insert_series(tx: &mut PgConnection, missing: &[(i64, &Uid, SeriesRow)]) -> Result<(), Error> {
     sqlx::query(
         "insert into series (study, series_instance_uid, modality, series_number, series_description, \
              performed_procedure_step_start_date, performed_procedure_step_start_time, attributes)
@@ -276,11 +237,7 @@ async fn insert_requests(
     let rows: Vec<(i64, Option<&str>, Option<&str>)> = missing
         .iter()
         .filter_map(|(study, uid, row)| Some((*ids.get(&(*study, (*uid).clone()))?, row)))
-        .flat_map(|(id, row)| {
-            row.requests
-                .iter()
-                .map(move |(s, r)| (id, s.as_deref(), r.as_deref()))
-        })
+        .flat_map(|(id, row)| row.requests.iter().map(move |(s, r)| (id, s.as_deref(), r.as_deref())))
         .collect();
     if rows.is_empty() {
         return Ok(());

@@ -25,29 +25,19 @@ pub(crate) struct DateTime {
 pub(crate) fn date(text: &str) -> Option<Date> {
     let text = text.trim();
     let plain: String = match text.len() {
-        10 if text.bytes().nth(4) == Some(b'.') && text.bytes().nth(7) == Some(b'.') => {
-            text.replace('.', "")
-        }
+        10 if text.get(4..5) == Some(".") && text.get(7..8) == Some(".") => text.replace('.', ""),
         8 => text.to_owned(),
         _ => return None,
     };
     let digits = Digits(plain.as_bytes());
     digits.whole()?;
-    civil(
-        digits.number(0, 4)?,
-        digits.number(4, 2)?,
-        digits.number(6, 2)?,
-    )
+    civil(digits.number(0, 4)?, digits.number(4, 2)?, digits.number(6, 2)?)
 }
 
 /// Reads a TM of any precision; also `10:30:00` (QR-027, QR-028).
 pub(crate) fn time(text: &str) -> Option<Span> {
     let text = text.trim();
-    let plain = if text.bytes().nth(2) == Some(b':') {
-        text.replace(':', "")
-    } else {
-        text.to_owned()
-    };
+    let plain = if text.get(2..3) == Some(":") { text.replace(':', "") } else { text.to_owned() };
     time_span(&plain)
 }
 
@@ -65,59 +55,33 @@ pub(crate) fn date_time(text: &str) -> Option<DateTime> {
     let day_digits = Digits(whole.as_bytes());
     day_digits.whole()?;
     let year = day_digits.number(0, 4)?;
-    let micros = |d: Date| {
-        Some(i64::from(d.since(Date::constant(1970, 1, 1)).ok()?.get_days()) * DAY_MICROS)
-    };
+    let micros = |d: Date| Some(i64::from(d.since(Date::constant(1970, 1, 1)).ok()?.get_days()) * DAY_MICROS);
     let span = match whole.len() {
         4 | 6 if local.len() > whole.len() => return None,
-        4 => Span {
-            first: micros(civil(year, 1, 1)?)?,
-            last: micros(civil(year, 12, 31)?)? + DAY_MICROS - 1,
-        },
+        4 => Span { first: micros(civil(year, 1, 1)?)?, last: micros(civil(year, 12, 31)?)? + DAY_MICROS - 1 },
         6 => {
             let first = civil(year, day_digits.number(4, 2)?, 1)?;
-            Span {
-                first: micros(first)?,
-                last: micros(first.last_of_month())? + DAY_MICROS - 1,
-            }
+            Span { first: micros(first)?, last: micros(first.last_of_month())? + DAY_MICROS - 1 }
         }
         _ => {
-            let day = micros(civil(
-                year,
-                day_digits.number(4, 2)?,
-                day_digits.number(6, 2)?,
-            )?)?;
-            let of_day = local
-                .get(8..)
-                .filter(|rest| !rest.is_empty())
-                .map(time_span);
-            let of_day = of_day.unwrap_or(Some(Span {
-                first: 0,
-                last: DAY_MICROS - 1,
-            }))?;
-            Span {
-                first: day + of_day.first,
-                last: day + of_day.last,
-            }
+            let day = micros(civil(year, day_digits.number(4, 2)?, day_digits.number(6, 2)?)?)?;
+            let of_day = local.get(8..).filter(|rest| !rest.is_empty()).map(time_span);
+            let of_day = of_day.unwrap_or(Some(Span { first: 0, last: DAY_MICROS - 1 }))?;
+            Span { first: day + of_day.first, last: day + of_day.last }
         }
     };
-    Some(DateTime {
-        span,
-        offset_minutes,
-    })
+    Some(DateTime { span, offset_minutes })
 }
+
+/// From and to of a range.
+pub(crate) type Ends<'a> = (Option<&'a str>, Option<&'a str>);
 
 /// Splits a range at its hyphen; `None` when the text is a single value. `valid` tells what a bound may be, so that
 /// the hyphen of an offset such as `-0500` is not taken for it (QR-026).
-pub(crate) fn split_range(
-    text: &str,
-    valid: impl Fn(&str) -> bool,
-) -> Option<Result<(Option<&str>, Option<&str>), &'static str>> {
+pub(crate) fn split_range(text: &str, valid: impl Fn(&str) -> bool) -> Option<Result<Ends<'_>, &'static str>> {
     let text = text.trim();
     if text == "-" {
-        return Some(Err(
-            "a range needs at least one end: use FROM-TO, FROM- or -TO",
-        ));
+        return Some(Err("a range needs at least one end: use FROM-TO, FROM- or -TO"));
     }
     if valid(text) || !text.contains('-') {
         return None;
@@ -136,12 +100,7 @@ pub(crate) fn split_range(
 }
 
 fn civil(year: i64, month: i64, day: i64) -> Option<Date> {
-    Date::new(
-        i16::try_from(year).ok()?,
-        i8::try_from(month).ok()?,
-        i8::try_from(day).ok()?,
-    )
-    .ok()
+    Date::new(i16::try_from(year).ok()?, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
 }
 
 fn time_span(plain: &str) -> Option<Span> {
@@ -153,11 +112,7 @@ fn time_span(plain: &str) -> Option<Span> {
     digits.whole()?;
     let hour = digits.number(0, 2).filter(|h| *h < 24)?;
     let part = |at, below| {
-        if whole.len() > at {
-            digits.number(at, 2).filter(|n| *n < below)
-        } else {
-            Some(0)
-        }
+        if whole.len() > at { digits.number(at, 2).filter(|n| *n < below) } else { Some(0) }
     };
     // A leap second is written as 60.
     let seconds = hour * 3_600 + part(2, 60)? * 60 + part(4, 61)?;
@@ -169,10 +124,7 @@ fn time_span(plain: &str) -> Option<Span> {
     };
     let Some(fraction) = fraction else {
         let first = seconds * 1_000_000;
-        return Some(Span {
-            first,
-            last: first + unit_seconds * 1_000_000 - 1,
-        });
+        return Some(Span { first, last: first + unit_seconds * 1_000_000 - 1 });
     };
     if whole.len() != 6 || fraction.is_empty() || fraction.len() > 6 {
         return None;
@@ -180,10 +132,7 @@ fn time_span(plain: &str) -> Option<Span> {
     Digits(fraction.as_bytes()).whole()?;
     let unit_micros = 10_i64.pow(u32::try_from(6 - fraction.len()).ok()?);
     let first = seconds * 1_000_000 + fraction.parse::<i64>().ok()? * unit_micros;
-    Some(Span {
-        first,
-        last: first + unit_micros - 1,
-    })
+    Some(Span { first, last: first + unit_micros - 1 })
 }
 
 /// Reads `+HHMM` or `-HHMM`, -1200 to +1400.
@@ -207,10 +156,7 @@ impl Digits<'_> {
     }
 
     fn number(&self, at: usize, len: usize) -> Option<i64> {
-        std::str::from_utf8(self.0.get(at..at + len)?)
-            .ok()?
-            .parse()
-            .ok()
+        std::str::from_utf8(self.0.get(at..at + len)?).ok()?.parse().ok()
     }
 }
 
@@ -237,20 +183,8 @@ mod tests {
         assert_eq!(time("10"), span(600 * MINUTE, 660 * MINUTE - 1));
         assert_eq!(time("1030"), span(630 * MINUTE, 631 * MINUTE - 1));
         assert_eq!(time("10:30:00"), span(630 * MINUTE, 630 * MINUTE + 999_999));
-        assert_eq!(
-            time("103000.25"),
-            span(630 * MINUTE + 250_000, 630 * MINUTE + 259_999)
-        );
-        for text in [
-            "24",
-            "1060",
-            "1",
-            "103",
-            "103000.",
-            "103000.1234567",
-            "10.5",
-            "-1",
-        ] {
+        assert_eq!(time("103000.25"), span(630 * MINUTE + 250_000, 630 * MINUTE + 259_999));
+        for text in ["24", "1060", "1", "103", "103000.", "103000.1234567", "10.5", "-1"] {
             assert_eq!(time(text), None, "{text}");
         }
     }
@@ -262,10 +196,7 @@ mod tests {
         let month = date_time("202402+0100").unwrap();
         assert_eq!(month.span.last - month.span.first, 29 * DAY_MICROS - 1);
         assert_eq!(month.offset_minutes, Some(60));
-        assert_eq!(
-            date_time("20240501103000.5-0500").unwrap().offset_minutes,
-            Some(-300)
-        );
+        assert_eq!(date_time("20240501103000.5-0500").unwrap().offset_minutes, Some(-300));
         for text in ["20241301", "2024-2024", "202405011", "2024.5"] {
             assert_eq!(date_time(text), None, "{text}");
         }
@@ -276,22 +207,11 @@ mod tests {
         // QR-026
         let valid = |t: &str| date_time(t).is_some();
         assert_eq!(split_range("20240501-0500", valid), None);
-        let both = split_range("20240501-0500-20240502-0500", valid)
-            .unwrap()
-            .unwrap();
+        let both = split_range("20240501-0500-20240502-0500", valid).unwrap().unwrap();
         assert_eq!(both, (Some("20240501-0500"), Some("20240502-0500")));
-        assert_eq!(
-            split_range("2024-2025", valid).unwrap().unwrap(),
-            (Some("2024"), Some("2025"))
-        );
-        assert_eq!(
-            split_range("2024-0500-", valid).unwrap().unwrap(),
-            (Some("2024-0500"), None)
-        );
-        assert_eq!(
-            split_range("-2024", valid).unwrap().unwrap(),
-            (None, Some("2024"))
-        );
+        assert_eq!(split_range("2024-2025", valid).unwrap().unwrap(), (Some("2024"), Some("2025")));
+        assert_eq!(split_range("2024-0500-", valid).unwrap().unwrap(), (Some("2024-0500"), None));
+        assert_eq!(split_range("-2024", valid).unwrap().unwrap(), (None, Some("2024")));
         assert!(split_range("-", valid).unwrap().is_err());
         assert!(split_range("2024-x", valid).unwrap().is_err());
     }

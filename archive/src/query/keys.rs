@@ -75,16 +75,8 @@ static KEYS: &[KnownKey] = &[
     key(Instance, &[Tag(0x0008, 0x0008)], VR::CS),
     key(Instance, &[Tag(0x0008, 0x001A)], VR::UI),
     key(Instance, &[Tag(0x0008, 0x3002)], VR::UI),
-    key(
-        Instance,
-        &[Tag(0x0040, 0xA043), Tag(0x0008, 0x0100)],
-        VR::SH,
-    ),
-    key(
-        Instance,
-        &[Tag(0x0040, 0xA043), Tag(0x0008, 0x0102)],
-        VR::SH,
-    ),
+    key(Instance, &[Tag(0x0040, 0xA043), Tag(0x0008, 0x0100)], VR::SH),
+    key(Instance, &[Tag(0x0040, 0xA043), Tag(0x0008, 0x0102)], VR::SH),
     key(Instance, &[Tag(0x0028, 0x0008)], VR::IS),
     key(Instance, &[Tag(0x0028, 0x0010)], VR::US),
     key(Instance, &[Tag(0x0028, 0x0011)], VR::US),

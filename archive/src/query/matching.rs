@@ -20,11 +20,7 @@ impl Matching {
     pub fn parse(path: &TagPath, vr: VR, raw: &str) -> Result<Option<Self>, InvalidKey> {
         let keeps_leading = matches!(vr, VR::LT | VR::ST | VR::UT);
         let padded = raw.trim_end_matches([' ', '\0']);
-        let text = if keeps_leading {
-            padded
-        } else {
-            padded.trim_start_matches(' ')
-        };
+        let text = if keeps_leading { padded } else { padded.trim_start_matches(' ') };
         if text.is_empty() {
             return Ok(None);
         }
@@ -36,59 +32,36 @@ impl Matching {
             return Err(invalid("it is longer than 4,096 bytes"));
         }
         if path.0.last() == Some(&MODALITIES_IN_STUDY) && text.contains(['\\', ',']) {
-            let values = text
-                .split(['\\', ','])
-                .map(str::trim)
-                .filter(|v| !v.is_empty())
-                .map(str::to_owned);
+            let values = text.split(['\\', ',']).map(str::trim).filter(|v| !v.is_empty()).map(str::to_owned);
             return Ok(Some(Self::AnyOf(values.collect())));
         }
         match vr {
-            VR::DA => moment(text, |t| dates::date(t).is_some())
-                .map(Some)
-                .map_err(invalid),
+            VR::DA => moment(text, |t| dates::date(t).is_some()).map(Some).map_err(invalid),
             VR::TM => time(text).map(Some).map_err(invalid),
-            VR::DT => moment(text, |t| dates::date_time(t).is_some())
-                .map(Some)
-                .map_err(invalid),
-            VR::IS | VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV => {
-                match text.parse::<i128>() {
-                    Ok(_) => Ok(Some(Self::Single(text.to_owned()))),
-                    Err(_) => Err(invalid("it must be a whole number")),
-                }
-            }
+            VR::DT => moment(text, |t| dates::date_time(t).is_some()).map(Some).map_err(invalid),
+            VR::IS | VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV => match text.parse::<i128>() {
+                Ok(_) => Ok(Some(Self::Single(text.to_owned()))),
+                Err(_) => Err(invalid("it must be a whole number")),
+            },
             VR::DS | VR::FL | VR::FD => match text.parse::<f64>() {
                 Ok(number) if number.is_finite() => Ok(Some(Self::Single(text.to_owned()))),
                 Ok(_) | Err(_) => Err(invalid("it must be a number")),
             },
-            VR::AE
-            | VR::CS
-            | VR::LO
-            | VR::LT
-            | VR::PN
-            | VR::SH
-            | VR::ST
-            | VR::UC
-            | VR::UR
-            | VR::UT => Ok(wild(vr, text)),
+            VR::AE | VR::CS | VR::LO | VR::LT | VR::PN | VR::SH | VR::ST | VR::UC | VR::UR | VR::UT => {
+                Ok(wild(vr, text))
+            }
             VR::AS | VR::AT => Ok(Some(Self::Single(text.to_owned()))),
-            VR::SQ | VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN | VR::UI => Err(
-                invalid("attributes of this value representation have no text to match"),
-            ),
+            VR::SQ | VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN | VR::UI => {
+                Err(invalid("attributes of this value representation have no text to match"))
+            }
         }
     }
 }
 
 fn uid_list(text: &str) -> Result<Matching, &'static str> {
     let mut uids = Vec::new();
-    for part in text
-        .split(['\\', ','])
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-    {
-        let uid: Uid = part
-            .parse()
-            .map_err(|_| "a UID must be 1 to 64 digits and dots")?;
+    for part in text.split(['\\', ',']).map(str::trim).filter(|part| !part.is_empty()) {
+        let uid: Uid = part.parse().map_err(|_| "a UID must be 1 to 64 digits and dots")?;
         uids.push(uid.as_str().to_owned());
         if uids.len() > LIST_VALUES_MAX {
             return Err("the list has more than 10,000 UIDs: split it");
@@ -97,17 +70,12 @@ fn uid_list(text: &str) -> Result<Matching, &'static str> {
     if uids.len() > 1 {
         return Ok(Matching::AnyOf(uids));
     }
-    uids.pop()
-        .map(Matching::Single)
-        .ok_or("a UID must be 1 to 64 digits and dots")
+    uids.pop().map(Matching::Single).ok_or("a UID must be 1 to 64 digits and dots")
 }
 
 fn wild(vr: VR, text: &str) -> Option<Matching> {
-    let universal = if vr == VR::PN {
-        text.chars().all(|c| matches!(c, '*' | '^' | '='))
-    } else {
-        text.chars().all(|c| c == '*')
-    };
+    let universal =
+        if vr == VR::PN { text.chars().all(|c| matches!(c, '*' | '^' | '=')) } else { text.chars().all(|c| c == '*') };
     if universal {
         None
     } else if text.contains(['*', '?']) {
@@ -124,10 +92,7 @@ fn moment(text: &str, valid: impl Fn(&str) -> bool) -> Result<Matching, &'static
     match dates::split_range(text, &valid) {
         Some(range) => {
             let (from, to) = range?;
-            Ok(Matching::Range(
-                from.map(str::to_owned),
-                to.map(str::to_owned),
-            ))
+            Ok(Matching::Range(from.map(str::to_owned), to.map(str::to_owned)))
         }
         None if valid(text) => Ok(Matching::Single(text.to_owned())),
         None => Err("it must be a valid date or time, or a range of them"),
@@ -164,14 +129,9 @@ mod tests {
     #[test]
     fn universal_keys() {
         // QR-020
-        for (vr, raw) in [
-            (VR::LO, ""),
-            (VR::LO, "  "),
-            (VR::LO, "*"),
-            (VR::PN, "**"),
-            (VR::PN, "*^*=*"),
-            (VR::UI, "\0"),
-        ] {
+        for (vr, raw) in
+            [(VR::LO, ""), (VR::LO, "  "), (VR::LO, "*"), (VR::PN, "**"), (VR::PN, "*^*=*"), (VR::UI, "\0")]
+        {
             check(vr, raw, &expect!["universal"]);
         }
     }
@@ -185,62 +145,22 @@ mod tests {
         check(
             VR::DA,
             "2024*",
-            &expect![
-                "read key 00080020: dates and times have no wild cards: use a range such as 20240101-20240131"
-            ],
+            &expect!["read key 00080020: dates and times have no wild cards: use a range such as 20240101-20240131"],
         );
-        check(
-            VR::UI,
-            "1.2.*",
-            &expect!["read key 00080020: a UID must be 1 to 64 digits and dots"],
-        );
+        check(VR::UI, "1.2.*", &expect!["read key 00080020: a UID must be 1 to 64 digits and dots"]);
     }
 
     #[test]
     fn ranges() {
         // QR-026, WE-054
-        check(
-            VR::DA,
-            "20240101-20240131",
-            &expect![[r#"Range(Some("20240101"), Some("20240131"))"#]],
-        );
-        check(
-            VR::DA,
-            "-20240131",
-            &expect![[r#"Range(None, Some("20240131"))"#]],
-        );
-        check(
-            VR::DA,
-            "20240101-",
-            &expect![[r#"Range(Some("20240101"), None)"#]],
-        );
-        check(
-            VR::DA,
-            "-",
-            &expect![
-                "read key 00080020: a range needs at least one end: use FROM-TO, FROM- or -TO"
-            ],
-        );
-        check(
-            VR::DA,
-            "20240132",
-            &expect!["read key 00080020: it must be a valid date or time, or a range of them"],
-        );
-        check(
-            VR::TM,
-            "10-1130",
-            &expect![[r#"Range(Some("10"), Some("1130"))"#]],
-        );
-        check(
-            VR::TM,
-            "22-02",
-            &expect!["read key 00080020: a range of times may not cross midnight"],
-        );
-        check(
-            VR::DT,
-            "20240101-0500",
-            &expect![[r#"Single("20240101-0500")"#]],
-        );
+        check(VR::DA, "20240101-20240131", &expect![[r#"Range(Some("20240101"), Some("20240131"))"#]]);
+        check(VR::DA, "-20240131", &expect![[r#"Range(None, Some("20240131"))"#]]);
+        check(VR::DA, "20240101-", &expect![[r#"Range(Some("20240101"), None)"#]]);
+        check(VR::DA, "-", &expect!["read key 00080020: a range needs at least one end: use FROM-TO, FROM- or -TO"]);
+        check(VR::DA, "20240132", &expect!["read key 00080020: it must be a valid date or time, or a range of them"]);
+        check(VR::TM, "10-1130", &expect![[r#"Range(Some("10"), Some("1130"))"#]]);
+        check(VR::TM, "22-02", &expect!["read key 00080020: a range of times may not cross midnight"]);
+        check(VR::DT, "20240101-0500", &expect![[r#"Single("20240101-0500")"#]]);
     }
 
     #[test]
@@ -251,11 +171,7 @@ mod tests {
         check(VR::UI, "1.2\0", &expect![[r#"Single("1.2")"#]]);
         check(VR::LO, "a,b", &expect![[r#"Single("a,b")"#]]);
         check(VR::IS, "+7", &expect![[r#"Single("+7")"#]]);
-        check(
-            VR::IS,
-            "x",
-            &expect!["read key 00080020: it must be a whole number"],
-        );
+        check(VR::IS, "x", &expect!["read key 00080020: it must be a whole number"]);
     }
 
     #[test]
@@ -263,13 +179,7 @@ mod tests {
         // QR-037
         let path = TagPath(vec![MODALITIES_IN_STUDY]);
         let list = Matching::AnyOf(vec!["CT".into(), "MR".into()]);
-        assert_eq!(
-            Matching::parse(&path, VR::CS, r"CT\MR").unwrap(),
-            Some(list.clone())
-        );
-        assert_eq!(
-            Matching::parse(&path, VR::CS, "CT, MR").unwrap(),
-            Some(list)
-        );
+        assert_eq!(Matching::parse(&path, VR::CS, r"CT\MR").unwrap(), Some(list.clone()));
+        assert_eq!(Matching::parse(&path, VR::CS, "CT, MR").unwrap(), Some(list));
     }
 }

@@ -15,12 +15,7 @@ const ONE_STAND_IN: char = '\u{E001}';
 /// Returns a value as it is compared: composed, without padding and control characters, capped; `None` when
 /// nothing is left.
 pub(crate) fn normal(value: &str) -> Option<String> {
-    let text: String = value
-        .trim_matches([' ', '\0'])
-        .nfc()
-        .filter(|c| *c != '\0')
-        .take(COMPARED_CHARS_MAX)
-        .collect();
+    let text: String = value.trim_matches([' ', '\0']).nfc().filter(|c| *c != '\0').take(COMPARED_CHARS_MAX).collect();
     (!text.is_empty()).then_some(text)
 }
 
@@ -37,11 +32,7 @@ pub(crate) fn fold_name(name: &PersonName) -> [Option<String>; 3] {
 pub(crate) fn fold_name_pattern(pattern: &str, wild: bool) -> (bool, [Option<String>; 3]) {
     let mut groups = pattern.splitn(3, '=');
     let folded = [groups.next(), groups.next(), groups.next()].map(|group| {
-        let folded = if wild {
-            fold_wild(group?)
-        } else {
-            fold_group(group?)
-        };
+        let folded = if wild { fold_wild(group?) } else { fold_group(group?) };
         let universal = folded.is_empty() || (wild && folded.chars().all(|c| c == '*'));
         (!universal).then_some(folded)
     });
@@ -137,11 +128,7 @@ fn fold_group(group: &str) -> String {
         .collect();
     let components: Vec<&str> = folded.split('^').map(str::trim).collect();
     let joined = components.join("^");
-    joined
-        .trim_end_matches('^')
-        .chars()
-        .take(COMPARED_CHARS_MAX)
-        .collect()
+    joined.trim_end_matches('^').chars().take(COMPARED_CHARS_MAX).collect()
 }
 
 /// Voicing marks tell Japanese syllables apart; they are no accents.
@@ -154,10 +141,7 @@ mod tests {
     use super::*;
 
     fn folded(alphabetic: &str) -> String {
-        let name = PersonName {
-            alphabetic: alphabetic.into(),
-            ..PersonName::default()
-        };
+        let name = PersonName { alphabetic: alphabetic.into(), ..PersonName::default() };
         fold_name(&name)[0].clone().unwrap_or_default()
     }
 
@@ -206,10 +190,7 @@ mod tests {
     #[test]
     fn long_values_are_capped_and_nothing_is_none() {
         // QR-039
-        assert_eq!(
-            normal(&"x".repeat(5_000)).unwrap().len(),
-            COMPARED_CHARS_MAX
-        );
+        assert_eq!(normal(&"x".repeat(5_000)).unwrap().len(), COMPARED_CHARS_MAX);
         assert_eq!(normal(" \0 "), None);
         assert_eq!(normal("e\u{301} "), Some("\u{e9}".into()));
     }

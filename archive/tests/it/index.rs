@@ -1,6 +1,6 @@
 //! The index on a real Postgres: a cluster for the process, a database for each test.
 
-#![expect(clippy::as_conversions, reason = "small test numbers")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use archive::dataset::{Attribute, Attributes, PersonName, TagPath, Value};
-use archive::index::{
-    Arrival, ArrivalHead, EmbeddedPostgres, Index, SealedContainer, SealedSegment, SealedShard,
-};
+use archive::index::{Arrival, ArrivalHead, EmbeddedPostgres, Index, SealedContainer, SealedSegment, SealedShard};
 use archive::journal::{Lsn, RecordRef};
 use archive::query::{Key, Level, Matching, Query};
 use archive::{Selector, Uid};
@@ -41,7 +39,7 @@ impl Drop for Cluster {
         let Some(postgres) = self.postgres.take() else {
             return;
         };
-        let pid = rustix::process::Pid::from_raw(postgres.pid() as i32);
+        let pid = rustix::process::Pid::from_raw(i32::try_from(postgres.pid()).unwrap());
         drop(postgres);
         // An error means that it was waited for already.
         rustix::process::waitpid(pid, rustix::process::WaitOptions::empty()).ok();
@@ -61,10 +59,7 @@ pub(crate) struct Fixture {
 /// Makes a directory that an unprivileged user can reach.
 pub(crate) fn directory() -> (tempfile::TempDir, PathBuf) {
     use std::os::unix::fs::PermissionsExt as _;
-    let directory = tempfile::Builder::new()
-        .prefix("filmroom")
-        .tempdir()
-        .unwrap();
+    let directory = tempfile::Builder::new().prefix("filmroom").tempdir().unwrap();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
     let inside = directory.path().join("postgres");
     (directory, inside)
@@ -72,34 +67,23 @@ pub(crate) fn directory() -> (tempfile::TempDir, PathBuf) {
 
 pub(crate) async fn fixture() -> Fixture {
     let mut shared = CLUSTER.lock().await;
-    let cluster = match shared.upgrade() {
-        Some(cluster) => cluster,
-        None => {
-            let (directory, inside) = directory();
-            let postgres = Some(EmbeddedPostgres::start(&inside).await.unwrap());
-            let cluster = Arc::new(Cluster {
-                postgres,
-                _directory: directory,
-            });
-            *shared = Arc::downgrade(&cluster);
-            cluster
-        }
+    let cluster = if let Some(cluster) = shared.upgrade() {
+        cluster
+    } else {
+        let (directory, inside) = directory();
+        let postgres = Some(EmbeddedPostgres::start(&inside).await.unwrap());
+        let cluster = Arc::new(Cluster { postgres, _directory: directory });
+        *shared = Arc::downgrade(&cluster);
+        cluster
     };
     let options = cluster.postgres.as_ref().unwrap().options();
     let admin = sqlx::PgPool::connect_with(options.clone()).await.unwrap();
     let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}")))
-        .execute(&admin)
-        .await
-        .unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&admin).await.unwrap();
     drop(shared);
     let options = options.database(&name);
     let index = Index::connect(options.clone(), 8).await.unwrap();
-    Fixture {
-        index,
-        options,
-        _cluster: cluster,
-    }
+    Fixture { index, options, _cluster: cluster }
 }
 
 pub(crate) fn uid(text: &str) -> Uid {
@@ -107,30 +91,17 @@ pub(crate) fn uid(text: &str) -> Uid {
 }
 
 pub(crate) fn name(alphabetic: &str, ideographic: &str, phonetic: &str) -> Attribute {
-    let name = PersonName {
-        alphabetic: alphabetic.into(),
-        ideographic: ideographic.into(),
-        phonetic: phonetic.into(),
-    };
-    Attribute {
-        vr: VR::PN,
-        value: Value::PersonNames(vec![name]),
-    }
+    let name = PersonName { alphabetic: alphabetic.into(), ideographic: ideographic.into(), phonetic: phonetic.into() };
+    Attribute { vr: VR::PN, value: Value::PersonNames(vec![name]) }
 }
 
 /// Study `t`, series `s`, instance `i`: a CT of a patient of its study.
 pub(crate) fn arrival(t: u32, s: u32, i: u32) -> Arrival {
     let mut patient = Attributes::default();
     patient.put_text(Tag(0x0010, 0x0020), VR::LO, format!("P{t}"));
-    patient
-        .0
-        .insert(Tag(0x0010, 0x0010), name(&format!("Doe{t}^John"), "", ""));
+    patient.0.insert(Tag(0x0010, 0x0010), name(&format!("Doe{t}^John"), "", ""));
     let mut study = Attributes::default();
-    study.put_text(
-        Tag(0x0008, 0x0020),
-        VR::DA,
-        format!("202401{:02}", t % 28 + 1),
-    );
+    study.put_text(Tag(0x0008, 0x0020), VR::DA, format!("202401{:02}", t % 28 + 1));
     study.put_text(Tag(0x0008, 0x0030), VR::TM, "103000");
     study.put_text(Tag(0x0008, 0x0050), VR::SH, format!("A{t}"));
     let mut series = Attributes::default();
@@ -153,7 +124,7 @@ pub(crate) fn arrival(t: u32, s: u32, i: u32) -> Arrival {
             calling_ae: "SCANNER".into(),
             received_millis: 1_700_000_000_000 + i64::from(i),
         },
-        instance_number: Some(i as i32),
+        instance_number: Some(i32::try_from(i).unwrap()),
         detail: r#"{"00280010":{"vr":"US","Value":[512]}}"#.into(),
         patient,
         study,
@@ -162,37 +133,17 @@ pub(crate) fn arrival(t: u32, s: u32, i: u32) -> Arrival {
 }
 
 pub(crate) fn query(level: Level, keys: &[(&[Tag], Matching)]) -> Query {
-    let keys = keys
-        .iter()
-        .map(|(path, matching)| Key {
-            path: TagPath(path.to_vec()),
-            matching: matching.clone(),
-        })
-        .collect();
-    Query {
-        level,
-        keys,
-        limit: None,
-        offset: 0,
-        combined_date_time: false,
-    }
+    let keys =
+        keys.iter().map(|(path, matching)| Key { path: TagPath(path.to_vec()), matching: matching.clone() }).collect();
+    Query { level, keys, limit: None, offset: 0, combined_date_time: false }
 }
 
 pub(crate) async fn search(index: &Index, query: &Query) -> Vec<Attributes> {
-    index
-        .search(query)
-        .await
-        .unwrap()
-        .try_collect()
-        .await
-        .unwrap()
+    index.search(query).await.unwrap().try_collect().await.unwrap()
 }
 
 pub(crate) fn texts(found: &[Attributes], tag: Tag) -> Vec<String> {
-    found
-        .iter()
-        .map(|a| a.text(tag).unwrap_or("-").to_owned())
-        .collect()
+    found.iter().map(|a| a.text(tag).unwrap_or("-").to_owned()).collect()
 }
 
 /// Everything that can be asked without knowing where instances lie.
@@ -211,11 +162,8 @@ pub(crate) async fn pack(index: &Index, studies: &[Uid], number: u128) -> Sealed
     for study in studies {
         let hot = index.hot_instances(study).await.unwrap();
         let mut seen = BTreeSet::new();
-        let series: Vec<Uid> = hot
-            .iter()
-            .map(|h| h.series_instance_uid.clone())
-            .filter(|s| seen.insert(s.clone()))
-            .collect();
+        let series: Vec<Uid> =
+            hot.iter().map(|h| h.series_instance_uid.clone()).filter(|s| seen.insert(s.clone())).collect();
         for series in series {
             let summary = index.series_summary(study, &series).await.unwrap();
             let mut manifest = Manifest::default();
@@ -241,11 +189,7 @@ pub(crate) async fn pack(index: &Index, studies: &[Uid], number: u128) -> Sealed
             segments.push(SealedSegment {
                 study: study.clone(),
                 series,
-                metadata: Extent {
-                    offset,
-                    bytes: 100,
-                    crc32c: 9,
-                },
+                metadata: Extent { offset, bytes: 100, crc32c: 9 },
                 manifest: Arc::new(manifest),
                 summary,
             });
@@ -263,18 +207,12 @@ pub(crate) async fn pack(index: &Index, studies: &[Uid], number: u128) -> Sealed
         stored_bytes: offset * 3 / 2,
         sealed_millis: 1_700_000_100_000,
         shards: (0..3)
-            .map(|number| SealedShard {
-                number,
-                device: DeviceId(Uuid::from_u128(u128::from(number))),
-            })
+            .map(|number| SealedShard { number, device: DeviceId(Uuid::from_u128(u128::from(number))) })
             .collect(),
         segments,
     }
 }
 
 pub(crate) fn of_study(study: &str) -> Selector {
-    Selector {
-        studies: vec![uid(study)],
-        ..Selector::default()
-    }
+    Selector { studies: vec![uid(study)], ..Selector::default() }
 }

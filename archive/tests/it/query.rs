@@ -1,5 +1,7 @@
 //! Matching, through Postgres: the same rules for C-FIND and QIDO-RS.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use archive::dataset::{Attribute, Attributes, TagPath, Value};
 use archive::index::Arrival;
 use archive::journal::Lsn;
@@ -31,12 +33,9 @@ fn series(t: u32, s: u32, modality: &str) -> Arrival {
 fn study(t: u32, names: [&str; 3], id: &str, date: &str, time: &str) -> Arrival {
     let mut a = series(t, 1, "CT");
     a.patient = Attributes::default();
-    a.patient
-        .0
-        .insert(Tag(0x0010, 0x0010), name(names[0], names[1], names[2]));
+    a.patient.0.insert(Tag(0x0010, 0x0010), name(names[0], names[1], names[2]));
     a.patient.put_text(Tag(0x0010, 0x0020), VR::LO, id);
-    a.patient
-        .put_text(Tag(0x0010, 0x0030), VR::DA, format!("19{t}00101"));
+    a.patient.put_text(Tag(0x0010, 0x0030), VR::DA, format!("19{t}00101"));
     for (tag, vr, text) in [(STUDY_DATE[0], VR::DA, date), (STUDY_TIME[0], VR::TM, time)] {
         a.study.0.remove(&tag);
         if !text.is_empty() {
@@ -50,37 +49,16 @@ fn study(t: u32, names: [&str; 3], id: &str, date: &str, time: &str) -> Arrival 
 async fn five() -> Fixture {
     let f = fixture().await;
     let mut first = study(1, ["Müller^Jörg", "", ""], "A-1", "20240110", "080000");
-    first
-        .study
-        .put_text(Tag(0x0008, 0x1030), VR::LO, "CT Head 50%_x");
-    first
-        .study
-        .0
-        .insert(Tag(0x0008, 0x0090), name("House^Gregory", "", ""));
+    first.study.put_text(Tag(0x0008, 0x1030), VR::LO, "CT Head 50%_x");
+    first.study.0.insert(Tag(0x0008, 0x0090), name("House^Gregory", "", ""));
     first.study.put_text(Tag(0x0020, 0x0010), VR::SH, "ID1");
-    first
-        .study
-        .put_text(Tag(0x0008, 0x1080), VR::LO, "Fracture");
+    first.study.put_text(Tag(0x0008, 0x1080), VR::LO, "Fracture");
     first.series.0.insert(STEP_ID[0], requests());
-    first
-        .series
-        .put_text(Tag(0x0040, 0x0244), VR::DA, "20240111");
+    first.series.put_text(Tag(0x0040, 0x0244), VR::DA, "20240111");
     first.series.put_text(Tag(0x0040, 0x0245), VR::TM, "09");
-    let mut second = study(
-        2,
-        ["Wang^XiaoDong", "王^小東", ""],
-        "A_2",
-        "20240115",
-        "235959.5",
-    );
+    let mut second = study(2, ["Wang^XiaoDong", "王^小東", ""], "A_2", "20240115", "235959.5");
     second.series.put_text(Tag(0x0008, 0x0060), VR::CS, "MR");
-    let third = study(
-        3,
-        ["Yamada^Tarou", "山田^太郎", "やまだ^たろう"],
-        "a-1",
-        "20240120",
-        "",
-    );
+    let third = study(3, ["Yamada^Tarou", "山田^太郎", "やまだ^たろう"], "a-1", "20240120", "");
     let fourth = study(4, ["O'Hara^Scarlett", "", ""], "100%", "", "103000");
     let fifth = study(5, ["MULLER^JOERG^M", "", ""], "P5", "20240110", "120000");
     let batch = [first, second, series(2, 7, "SR"), third, fourth, fifth];
@@ -95,10 +73,7 @@ fn requests() -> Attribute {
         item.put_text(PROCEDURE_ID[1], VR::SH, procedure);
         item
     };
-    Attribute {
-        vr: VR::SQ,
-        value: Value::Sequence(vec![item("S1", "R1"), item("S2", "R2")]),
-    }
+    Attribute { vr: VR::SQ, value: Value::Sequence(vec![item("S1", "R1"), item("S2", "R2")]) }
 }
 
 fn query(level: Level, keys: &[(&[Tag], &str)], combined_date_time: bool) -> Query {
@@ -108,24 +83,14 @@ fn query(level: Level, keys: &[(&[Tag], &str)], combined_date_time: bool) -> Que
         let matching = Matching::parse(&path, vr, raw).unwrap()?;
         Some(Key { path, matching })
     });
-    Query {
-        level,
-        keys: keys.collect(),
-        limit: None,
-        offset: 0,
-        combined_date_time,
-    }
+    Query { level, keys: keys.collect(), limit: None, offset: 0, combined_date_time }
 }
 
 /// The numbers of the studies that match.
 async fn found(f: &Fixture, query: &Query) -> String {
     let found = search(&f.index, query).await;
     let numbers = texts(&found, STUDY_UID[0]);
-    numbers
-        .iter()
-        .map(|uid| uid.trim_start_matches("1.2.826."))
-        .collect::<Vec<_>>()
-        .join(" ")
+    numbers.iter().map(|uid| uid.trim_start_matches("1.2.826.")).collect::<Vec<_>>().join(" ")
 }
 
 async fn check(f: &Fixture, vectors: &[(&[Tag], &str, &str)]) {
@@ -218,18 +183,9 @@ async fn dates_and_times() {
     assert_eq!(found(&f, &query(Level::Study, both, false)).await, "5");
     assert_eq!(found(&f, &query(Level::Study, both, true)).await, "5");
     let over_days: &[(&[Tag], &str)] = &[(STUDY_DATE, "20240110-20240120"), (STUDY_TIME, "1100-")];
-    assert_eq!(
-        found(&f, &query(Level::Study, over_days, false)).await,
-        "2 5"
-    );
-    assert_eq!(
-        found(&f, &query(Level::Study, over_days, true)).await,
-        "3 2 5"
-    );
-    let start: &[(&[Tag], &str)] = &[
-        (&[Tag(0x0040, 0x0244)], "20240110-20240112"),
-        (&[Tag(0x0040, 0x0245)], "23-"),
-    ];
+    assert_eq!(found(&f, &query(Level::Study, over_days, false)).await, "2 5");
+    assert_eq!(found(&f, &query(Level::Study, over_days, true)).await, "3 2 5");
+    let start: &[(&[Tag], &str)] = &[(&[Tag(0x0040, 0x0244)], "20240110-20240112"), (&[Tag(0x0040, 0x0245)], "23-")];
     assert_eq!(found(&f, &query(Level::Series, start, false)).await, "");
     assert_eq!(found(&f, &query(Level::Series, start, true)).await, "1");
 }
@@ -250,26 +206,14 @@ async fn modalities_classes_and_requests() {
         ],
     )
     .await;
-    let both = search(
-        &f.index,
-        &query(Level::Study, &[(STUDY_UID, "1.2.826.2")], false),
-    )
-    .await;
+    let both = search(&f.index, &query(Level::Study, &[(STUDY_UID, "1.2.826.2")], false)).await;
     let expected = Value::Text(vec!["MR".into(), "SR".into()]);
     assert_eq!(both[0].get(MODALITIES[0]).unwrap().value, expected);
-    for (step, procedure, expected) in [
-        ("S1", "R1", "1"),
-        ("S2", "R2", "1"),
-        ("S1", "R2", ""),
-        ("S*", "", "1"),
-        ("", "R1", "1"),
-    ] {
+    for (step, procedure, expected) in
+        [("S1", "R1", "1"), ("S2", "R2", "1"), ("S1", "R2", ""), ("S*", "", "1"), ("", "R1", "1")]
+    {
         let keys: &[(&[Tag], &str)] = &[(STEP_ID, step), (PROCEDURE_ID, procedure)];
-        assert_eq!(
-            found(&f, &query(Level::Series, keys, false)).await,
-            expected,
-            "{step} {procedure}"
-        );
+        assert_eq!(found(&f, &query(Level::Series, keys, false)).await, expected, "{step} {procedure}");
     }
 }
 
@@ -282,55 +226,19 @@ async fn levels_above_restrict_and_levels_below_do_not() {
         (Level::Study, [(number, "7")].as_slice(), "3 2 1 5 4"),
         (Level::Series, &[(number, "+007")], "2"),
         (Level::Series, &[(PATIENT_NAME, "wang*")], "2 2"),
-        (
-            Level::Series,
-            &[(STUDY_DATE, "20240110"), (&[Tag(0x0008, 0x0060)], "C?")],
-            "1 5",
-        ),
-        (
-            Level::Instance,
-            &[
-                (PATIENT_ID, "A_2"),
-                (&[Tag(0x0008, 0x0016)], crate::index::SR),
-            ],
-            "2",
-        ),
-        (
-            Level::Instance,
-            &[(&[Tag(0x0008, 0x0018)], "1.2.826.3.1.1")],
-            "3",
-        ),
+        (Level::Series, &[(STUDY_DATE, "20240110"), (&[Tag(0x0008, 0x0060)], "C?")], "1 5"),
+        (Level::Instance, &[(PATIENT_ID, "A_2"), (&[Tag(0x0008, 0x0016)], crate::index::SR)], "2"),
+        (Level::Instance, &[(&[Tag(0x0008, 0x0018)], "1.2.826.3.1.1")], "3"),
         (Level::Instance, &[(&[Tag(0x0008, 0x0018)], "9.9")], ""),
-        (
-            Level::Instance,
-            &[(&[Tag(0x0020, 0x0013)], "01"), (ACCESSION_NUMBER, "A5")],
-            "5",
-        ),
-        (
-            Level::Instance,
-            &[
-                (&[Tag(0x0028, 0x0010)], "512"),
-                (&[Tag(0x0020, 0x000E)], "1.2.826.4.1"),
-            ],
-            "4",
-        ),
+        (Level::Instance, &[(&[Tag(0x0020, 0x0013)], "01"), (ACCESSION_NUMBER, "A5")], "5"),
+        (Level::Instance, &[(&[Tag(0x0028, 0x0010)], "512"), (&[Tag(0x0020, 0x000E)], "1.2.826.4.1")], "4"),
         (Level::Instance, &[(&[Tag(0x0028, 0x0010)], "513")], ""),
     ] {
         let query = query(level, keys, false);
         assert_eq!(found(&f, &query).await, expected, "{level:?} {keys:?}");
     }
-    let below = query(
-        Level::Study,
-        &[(number, "7"), (STUDY_DATE, "20240110")],
-        false,
-    );
-    assert_eq!(
-        below
-            .unsupported()
-            .map(|key| key.path.0.as_slice())
-            .collect::<Vec<_>>(),
-        [number]
-    );
+    let below = query(Level::Study, &[(number, "7"), (STUDY_DATE, "20240110")], false);
+    assert_eq!(below.unsupported().map(|key| key.path.0.as_slice()).collect::<Vec<_>>(), [number]);
 }
 
 #[tokio::test]
@@ -357,16 +265,8 @@ async fn answers_are_complete_at_every_level() {
         assert_eq!(instance[0].text(tag), Some(expected), "{tag}");
     }
     assert_eq!(instance[0].integer(Tag(0x0028, 0x0010)), Some(512));
-    let patients = search(
-        &f.index,
-        &query(Level::Patient, &[(PATIENT_ID, "A_2")], false),
-    )
-    .await;
-    for (tag, expected) in [
-        (Tag(0x0020, 0x1200), "1"),
-        (Tag(0x0020, 0x1202), "2"),
-        (Tag(0x0020, 0x1204), "2"),
-    ] {
+    let patients = search(&f.index, &query(Level::Patient, &[(PATIENT_ID, "A_2")], false)).await;
+    for (tag, expected) in [(Tag(0x0020, 0x1200), "1"), (Tag(0x0020, 0x1202), "2"), (Tag(0x0020, 0x1204), "2")] {
         assert_eq!(patients[0].text(tag), Some(expected), "{tag}");
     }
     assert_eq!(patients[0].get(STUDY_UID[0]), None);
@@ -389,23 +289,13 @@ async fn pages_are_stable_and_complete() {
         assert_eq!((whole.len(), distinct.len()), (1_300, 1_300), "{level:?}");
         let mut paged = Vec::new();
         for offset in (0..1_300).step_by(520) {
-            let page = Query {
-                limit: Some(520),
-                offset,
-                ..query(level, &[], false)
-            };
+            let page = Query { limit: Some(520), offset, ..query(level, &[], false) };
             paged.extend(texts(&search(&f.index, &page).await, tag));
         }
         assert!(paged == whole, "{level:?}: pages differ from the whole");
-        let beyond = Query {
-            offset: 1_300,
-            ..query(level, &[], false)
-        };
+        let beyond = Query { offset: 1_300, ..query(level, &[], false) };
         assert!(search(&f.index, &beyond).await.is_empty(), "{level:?}");
-        let none = Query {
-            limit: Some(0),
-            ..query(level, &[], false)
-        };
+        let none = Query { limit: Some(0), ..query(level, &[], false) };
         assert!(search(&f.index, &none).await.is_empty(), "{level:?}");
     }
     // A key that is matched in memory pages alike.
@@ -430,10 +320,6 @@ async fn sealed_studies_match_as_hot_ones() {
     f.index.seal(&container).await.unwrap();
     for (keys, before) in keys.iter().zip(before) {
         assert!(!before.is_empty());
-        assert_eq!(
-            search(&f.index, &query(Level::Instance, keys, false)).await,
-            before,
-            "{keys:?}"
-        );
+        assert_eq!(search(&f.index, &query(Level::Instance, keys, false)).await, before, "{keys:?}");
     }
 }

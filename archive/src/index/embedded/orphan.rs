@@ -9,20 +9,15 @@ use tokio::time::sleep;
 use super::{Error, POLL, cluster_error, tell};
 
 /// A fast shutdown ends clients and writes a checkpoint; an immediate one leaves the log to be replayed.
-const SHUTDOWNS: [(Signal, Duration); 2] = [
-    (Signal::INT, Duration::from_secs(30)),
-    (Signal::QUIT, Duration::from_secs(10)),
-];
+const SHUTDOWNS: [(Signal, Duration); 2] =
+    [(Signal::INT, Duration::from_secs(30)), (Signal::QUIT, Duration::from_secs(10))];
 
 /// Shuts down the server that `postmaster.pid` names, if it runs on this very cluster.
 pub(super) async fn stop(cluster: &Path) -> Result<(), Error> {
     let Some(pid) = running(cluster) else {
         return Ok(());
     };
-    tracing::info!(
-        pid = pid.as_raw_nonzero().get(),
-        "stopping the Postgres that an earlier process left behind"
-    );
+    tracing::info!(pid = pid.as_raw_nonzero().get(), "stopping the Postgres that an earlier process left behind");
     for (signal, patience) in SHUTDOWNS {
         tell(pid, signal);
         for _ in 0..patience.as_millis().div_ceil(POLL.as_millis()) {
@@ -45,8 +40,5 @@ fn running(cluster: &Path) -> Option<Pid> {
     test_kill_process(pid).ok()?;
     let command = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
     let cluster = cluster.as_os_str().as_encoded_bytes();
-    command
-        .split(|byte| *byte == 0)
-        .any(|argument| argument == cluster)
-        .then_some(pid)
+    command.split(|byte| *byte == 0).any(|argument| argument == cluster).then_some(pid)
 }

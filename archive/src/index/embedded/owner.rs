@@ -22,16 +22,9 @@ pub(super) struct Owner {
 impl Owner {
     /// Chooses this process's user, or an unprivileged one when it is root.
     pub(super) fn choose() -> Result<Self, Error> {
-        let (uid, gid) = (
-            rustix::process::geteuid().as_raw(),
-            rustix::process::getegid().as_raw(),
-        );
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         if uid != 0 {
-            return Ok(Self {
-                uid,
-                gid,
-                change: false,
-            });
+            return Ok(Self { uid, gid, change: false });
         }
         let users = users()?;
         UNPRIVILEGED
@@ -39,8 +32,10 @@ impl Owner {
             .find_map(|name| users.iter().find(|user| user.name == *name))
             .map(|user| Self { uid: user.uid, gid: user.gid, change: true })
             .ok_or_else(|| {
-                cluster_error("Postgres refuses to run as root, and there is no user postgres or nobody: add one, \
-                     or start filmroom as another user")
+                cluster_error(
+                    "Postgres refuses to run as root, and there is no user postgres or nobody: add one, \
+                     or start filmroom as another user",
+                )
             })
     }
 
@@ -50,9 +45,7 @@ impl Owner {
             return Ok(());
         }
         for parent in directory.ancestors().skip(1) {
-            let meta = parent
-                .metadata()
-                .map_err(io_error("look at the directories above the cluster"))?;
+            let meta = parent.metadata().map_err(io_error("look at the directories above the cluster"))?;
             let bits = if meta.uid() == self.uid {
                 0o100
             } else if meta.gid() == self.gid {
@@ -75,8 +68,7 @@ impl Owner {
     /// Makes a directory private to the owner.
     pub(super) fn hand_over(&self, directory: &Path) -> Result<(), Error> {
         if self.change {
-            chown(directory, Some(self.uid), Some(self.gid))
-                .map_err(io_error("give the cluster to its owner"))?;
+            chown(directory, Some(self.uid), Some(self.gid)).map_err(io_error("give the cluster to its owner"))?;
         }
         std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))
             .map_err(io_error("make the cluster's directory private"))
@@ -85,7 +77,7 @@ impl Owner {
     /// Tells whether a directory belongs to the owner and to nobody else.
     pub(super) fn has_to_itself(&self, directory: &Path) -> bool {
         std::fs::symlink_metadata(directory)
-            .is_ok_and(|meta| meta.is_dir() && meta.uid() == self.uid && meta.mode() & 0o077 == 0)
+            .is_ok_and(|meta| meta.is_dir() && meta.uid() == self.uid && meta.mode() & 0o777 == 0o700)
     }
 
     /// Makes a command run as the owner, without this process's further groups.
@@ -115,9 +107,7 @@ struct User {
 fn name_of(uid: u32) -> Result<String, Error> {
     let user = users()?.into_iter().find(|user| user.uid == uid);
     user.map(|user| user.name).ok_or_else(|| {
-        cluster_error(format!(
-            "user {uid} has no name in /etc/passwd, which peer authentication needs: add one"
-        ))
+        cluster_error(format!("user {uid} has no name in /etc/passwd, which peer authentication needs: add one"))
     })
 }
 
@@ -127,11 +117,7 @@ fn users() -> Result<Vec<User>, Error> {
         let mut fields = line.split(':');
         let name = fields.next()?.to_owned();
         let uid = fields.nth(1)?.parse().ok()?;
-        Some(User {
-            name,
-            uid,
-            gid: fields.next()?.parse().ok()?,
-        })
+        Some(User { name, uid, gid: fields.next()?.parse().ok()? })
     });
     Ok(users.collect())
 }

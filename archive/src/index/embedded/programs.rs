@@ -7,12 +7,7 @@ use tokio::process::Command;
 use super::{Error, io_error};
 
 /// Where distributions keep versioned programs.
-const VERSIONED: [&str; 4] = [
-    "/usr/lib/postgresql",
-    "/usr/local/lib/postgresql",
-    "/opt/postgresql",
-    "/usr/pgsql",
-];
+const VERSIONED: [&str; 4] = ["/usr/lib/postgresql", "/usr/local/lib/postgresql", "/opt/postgresql", "/usr/pgsql"];
 /// Oldest major version that the archive's statements run on.
 const OLDEST: u32 = 14;
 
@@ -40,9 +35,7 @@ impl Programs {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => newest.to_string(),
             Err(error) => return Err(io_error("read PG_VERSION of the cluster")(error)),
         };
-        let fits = found
-            .into_iter()
-            .find(|(major, _)| major.to_string() == wanted);
+        let fits = found.into_iter().find(|(major, _)| major.to_string() == wanted);
         let (_, directory) = fits.ok_or_else(|| Error::ProgramVersion {
             directory: cluster.to_owned(),
             cluster: wanted,
@@ -66,23 +59,13 @@ fn candidates() -> Vec<PathBuf> {
         };
         all.extend(entries.flatten().map(|entry| entry.path().join("bin")));
     }
-    all.retain(|directory| {
-        directory.join("initdb").is_file() && directory.join("postgres").is_file()
-    });
+    all.retain(|directory| directory.join("initdb").is_file() && directory.join("postgres").is_file());
     all
 }
 
 async fn major_version(directory: &Path) -> Option<u32> {
-    let output = Command::new(directory.join("postgres"))
-        .arg("--version")
-        .output()
-        .await
-        .ok()?;
+    let output = Command::new(directory.join("postgres")).arg("--version").output().await.ok()?;
     let said = String::from_utf8(output.stdout).ok()?;
     let version = said.split_whitespace().nth(2)?;
-    version
-        .split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }

@@ -16,13 +16,9 @@ pub(super) fn directory(home: &Path, owner: &Owner) -> Result<PathBuf, Error> {
     if inside.as_os_str().len() <= DIRECTORY_BYTES_MAX {
         return make(inside, owner);
     }
-    let identity = crc_fast::checksum(
-        crc_fast::CrcAlgorithm::Crc64Nvme,
-        home.as_os_str().as_encoded_bytes(),
-    );
+    let identity = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, home.as_os_str().as_encoded_bytes());
     let name = format!("filmroom-{identity:016x}");
-    make(Path::new("/run").join(&name), owner)
-        .or_else(|_| make(Path::new("/tmp").join(&name), owner))
+    make(Path::new("/run").join(&name), owner).or_else(|_| make(Path::new("/tmp").join(&name), owner))
 }
 
 fn make(directory: PathBuf, owner: &Owner) -> Result<PathBuf, Error> {
@@ -35,8 +31,5 @@ fn make(directory: PathBuf, owner: &Owner) -> Result<PathBuf, Error> {
         return Ok(directory);
     }
     // In a shared directory another user may have been there first.
-    Err(cluster_error(format!(
-        "{} belongs to another user or is open to others: remove it",
-        directory.display()
-    )))
+    Err(cluster_error(format!("{} belongs to another user or is open to others: remove it", directory.display())))
 }

@@ -18,28 +18,16 @@ fn shown(outcomes: &[Applied]) -> String {
 #[tokio::test]
 async fn a_batch_is_found_and_replayed_without_effect() {
     let f = fixture().await;
-    let batch = [
-        arrival(1, 1, 1),
-        arrival(1, 1, 2),
-        arrival(1, 2, 1),
-        arrival(2, 1, 1),
-    ];
+    let batch = [arrival(1, 1, 1), arrival(1, 1, 2), arrival(1, 2, 1), arrival(2, 1, 1)];
     assert_eq!(f.index.applied(JOURNAL).await.unwrap(), None);
     let first = f.index.apply(JOURNAL, &batch, Lsn(500)).await.unwrap();
     assert_eq!(shown(&first), "new new new new");
     let before = everything(&f.index).await;
     let again = f.index.apply(JOURNAL, &batch, Lsn(400)).await.unwrap();
     assert_eq!(shown(&again), "known known known known");
-    assert_eq!(
-        f.index.applied(JOURNAL).await.unwrap(),
-        Some(Lsn(500)),
-        "a position never goes back"
-    );
+    assert_eq!(f.index.applied(JOURNAL).await.unwrap(), Some(Lsn(500)), "a position never goes back");
     assert_eq!(everything(&f.index).await, before);
-    assert_eq!(
-        before.iter().map(Vec::len).collect::<Vec<_>>(),
-        [2, 2, 3, 4]
-    );
+    assert_eq!(before.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 3, 4]);
 }
 
 #[tokio::test]
@@ -52,15 +40,8 @@ async fn duplicates_are_told_apart_and_not_counted() {
     let mut different = same.clone();
     different.record.crc32c ^= 1;
     let batch = [original, same.clone(), different.clone()];
-    assert_eq!(
-        shown(&f.index.apply(JOURNAL, &batch, Lsn(1)).await.unwrap()),
-        "new same different"
-    );
-    let later = f
-        .index
-        .apply(JOURNAL, &[different, same], Lsn(2))
-        .await
-        .unwrap();
+    assert_eq!(shown(&f.index.apply(JOURNAL, &batch, Lsn(1)).await.unwrap()), "new same different");
+    let later = f.index.apply(JOURNAL, &[different, same], Lsn(2)).await.unwrap();
     assert_eq!(shown(&later), "different same");
     let found = search(&f.index, &query(Level::Study, &[])).await;
     assert_eq!(texts(&found, Tag(0x0020, 0x1208)), ["1"]);
@@ -84,14 +65,8 @@ async fn the_same_patient_and_study_from_eight_sides() {
                         })
                         .collect();
                     let journal = Uuid::from_u128(u128::from(n));
-                    let outcomes = index
-                        .apply(journal, &batch, Lsn(u64::from(round)))
-                        .await
-                        .unwrap();
-                    new += outcomes
-                        .iter()
-                        .filter(|o| matches!(o, Applied::New))
-                        .count();
+                    let outcomes = index.apply(journal, &batch, Lsn(u64::from(round))).await.unwrap();
+                    new += outcomes.iter().filter(|o| matches!(o, Applied::New)).count();
                 }
                 new
             })
@@ -103,7 +78,7 @@ async fn the_same_patient_and_study_from_eight_sides() {
     }
     let counts = f.index.counts().await.unwrap();
     assert_eq!((counts.patients, counts.studies, counts.series), (3, 3, 6));
-    assert_eq!(counts.instances, new as u64);
+    assert_eq!(counts.instances, u64::try_from(new).unwrap());
     assert_eq!(counts.instances, counts.instances_hot);
 }
 
@@ -112,29 +87,19 @@ async fn a_study_belongs_to_its_first_patient() {
     // QR-066, ST-053
     let f = fixture().await;
     let mut other = arrival(1, 2, 1);
-    other
-        .patient
-        .put_text(Tag(0x0010, 0x0020), VR::LO, "SOMEONE");
+    other.patient.put_text(Tag(0x0010, 0x0020), VR::LO, "SOMEONE");
     let mut issuer = arrival(2, 1, 1);
     issuer.patient.put_text(Tag(0x0010, 0x0020), VR::LO, "P1");
-    issuer
-        .patient
-        .put_text(Tag(0x0010, 0x0021), VR::LO, "HOSPITAL");
+    issuer.patient.put_text(Tag(0x0010, 0x0021), VR::LO, "HOSPITAL");
     let mut nobody = [arrival(3, 1, 1), arrival(4, 1, 1)];
     for a in &mut nobody {
         a.patient = Attributes::default();
     }
     let [a, b] = nobody;
-    f.index
-        .apply(JOURNAL, &[arrival(1, 1, 1), issuer, a, b], Lsn(1))
-        .await
-        .unwrap();
+    f.index.apply(JOURNAL, &[arrival(1, 1, 1), issuer, a, b], Lsn(1)).await.unwrap();
     f.index.apply(JOURNAL, &[other], Lsn(2)).await.unwrap();
     let patients = search(&f.index, &query(Level::Patient, &[])).await;
-    assert_eq!(
-        texts(&patients, Tag(0x0010, 0x0020)),
-        ["-", "-", "P1", "P1"]
-    );
+    assert_eq!(texts(&patients, Tag(0x0010, 0x0020)), ["-", "-", "P1", "P1"]);
     assert_eq!(texts(&patients, Tag(0x0020, 0x1202)), ["1", "1", "2", "1"]);
 }
 
@@ -149,13 +114,8 @@ async fn statistics_are_made_fresh_after_a_bulk_load() {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), grown)
-        .await
-        .unwrap();
-    assert!(
-        !f.index.analyze_if_grown().await.unwrap(),
-        "nothing has grown since"
-    );
+    tokio::time::timeout(std::time::Duration::from_mins(1), grown).await.unwrap();
+    assert!(!f.index.analyze_if_grown().await.unwrap(), "nothing has grown since");
 }
 
 #[tokio::test]
@@ -164,17 +124,12 @@ async fn hostile_values_are_indexed_and_come_back() {
     let f = fixture().await;
     let mut a = arrival(1, 1, 1);
     let long = "x".repeat(20_000);
-    a.patient
-        .put_text(Tag(0x0010, 0x0020), VR::LO, long.clone());
-    a.patient
-        .put_text(Tag(0x0010, 0x0021), VR::LO, "\u{1F600}".repeat(9_000));
-    a.patient
-        .0
-        .insert(Tag(0x0010, 0x0010), name(&"Ж".repeat(9_000), "a\0b", "c"));
+    a.patient.put_text(Tag(0x0010, 0x0020), VR::LO, long.clone());
+    a.patient.put_text(Tag(0x0010, 0x0021), VR::LO, "\u{1F600}".repeat(9_000));
+    a.patient.0.insert(Tag(0x0010, 0x0010), name(&"Ж".repeat(9_000), "a\0b", "c"));
     a.study.put_text(Tag(0x0008, 0x0050), VR::SH, "nul\0inside");
     a.study.put_text(Tag(0x0008, 0x0020), VR::DA, "20249999");
-    a.series
-        .put_text(Tag(0x0020, 0x0011), VR::IS, "99999999999");
+    a.series.put_text(Tag(0x0020, 0x0011), VR::IS, "99999999999");
     f.index.apply(JOURNAL, &[a], Lsn(1)).await.unwrap();
     let found = search(&f.index, &query(Level::Series, &[])).await;
     assert_eq!(texts(&found, Tag(0x0010, 0x0020)), [long.as_str()]);

@@ -9,10 +9,7 @@ async fn a_cluster_is_made_once_and_survives_stop_crash_and_orphanage() {
     let (_kept, directory) = directory();
     let first = EmbeddedPostgres::start(&directory).await.unwrap();
     let index = Index::connect(first.options(), 2).await.unwrap();
-    index
-        .apply(JOURNAL, &[arrival(1, 1, 1)], Lsn(7))
-        .await
-        .unwrap();
+    index.apply(JOURNAL, &[arrival(1, 1, 1)], Lsn(7)).await.unwrap();
     let settings: (String, String, String, String) = sqlx::query_as(
         "select current_setting('fsync'), current_setting('data_checksums'), current_setting('listen_addresses'), \
              current_setting('synchronous_commit')",
@@ -20,15 +17,12 @@ async fn a_cluster_is_made_once_and_survives_stop_crash_and_orphanage() {
     .fetch_one(&sqlx::PgPool::connect_with(first.options()).await.unwrap())
     .await
     .unwrap();
-    assert_eq!(
-        settings,
-        ("on".into(), "on".into(), String::new(), "on".into())
-    );
+    assert_eq!(settings, ("on".into(), "on".into(), String::new(), "on".into()));
     index.close().await;
     first.stop().await.unwrap();
 
     let killed = EmbeddedPostgres::start(&directory).await.unwrap();
-    let pid = rustix::process::Pid::from_raw(killed.pid() as i32).unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(killed.pid()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
     std::mem::forget(killed);
@@ -46,15 +40,37 @@ async fn a_cluster_is_made_once_and_survives_stop_crash_and_orphanage() {
 }
 
 #[tokio::test]
+async fn a_server_that_was_killed_is_revived_under_the_same_options() {
+    // Promise 7
+    let (_kept, directory) = directory();
+    let mut postgres = EmbeddedPostgres::start(&directory).await.unwrap();
+    let index = Index::connect(postgres.options(), 2).await.unwrap();
+    index.apply(JOURNAL, &[arrival(1, 1, 1)], Lsn(7)).await.unwrap();
+    assert!(!postgres.revive().await.unwrap());
+    let pid = rustix::process::Pid::from_raw(i32::try_from(postgres.pid()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    while !postgres.revive().await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    // Connections of the pool that broke are told apart and replaced.
+    let position = loop {
+        match index.applied(JOURNAL).await {
+            Err(Error::Away(_)) => {}
+            answer => break answer.unwrap(),
+        }
+    };
+    assert_eq!(position, Some(Lsn(7)));
+    index.close().await;
+    postgres.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_cluster_of_another_version_is_refused_with_what_to_do() {
     let (_kept, directory) = directory();
     std::fs::create_dir_all(directory.join("cluster")).unwrap();
     std::fs::write(directory.join("cluster/PG_VERSION"), "9\n").unwrap();
     let error = EmbeddedPostgres::start(&directory).await.unwrap_err();
-    assert!(
-        matches!(&error, Error::ProgramVersion { cluster, .. } if cluster == "9"),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::ProgramVersion { cluster, .. } if cluster == "9"), "{error}");
 }
 
 #[tokio::test]
@@ -63,10 +79,7 @@ async fn a_directory_that_the_server_cannot_reach_is_named() {
     let (kept, directory) = directory();
     if rustix::process::geteuid().is_root() {
         std::fs::set_permissions(kept.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-        let error = EmbeddedPostgres::start(&directory)
-            .await
-            .unwrap_err()
-            .to_string();
+        let error = EmbeddedPostgres::start(&directory).await.unwrap_err().to_string();
         assert!(error.contains("chmod o+x"), "{error}");
     }
 }
@@ -74,19 +87,13 @@ async fn a_directory_that_the_server_cannot_reach_is_named() {
 #[tokio::test]
 async fn a_path_too_long_for_a_socket_is_no_hindrance() {
     let (_kept, directory) = directory();
-    let long = directory
-        .join("a-rather-long-name-of-a-directory-that-does-not-fit-into-sun-path")
-        .join("deeper");
+    let long = directory.join("a-rather-long-name-of-a-directory-that-does-not-fit-into-sun-path").join("deeper");
     let parent = long.parent().unwrap();
     std::fs::create_dir_all(parent).unwrap();
     let postgres = EmbeddedPostgres::start(&long).await.unwrap();
     let socket = postgres.options().get_socket().unwrap().clone();
     assert!(socket.as_os_str().len() < 90, "{}", socket.display());
-    Index::connect(postgres.options(), 2)
-        .await
-        .unwrap()
-        .close()
-        .await;
+    Index::connect(postgres.options(), 2).await.unwrap().close().await;
     postgres.stop().await.unwrap();
     std::fs::remove_dir_all(socket).unwrap();
 }
@@ -103,10 +110,7 @@ async fn a_server_without_fsync_is_refused() {
     .execute(&pool)
     .await
     .unwrap();
-    let options = f
-        .options
-        .clone()
-        .options([("search_path", "public,pg_catalog")]);
+    let options = f.options.clone().options([("search_path", "public,pg_catalog")]);
     let error = Index::connect(options, 2).await.unwrap_err();
     assert!(matches!(error, Error::Unsuitable { .. }), "{error}");
     assert!(error.to_string().contains("fsync"), "{error}");

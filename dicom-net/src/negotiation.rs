@@ -1,6 +1,7 @@
 //! Association negotiation (PS3.8 §9.3, PS3.7 Annex D.3): what is offered, what is answered. Pure.
 
 mod answer;
+mod extended;
 mod proposal;
 mod request;
 mod syntaxes;
@@ -31,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) transfer_syntax: String,
     /// Whether the requestor of the association may get C-STORE requests in it (PS3.7 §D.3.3.4).
     pub(crate) requestor_is_scp: bool,
+    /// Whether relational queries or retrieves were agreed (PS3.4 §C.5).
+    pub(crate) relational: bool,
 }
 
 /// The accepted presentation contexts of an association, by ID.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use archive::Metrics;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -304,14 +305,29 @@ fn refused(refusal: Refusal) -> [u8; 10] {
     }
 }
 
+/// An association in the metrics, until it is dropped: also when its task panics.
+struct Counted<'a>(&'a Metrics);
+
+impl<'a> Counted<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.associations(1);
+        Self(metrics)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.associations(-1);
+    }
+}
+
 async fn serve<B: Backend>(
     mut association: Association,
     peer: Peer,
     slot: Slot,
     shared: &Shared<B>,
 ) -> Link {
-    let metrics = shared.backend.metrics();
-    metrics.associations(1);
+    let counted = Counted::new(shared.backend.metrics());
     let services = Services {
         backend: shared.backend.clone(),
         options: Arc::clone(&shared.options),
@@ -332,7 +348,6 @@ async fn serve<B: Backend>(
         }
     }
     let link = association.finish(&end).await;
-    metrics.associations(-1);
-    drop(slot);
+    drop((counted, slot));
     link
 }

@@ -6,6 +6,7 @@ use dicom_ul::pdu::{
     PresentationContextResultReason, RequestorRoles, UserVariableItem, write_pdu,
 };
 
+use super::extended;
 use super::request::{ASYNC_WINDOW_ITEM, AssociateRequest, ECHOED_AT, ECHOED_BYTES, OfferedRoles};
 use super::{
     APPLICATION_CONTEXT, Context, Contexts, IMPLICIT_LITTLE_ENDIAN, Service, usable_pdu_bytes,
@@ -61,6 +62,8 @@ pub(crate) fn negotiate(
             transfer_syntax: syntax.to_owned(),
             requestor_is_scp: service == Some(Service::Storage)
                 && offered.map_or(rules.get_without_role, |roles| roles.scp),
+            relational: offered_options(request, &proposed.abstract_syntax)
+                .is_some_and(extended::is_relational),
         });
     }
     let own_pdu_bytes_max = options
@@ -99,6 +102,12 @@ fn offered_roles<'a>(roles: &'a [OfferedRoles], sop_class_uid: &str) -> Option<&
         .find(|roles| roles.sop_class_uid == sop_class_uid)
 }
 
+fn offered_options<'a>(request: &'a AssociateRequest, sop_class_uid: &str) -> Option<&'a [u8]> {
+    let mut extended = request.extended.iter();
+    let (_, offered) = extended.find(|(uid, _)| uid == sop_class_uid)?;
+    Some(offered)
+}
+
 fn user_items(
     request: &AssociateRequest,
     options: &ServerOptions,
@@ -115,29 +124,38 @@ fn user_items(
             vec![0, 1, 0, 1],
         ));
     }
-    let mut answered: Vec<&str> = Vec::new();
-    for context in contexts {
-        let uid = context.abstract_syntax.as_str();
-        let Some(offered) = offered_roles(&request.roles, uid) else {
-            continue;
-        };
-        if answered.contains(&uid) {
-            continue;
+    let mut classes: Vec<&str> = contexts
+        .iter()
+        .map(|context| context.abstract_syntax.as_str())
+        .collect();
+    classes.sort_unstable();
+    classes.dedup();
+    for uid in &classes {
+        if let Some(offered) = offered_roles(&request.roles, uid) {
+            // We can send what we store, so the peer may be its SCP (UL-070); nothing else.
+            let scp = offered.scp && Service::of(uid) == Some(Service::Storage);
+            let roles = RequestorRoles {
+                scu: offered.scu,
+                scp,
+            };
+            items.push(UserVariableItem::ScuScpRoleSelectionSubItem(
+                (*uid).to_owned(),
+                roles,
+            ));
         }
-        answered.push(uid);
-        // We can send what we store, so the peer may be its SCP (UL-070); nothing else.
-        let scp = offered.scp && context.requestor_is_scp;
-        let roles = RequestorRoles {
-            scu: offered.scu,
-            scp,
-        };
-        items.push(UserVariableItem::ScuScpRoleSelectionSubItem(
-            uid.to_owned(),
-            roles,
-        ));
     }
     let version = IMPLEMENTATION_VERSION_NAME.to_owned();
     items.push(UserVariableItem::ImplementationVersionName(version));
+    for uid in classes {
+        let answered = offered_options(request, uid)
+            .and_then(|offered| extended::answer(Service::of(uid)?, offered));
+        if let Some(answer) = answered {
+            let uid = uid.to_owned();
+            items.push(UserVariableItem::SopClassExtendedNegotiationSubItem(
+                uid, answer,
+            ));
+        }
+    }
     items
 }
 

@@ -120,6 +120,7 @@ pub(crate) fn read_accept(pdu: &Bytes, proposals: &[Proposal]) -> Result<Agreed,
                 abstract_syntax: proposal.abstract_syntax.clone(),
                 transfer_syntax: trimmed(&result.transfer_syntax).to_owned(),
                 requestor_is_scp: proposal.as_scp && scp_of(&proposal.abstract_syntax),
+                relational: false,
             });
         }
     }

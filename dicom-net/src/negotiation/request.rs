@@ -32,6 +32,8 @@ pub(crate) struct AssociateRequest {
     /// The peer's maximum length.
     pub(crate) max_pdu_bytes: Option<u32>,
     pub(crate) roles: Vec<OfferedRoles>,
+    /// Service class application information by SOP class (PS3.7 §D.3.3.5).
+    pub(crate) extended: Vec<(String, Vec<u8>)>,
     pub(crate) offers_async_window: bool,
     /// A passcode or token came with the request.
     pub(crate) has_credentials: bool,
@@ -94,6 +96,7 @@ pub(crate) fn read_request(pdu: &Bytes) -> Result<AssociateRequest, Refusal> {
         contexts: checked_contexts(request.presentation_contexts)?,
         max_pdu_bytes: None,
         roles: Vec::new(),
+        extended: Vec::new(),
         offers_async_window: false,
         has_credentials: false,
         implementation: None,
@@ -133,8 +136,10 @@ impl AssociateRequest {
             UserVariableItem::Unknown(kind, _) => {
                 self.offers_async_window |= kind == ASYNC_WINDOW_ITEM;
             }
-            UserVariableItem::ImplementationClassUID(_)
-            | UserVariableItem::SopClassExtendedNegotiationSubItem(..) => {}
+            UserVariableItem::SopClassExtendedNegotiationSubItem(uid, offered) => {
+                self.extended.push((trimmed(&uid).to_owned(), offered));
+            }
+            UserVariableItem::ImplementationClassUID(_) => {}
         }
     }
 }

@@ -26,10 +26,20 @@ impl<B: Backend> Services<B> {
             Ok(identifier) => identifier,
             Err(bad) => return self.refuse_identifier(association, request, bad).await,
         };
-        match identifier.query(self.peer.rules.strict_identifiers) {
+        match identifier.query(self.is_strict(association, request)?) {
             Ok(asked) => self.answer(association, request, &identifier, asked).await,
             Err(bad) => self.refuse_identifier(association, request, bad).await,
         }
+    }
+
+    /// Tells whether an identifier must name the levels above its own (QR-011).
+    pub(super) fn is_strict(
+        &self,
+        association: &Association,
+        request: &Request,
+    ) -> Result<bool, End> {
+        let relational = association.context(request.context_id)?.relational;
+        Ok(self.peer.rules.strict_identifiers && !relational)
     }
 
     /// Reads the identifier of a query or retrieve.

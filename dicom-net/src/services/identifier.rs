@@ -360,3 +360,119 @@ fn key_text(value: &Value) -> KeyText<'_> {
         Value::Binary(_) | Value::Bulk { .. } => KeyText::Opaque,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::negotiation::EXPLICIT_LITTLE_ENDIAN;
+
+    fn identifier(root: Root, level: &str, keys: &[(Tag, &str)]) -> Identifier {
+        let mut attributes = Attributes::default();
+        attributes.put_text(QUERY_RETRIEVE_LEVEL, VR::CS, level);
+        for (tag, text) in keys {
+            let values = text.split('\\').map(str::to_owned).collect();
+            let vr = if *tag == PATIENT_ID { VR::LO } else { VR::UI };
+            attributes.0.insert(
+                *tag,
+                Attribute {
+                    vr,
+                    value: Value::Text(values),
+                },
+            );
+        }
+        let syntax = dataset::transfer_syntax(EXPLICIT_LITTLE_ENDIAN).unwrap();
+        let bytes = dataset::encode(&attributes, syntax);
+        Identifier::read(&bytes, EXPLICIT_LITTLE_ENDIAN, root).unwrap()
+    }
+
+    fn uids(texts: &[&str]) -> Vec<Uid> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn retrieves_select_by_the_unique_keys_down_to_their_level() {
+        // DI-090
+        let keys = [
+            (PATIENT_ID, "P1"),
+            (STUDY_INSTANCE_UID, "1.1"),
+            (SERIES_INSTANCE_UID, "1.1.1\\1.1.2"),
+            (SOP_INSTANCE_UID, "1.1.1.1"),
+        ];
+        let patient_id = Some("P1".to_owned());
+        let (studies, series) = (uids(&["1.1"]), uids(&["1.1.1", "1.1.2"]));
+        let select = |root, level| identifier(root, level, &keys).selector(false).unwrap();
+        assert_eq!(
+            select(Root::Patient, "PATIENT"),
+            Selector {
+                patient_id: patient_id.clone(),
+                ..Selector::default()
+            }
+        );
+        assert_eq!(
+            select(Root::Patient, "SERIES"),
+            Selector {
+                patient_id,
+                studies: studies.clone(),
+                series: series.clone(),
+                ..Selector::default()
+            }
+        );
+        assert_eq!(
+            select(Root::Study, "IMAGE"),
+            Selector {
+                patient_id: None,
+                studies,
+                series,
+                instances: uids(&["1.1.1.1"])
+            }
+        );
+    }
+
+    #[test]
+    fn a_retrieve_never_means_everything() {
+        for (level, tag) in [
+            ("STUDY", SERIES_INSTANCE_UID),
+            ("SERIES", STUDY_INSTANCE_UID),
+            ("IMAGE", STUDY_INSTANCE_UID),
+            ("PATIENT", STUDY_INSTANCE_UID),
+        ] {
+            let lacking = identifier(Root::Patient, level, &[(tag, "1.1")]);
+            let refused = lacking.selector(false).unwrap_err();
+            assert_eq!(refused.status, Status::DATA_SET_MISMATCH, "{level}");
+        }
+        let wild = identifier(Root::Study, "STUDY", &[(STUDY_INSTANCE_UID, "*")]);
+        assert!(wild.selector(false).is_err());
+    }
+
+    #[test]
+    fn strict_retrieves_take_unique_keys_only() {
+        // QR-010, QR-014
+        let modality = Tag(0x0008, 0x0060);
+        let plain = [(STUDY_INSTANCE_UID, "1.1"), (SERIES_INSTANCE_UID, "1.1.1")];
+        let more = [plain[0], plain[1], (modality, "CT")];
+        let without_study = [plain[1]];
+        for (keys, strict) in [(&plain[..], true), (&more, false), (&without_study, false)] {
+            let identifier = identifier(Root::Study, "SERIES", keys);
+            assert!(identifier.selector(false).is_ok());
+            assert_eq!(identifier.selector(true).is_ok(), strict, "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn the_failed_list_fits_its_length_field() {
+        // DI-086
+        let uid: Uid = "1.2.840.113619.2.55.3.604688119.969.1268071029.320"
+            .parse()
+            .unwrap();
+        let many = vec![uid; 5_000];
+        let list = failed_list(many.iter());
+        let syntax = dataset::transfer_syntax(EXPLICIT_LITTLE_ENDIAN).unwrap();
+        let bytes = dataset::encode(&list, syntax);
+        assert_eq!(bytes.get(4..6), Some(&b"UI"[..]));
+        assert!(
+            bytes.len() > 65_000 && bytes.len() < 65_600,
+            "{}",
+            bytes.len()
+        );
+    }
+}

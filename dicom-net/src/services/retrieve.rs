@@ -22,7 +22,7 @@ impl<B: Backend> Services<B> {
         root: Root,
     ) -> Result<Result<Vec<InstanceRef>, Status>, End> {
         let identifier = self.read_identifier(association, request, root).await?;
-        let strict = self.peer.rules.strict_identifiers;
+        let strict = self.is_strict(association, request)?;
         let selector = match identifier.and_then(|identifier| identifier.selector(strict)) {
             Ok(selector) => selector,
             Err(bad) => {

@@ -4,6 +4,7 @@ use archive::{Error, Origin, Outcome};
 use tracing::{debug, warn};
 
 use super::{Request, Services};
+use crate::ae_title::AeTitle;
 use crate::association::Association;
 use crate::backend::{Backend, Receive};
 use crate::command::element;
@@ -65,6 +66,10 @@ impl<B: Backend> Services<B> {
         let instance = instance
             .and_then(|uid| uid.parse().ok())
             .ok_or(no_instance)?;
+        let originator = request.command.text(element::MOVE_ORIGINATOR_AE);
+        if let Some(Ok(move_originator)) = originator.map(str::parse::<AeTitle>) {
+            debug!(%move_originator, "instance comes from a move"); // DI-040
+        }
         let origin = Origin {
             transfer_syntax_uid: context.transfer_syntax.parse().map_err(invalid)?,
             sop_class_uid: Some(context.abstract_syntax.parse().map_err(invalid)?),
@@ -135,14 +140,12 @@ fn refused(error: &Error) -> Refused {
         Error::MissingIdentifier { keyword } | Error::Contradiction { keyword } => {
             (Status::DATA_SET_MISMATCH, *keyword)
         }
-        Error::SopClassNotSupported => (Status::SOP_CLASS_NOT_SUPPORTED, "no storage SOP class"),
-        Error::TransferSyntaxNotSupported => {
-            (Status::CANNOT_UNDERSTAND, "transfer syntax is not taken")
-        }
         Error::Conflict => (
             Status::CONFLICT,
             "SOP Instance UID is stored with other content",
         ),
+        Error::SopClassNotSupported => (Status::SOP_CLASS_NOT_SUPPORTED, "no storage SOP class"),
+        Error::TransferSyntaxNotSupported => (Status::CANNOT_UNDERSTAND, "transfer syntax is not taken"),
         Error::Deleted => (Status::DELETED, "instance was deleted and stays so"),
         Error::OutOfResources { .. } => (Status::OUT_OF_RESOURCES, "no room now, try again"),
         Error::TooLarge { .. } => (Status::OUT_OF_RESOURCES, "instance is too large"),
@@ -153,8 +156,8 @@ fn refused(error: &Error) -> Refused {
         Error::InvalidKey(_)
         | Error::NotFound { .. }
         | Error::NoFrames { .. }
-        | Error::Index(_)
         | Error::Locked
+        | Error::Index(_)
         | Error::Tiering(_) => (Status::PROCESSING_FAILURE, "store failed"),
     };
     warn!(%status, %error, "instance refused");

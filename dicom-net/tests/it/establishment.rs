@@ -541,9 +541,33 @@ async fn ul_069_ul_070_roles_are_answered_for_offered_classes_only() {
     assert_eq!(
         roles,
         [
-            role(CT, 0, 1)[4..].to_vec(),
-            role(VERIFICATION, 1, 0)[4..].to_vec()
+            role(VERIFICATION, 1, 0)[4..].to_vec(),
+            role(CT, 0, 1)[4..].to_vec()
         ]
+    );
+}
+
+#[tokio::test]
+async fn ul_072_extended_negotiation_is_answered_once_and_only_if_offered() {
+    let running = start(|_| {}).await;
+    let offer = |uid: &str, options: &[u8]| {
+        let mut value = u16::try_from(uid.len()).unwrap().to_be_bytes().to_vec();
+        value.extend(uid.as_bytes());
+        value.extend(options);
+        item(0x56, &value)
+    };
+    let find = "1.2.840.10008.5.1.4.1.2.2.1";
+    let mut ask = Ask::contexts(vec![
+        context(1, find, &[IMPLICIT]),
+        context(3, find, &[EXPLICIT]),
+        context(5, CT, &[EXPLICIT]),
+    ]);
+    ask = ask.with_user(&offer(find, &[1, 1, 1]));
+    ask = ask.with_user(&offer("1.2.3", &[1]));
+    let (_peer, answer) = Peer::associate(&running, &ask).await;
+    assert_eq!(
+        answer.user_items(0x56),
+        [offer(find, &[1, 0, 0])[4..].to_vec()]
     );
 }
 

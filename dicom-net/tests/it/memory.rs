@@ -46,6 +46,7 @@ struct State {
     endless_search: bool,
     open_delay: Duration,
     unreadable: Vec<String>,
+    torn: Vec<String>,
     queries: Vec<Query>,
 }
 
@@ -68,6 +69,12 @@ impl Memory {
             .unwrap()
             .unreadable
             .push(sop_instance_uid.to_owned());
+    }
+
+    /// Reading this instance fails before its last piece.
+    pub fn tear(&self, sop_instance_uid: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.torn.push(sop_instance_uid.to_owned());
     }
 
     pub fn origins(&self) -> Vec<Origin> {
@@ -187,10 +194,14 @@ impl Backend for Memory {
         Box::pin(stream::iter(instances).then(move |instance| {
             let memory = memory.clone();
             async move {
-                let (delay, unreadable) = {
+                let (delay, unreadable, torn) = {
                     let state = memory.state.lock().unwrap();
                     let uid = instance.sop_instance_uid.to_string();
-                    (state.open_delay, state.unreadable.contains(&uid))
+                    (
+                        state.open_delay,
+                        state.unreadable.contains(&uid),
+                        state.torn.contains(&uid),
+                    )
                 };
                 if !delay.is_zero() {
                     tokio::time::sleep(delay).await;
@@ -199,10 +210,14 @@ impl Backend for Memory {
                     return (instance, Err(Error::NotFound { what: "instance" }));
                 }
                 let bytes = memory.data_set(instance.sop_instance_uid.as_str()).unwrap();
-                let pieces: Vec<_> = bytes
+                let mut pieces: Vec<_> = bytes
                     .chunks(100_000)
                     .map(|c| Ok(Bytes::copy_from_slice(c)))
                     .collect();
+                if torn {
+                    pieces.pop();
+                    pieces.push(Err(Error::NotFound { what: "piece" }));
+                }
                 let chunks = Box::pin(stream::iter(pieces));
                 (
                     instance,

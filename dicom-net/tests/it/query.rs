@@ -230,6 +230,22 @@ async fn qr_013_keys_below_the_level_are_neither_matched_nor_returned() {
 }
 
 #[tokio::test]
+async fn qr_012_relational_queries_may_be_negotiated_in_strict_mode() {
+    let strict = start(|o| o.rules.strict_identifiers = true).await;
+    let mut offer = 27_u16.to_be_bytes().to_vec();
+    offer.extend(STUDY_FIND.as_bytes());
+    for (relational, status) in [(1, 0), (0, 0xA900)] {
+        let options = [&offer[..], &[relational]].concat();
+        let contexts = vec![context(1, STUDY_FIND, &[EXPLICIT])];
+        let ask = Ask::contexts(contexts).with_user(&item(0x56, &options));
+        let (mut peer, _) = Peer::associate(&strict, &ask).await;
+        ask_by_hand(&mut peer, &identifier("SERIES", &[])).await;
+        assert_eq!(match_by_hand(&mut peer).await.0, status);
+        peer.release().await;
+    }
+}
+
+#[tokio::test]
 async fn qr_024_a_key_that_cannot_match_is_refused() {
     let running = start(|_| {}).await;
     let keys = identifier("STUDY", &[(Tag(0x0008, 0x0020), VR::DA, "2024*")]);

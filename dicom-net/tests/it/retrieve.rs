@@ -355,3 +355,27 @@ async fn di_103_a_cancel_between_sub_operations_of_a_get_is_seen() {
     assert_eq!(counters(&last), [Some(2), Some(1), Some(0), Some(0)]);
     peer.release().await;
 }
+
+#[tokio::test]
+async fn an_instance_that_becomes_unreadable_is_never_completed() {
+    // The middle one fails before its beginning was sent, the long one after it: that ends an
+    // association, and the next instance goes over another one.
+    let (source, sink) = pair(Rules::default()).await;
+    let mut client = client(&source, &[Proposal::new(CT, &[EXPLICIT])]).await;
+    for (uid, bytes) in [
+        ("1.1.1.1", 10),
+        ("1.1.1.2", 300_000),
+        ("1.1.1.3", 9_000_000),
+        ("1.1.1.4", 10),
+    ] {
+        let data = Bytes::from(vec![7; bytes]);
+        client.store(CT, uid, EXPLICIT, data).await.unwrap();
+    }
+    client.release().await.unwrap();
+    source.memory.tear("1.1.1.2");
+    source.memory.tear("1.1.1.3");
+    let end = move_to(&source, "SINK", &study("1.1")).await;
+    assert_eq!(end, retrieved(0xB000, 2, 2));
+    assert!(sink.memory.data_set("1.1.1.4").is_some());
+    assert_eq!(sink.memory.len(), 2);
+}

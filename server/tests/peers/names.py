@@ -12,7 +12,7 @@ report = Report()
 
 # pattern -> (files whose names match, character sets to ask in by C-FIND)
 ASKED = {
-    "*王*": ({"chrX1.dcm", "chrX2.dcm"}, ["ISO_IR 192", "GB18030", ["ISO 2022 IR 6", "ISO 2022 IR 58"]]),
+    "*王*": ({"chrX1.dcm", "chrX2.dcm"}, ["ISO_IR 192", "GB18030"]),
     "王^小东": ({"chrX2.dcm"}, ["ISO_IR 192", "GB18030"]),
     "*山田*": ({"chrH31.dcm", "chrH32.dcm"}, ["ISO_IR 192", ["", "ISO 2022 IR 87"]]),
     "*やまだ*": ({"chrH31.dcm", "chrH32.dcm", "chrJapMulti.dcm"}, ["ISO_IR 192", ["", "ISO 2022 IR 87"]]),

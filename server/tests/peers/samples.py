@@ -33,14 +33,18 @@ def rounds():
     return out
 
 
+def sop_class(path):
+    return str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"], force=True).SOPClassUID)
+
+
 def c_store(server, files):
     """{sop: status}; the bytes as they are in the file"""
     from io import BytesIO
     from pynetdicom import AE
     from pynetdicom.dimse_primitives import C_STORE
     out, todo = {}, list(files.items())
-    metas = {uid: pydicom.filereader.read_file_meta_info(path) for uid, (path, _) in todo}
-    wanted = sorted({(str(m.MediaStorageSOPClassUID), str(m.TransferSyntaxUID)) for m in metas.values()})
+    pairs = {uid: (sop_class(path), str(pydicom.filereader.read_file_meta_info(path).TransferSyntaxUID)) for uid, (path, _) in todo}
+    wanted = sorted(set(pairs.values()))
     for start in range(0, len(wanted), 120):
         ae = AE("SAMPLES")
         for cls, syntax in wanted[start:start + 120]:
@@ -49,8 +53,7 @@ def c_store(server, files):
         assert assoc.is_established
         accepted = {(str(c.abstract_syntax), str(c.transfer_syntax[0])): c.context_id for c in assoc.accepted_contexts}
         for number, (uid, (path, _)) in enumerate(todo):
-            meta = metas[uid]
-            pair = (str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
+            pair = pairs[uid]
             if pair not in wanted[start:start + 120]:
                 continue
             if pair not in accepted:
@@ -58,7 +61,8 @@ def c_store(server, files):
                 continue
             request = C_STORE()
             request.MessageID = number % 65535 + 1
-            request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = UID(pair[0]), UID(str(meta.MediaStorageSOPInstanceUID))
+            # What the data set says: the file meta information of some samples is wrong.
+            request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = UID(pair[0]), UID(uid)
             request.Priority = 2
             request.DataSet = BytesIO(data_set(path.read_bytes()))
             assoc.dimse.send_msg(request, accepted[pair])
@@ -72,7 +76,7 @@ def c_get(server, files):
     from pynetdicom import AE, build_role, evt
     from pydicom.dataset import Dataset
     got, failed = {}, 0
-    pairs = sorted({(str(pydicom.filereader.read_file_meta_info(p).MediaStorageSOPClassUID), str(pydicom.filereader.read_file_meta_info(p).TransferSyntaxUID)) for p, _ in files.values()})
+    pairs = sorted({(sop_class(p), str(pydicom.filereader.read_file_meta_info(p).TransferSyntaxUID)) for p, _ in files.values()})
     studies = sorted({str(row["study_uid"]) for _, row in files.values()})
 
     def store(event):

@@ -25,9 +25,7 @@ impl Clock {
     /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         match &self.set_millis {
-            Some(millis) => {
-                Timestamp::from_millisecond(millis.load(Ordering::Relaxed)).unwrap_or(Timestamp::MAX)
-            }
+            Some(millis) => Timestamp::from_millisecond(millis.load(Ordering::Relaxed)).unwrap_or(Timestamp::MAX),
             None => Timestamp::now(),
         }
     }

@@ -25,13 +25,9 @@ pub use bulk::{BulkLocation, BulkPath, InvalidBulkPath, find_bulk};
 pub use encode::encode;
 pub use error::ReadError;
 pub use file_meta::{
-    FileMeta, FileMetaRead, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, read_file_meta,
-    write_file_meta,
+    FileMeta, FileMetaRead, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, read_file_meta, write_file_meta,
 };
-pub use frames::{
-    Fragment, FragmentTable, NativeFrame, align_frame, fragment_table, frame_count,
-    native_frame_range,
-};
+pub use frames::{Fragment, FragmentTable, NativeFrame, align_frame, fragment_table, frame_count, native_frame_range};
 pub use identifiers::{Identifiers, read_identifiers};
 pub use inflate::inflate;
 pub use json::{BASE_URL_MARK, InstanceUids, metadata_json, read_json, write_json};
@@ -40,7 +36,6 @@ pub use parse::{Limits, Parsed, PixelData, read};
 pub use sop_class::{is_storage, storage_sop_classes};
 pub use source::{Source, SourceError};
 pub use transfer_syntax::{
-    ByteOrder, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, TransferSyntax,
-    transfer_syntax, transfer_syntaxes,
+    ByteOrder, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, TransferSyntax, transfer_syntax, transfer_syntaxes,
 };
 pub use value::swap_byte_order;

@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::Inner;
 use crate::dataset::{self, Attributes, Limits};
 use crate::index::{Applied, Arrival, ArrivalHead, Index};
+use crate::jobs::{self, Progress};
 use crate::journal::{Lsn, Record};
 use crate::receive::joined;
 use crate::source::record_source;
-use crate::jobs::{self, Progress};
 use crate::{Error, quarantine};
 
 /// Instances in one transaction at most.
@@ -97,7 +97,10 @@ async fn step(archive: &Arc<Inner>, at: Lsn) -> Lsn {
         match apply_batch(archive, at).await {
             Ok(end) => return end,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "records are not in the index yet, trying again");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "records are not in the index yet, trying again"
+                );
                 tokio::time::sleep(RETRY_AFTER).await;
             }
         }
@@ -159,19 +162,20 @@ async fn apply(
 
 fn read_batch(archive: &Inner, at: Lsn) -> Result<Vec<(Record, Arrival)>, Error> {
     let records = archive.journal.read_from(at, BATCH_RECORDS_MAX, BATCH_BYTES_MAX)?;
-    Ok(records.into_iter().map(|record| {
-        let arrival = arrival(archive, &record);
-        (record, arrival)
-    }).collect())
+    Ok(records
+        .into_iter()
+        .map(|record| {
+            let arrival = arrival(archive, &record);
+            (record, arrival)
+        })
+        .collect())
 }
 
 /// Reads what the index keeps of one instance. Parts that cannot be read stay empty: the instance is acknowledged and
 /// must be found by its UIDs at least.
 fn arrival(archive: &Inner, record: &Record) -> Arrival {
     let all = dataset::transfer_syntax(record.head.transfer_syntax_uid.as_str())
-        .and_then(|syntax| {
-            dataset::read(&record_source(&archive.journal, &record.at), syntax, &Limits::default()).ok()
-        })
+        .and_then(|syntax| dataset::read(&record_source(&archive.journal, &record.at), syntax, &Limits::default()).ok())
         .map_or_else(Attributes::default, |parsed| parsed.attributes);
     let levels = dataset::level_attributes(&all);
     let mut detail = Vec::new();

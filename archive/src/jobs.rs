@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use pack::{pack_all, pack_due};
 pub(crate) use recover::{give_back, rebuild, recover, take_in};
-pub(crate) use status::{refresh_metrics, status};
 pub use status::{DeviceState, PoolState, Status};
+pub(crate) use status::{refresh_metrics, status};
 pub(crate) use verify::verify;
 pub use verify::{ContainerFault, VerifyReport};
 

@@ -158,17 +158,13 @@ pub enum Error {
     #[error("read journal record {}: no copy has it undamaged; restore the copy or have the instance sent again", .0.0)]
     Damaged(Lsn),
     /// The journal has reached its limit or the disk is full; room comes back as studies are packed.
-    #[error(
-        "append to journal: it is full; it gives room back as studies are packed (limit {bytes_max} bytes)"
-    )]
+    #[error("append to journal: it is full; it gives room back as studies are packed (limit {bytes_max} bytes)")]
     Full {
         /// The configured limit.
         bytes_max: u64,
     },
     /// Too few copies work; only a restart helps, with the failed devices replaced.
-    #[error(
-        "use journal: {healthy} of {required} required copies work; replace the device and restart"
-    )]
+    #[error("use journal: {healthy} of {required} required copies work; replace the device and restart")]
     Poisoned {
         /// Copies that still work.
         healthy: usize,
@@ -239,11 +235,7 @@ pub enum Error {
 impl Error {
     fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            doing,
-            path,
-            source,
-        }
+        move |source| Self::Io { doing, path, source }
     }
 }
 
@@ -258,9 +250,7 @@ pub struct Journal {
 
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Journal")
-            .field("id", &self.shared.id())
-            .finish_non_exhaustive()
+        f.debug_struct("Journal").field("id", &self.shared.id()).finish_non_exhaustive()
     }
 }
 
@@ -321,12 +311,7 @@ impl Journal {
     /// least one. Skips released segments and damage; empty at the end. Blocks.
     ///
     /// `from` is the end of a record, or a position below [`Journal::first`].
-    pub fn read_from(
-        &self,
-        from: Lsn,
-        records_max: usize,
-        bytes_max: u64,
-    ) -> Result<Vec<Record>, Error> {
+    pub fn read_from(&self, from: Lsn, records_max: usize, bytes_max: u64) -> Result<Vec<Record>, Error> {
         self.shared.read_from(from, records_max, bytes_max)
     }
 

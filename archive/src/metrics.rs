@@ -119,12 +119,7 @@ impl Default for Metrics {
         let gauges = Family::<KindLabel, Gauge>::default();
         let damage = Family::<KindLabel, Gauge>::default();
         let mut registry = Registry::with_prefix("filmroom");
-        registry.register_with_unit(
-            "operation",
-            "Time from request to last answer",
-            Unit::Seconds,
-            seconds.clone(),
-        );
+        registry.register_with_unit("operation", "Time from request to last answer", Unit::Seconds, seconds.clone());
         registry.register("operation_results", "Operations by final status", results.clone());
         registry.register("associations", "Associations open now", associations.clone());
         registry.register("instances", "Instances by what became of them", instances.clone());

@@ -51,11 +51,7 @@ pub(crate) enum Reserved {
 
 impl Presence {
     pub(crate) fn new() -> Self {
-        Self {
-            hashers: (RandomState::new(), RandomState::new()),
-            entries: Mutex::default(),
-            changed: Notify::new(),
-        }
+        Self { hashers: (RandomState::new(), RandomState::new()), entries: Mutex::default(), changed: Notify::new() }
     }
 
     fn key(&self, series: &Uid, instance: &Uid) -> Key {

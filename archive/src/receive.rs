@@ -132,14 +132,15 @@ impl Receiver {
         let identifiers = received.identifiers.clone();
         check(&origin, &identifiers)?;
         archive.tombstones.check(&identifiers)?;
-        let reservation = match archive.presence.reserve(&identifiers.series_instance_uid, &identifiers.sop_instance_uid).await
-        {
-            Reserved::New(reservation) => reservation,
-            Reserved::Stored(record) => {
-                let stored = instance_ref(&origin, &identifiers, Location::Journal(record.clone()), record.payload_bytes);
-                return already_stored(&archive, &received, stored, identifiers).await;
-            }
-        };
+        let reservation =
+            match archive.presence.reserve(&identifiers.series_instance_uid, &identifiers.sop_instance_uid).await {
+                Reserved::New(reservation) => reservation,
+                Reserved::Stored(record) => {
+                    let stored =
+                        instance_ref(&origin, &identifiers, Location::Journal(record.clone()), record.payload_bytes);
+                    return already_stored(&archive, &received, stored, identifiers).await;
+                }
+            };
         if let Some(stored) = archive.find_sealed(&identifiers).await {
             drop(reservation);
             return already_stored(&archive, &received, stored, identifiers).await;

@@ -61,8 +61,7 @@ impl Tombstones {
 
     /// Refuses an instance that was deleted, alone or with its series or study (ST-086).
     pub(crate) fn check(&self, identifiers: &Identifiers) -> Result<(), Error> {
-        let uids =
-            [&identifiers.study_instance_uid, &identifiers.series_instance_uid, &identifiers.sop_instance_uid];
+        let uids = [&identifiers.study_instance_uid, &identifiers.series_instance_uid, &identifiers.sop_instance_uid];
         if uids.into_iter().any(|uid| self.has(uid)) { Err(Error::Deleted) } else { Ok(()) }
     }
 

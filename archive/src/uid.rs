@@ -32,9 +32,8 @@ impl FromStr for Uid {
     /// Reads an identifier; trailing NULs and spaces around it are padding and are dropped.
     fn from_str(text: &str) -> Result<Self, InvalidUid> {
         let text = text.trim_matches(|c| c == ' ' || c == '\0');
-        let valid = !text.is_empty()
-            && text.len() <= UID_CHARS_MAX
-            && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        let valid =
+            !text.is_empty() && text.len() <= UID_CHARS_MAX && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         if valid { Ok(Self(text.into())) } else { Err(InvalidUid) }
     }
 }

@@ -31,56 +31,23 @@ pub struct Association {
 impl Association {
     /// Opens an association that proposes every kind in a context of its own.
     pub fn open(address: &str, called_ae: &str, kinds: &[Kind]) -> anyhow::Result<Self> {
-        let mut stream =
-            TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
+        let mut stream = TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
         stream.set_nodelay(true).context("set up the connection")?;
-        stream
-            .set_read_timeout(Some(ANSWER_WAIT_MAX))
-            .context("set up the connection")?;
-        let proposed: Vec<(u8, Kind)> = (0_u8..)
-            .map(|n| n * 2 + 1)
-            .zip(kinds.iter().copied())
-            .collect();
-        stream
-            .write_all(&request(called_ae, &proposed))
-            .context("request the association")?;
-        let (kind, body) =
-            read_pdu(&mut stream).context("read the answer to the association request")?;
-        ensure!(
-            kind == 2,
-            "the association was not accepted: PDU type {kind:02x} {body:02x?}"
-        );
+        stream.set_read_timeout(Some(ANSWER_WAIT_MAX)).context("set up the connection")?;
+        let proposed: Vec<(u8, Kind)> = (0_u8..).map(|n| n * 2 + 1).zip(kinds.iter().copied()).collect();
+        stream.write_all(&request(called_ae, &proposed)).context("request the association")?;
+        let (kind, body) = read_pdu(&mut stream).context("read the answer to the association request")?;
+        ensure!(kind == 2, "the association was not accepted: PDU type {kind:02x} {body:02x?}");
         let accepted = Accepted::read(&body).context("read A-ASSOCIATE-AC")?;
-        let contexts = proposed
-            .into_iter()
-            .filter(|(id, _)| accepted.contexts.contains(id))
-            .collect();
-        let peer = if accepted.pdu_bytes == 0 {
-            SENT_PDU_BYTES_MAX
-        } else {
-            accepted.pdu_bytes
-        };
-        let pdu_bytes =
-            usize::try_from(peer.min(SENT_PDU_BYTES_MAX)).context("read A-ASSOCIATE-AC")?;
-        ensure!(
-            pdu_bytes > 64,
-            "the peer takes PDUs of {pdu_bytes} bytes only"
-        );
-        Ok(Self {
-            stream,
-            contexts,
-            pdu_bytes,
-            message_id: 0,
-        })
+        let contexts = proposed.into_iter().filter(|(id, _)| accepted.contexts.contains(id)).collect();
+        let peer = if accepted.pdu_bytes == 0 { SENT_PDU_BYTES_MAX } else { accepted.pdu_bytes };
+        let pdu_bytes = usize::try_from(peer.min(SENT_PDU_BYTES_MAX)).context("read A-ASSOCIATE-AC")?;
+        ensure!(pdu_bytes > 64, "the peer takes PDUs of {pdu_bytes} bytes only");
+        Ok(Self { stream, contexts, pdu_bytes, message_id: 0 })
     }
 
     /// Sends one instance and returns the status of the answer.
-    pub fn store(
-        &mut self,
-        kind: Kind,
-        sop_instance_uid: &str,
-        data_set: &[u8],
-    ) -> anyhow::Result<u16> {
+    pub fn store(&mut self, kind: Kind, sop_instance_uid: &str, data_set: &[u8]) -> anyhow::Result<u16> {
         let context = self.contexts.iter().find(|(_, known)| *known == kind);
         let (context, _) = *context.with_context(|| format!("the peer did not accept {kind:?}"))?;
         self.message_id = self.message_id.wrapping_add(1);
@@ -94,9 +61,7 @@ impl Association {
 
     /// Ends the association in order.
     pub fn release(mut self) -> anyhow::Result<()> {
-        self.stream
-            .write_all(&pdu(5, &[0; 4]))
-            .context("send A-RELEASE-RQ")?;
+        self.stream.write_all(&pdu(5, &[0; 4])).context("send A-RELEASE-RQ")?;
         let (kind, _) = read_pdu(&mut self.stream).context("read A-RELEASE-RP")?;
         ensure!(kind == 6, "the release was answered by PDU type {kind:02x}");
         Ok(())
@@ -120,25 +85,15 @@ impl Association {
         let mut command = Vec::new();
         loop {
             let (kind, body) = read_pdu(&mut self.stream).context("read C-STORE-RSP")?;
-            ensure!(
-                kind == 4,
-                "the operation was answered by PDU type {kind:02x}"
-            );
-            let control = body
-                .get(5)
-                .copied()
-                .context("read C-STORE-RSP: the PDU is too short")?;
+            ensure!(kind == 4, "the operation was answered by PDU type {kind:02x}");
+            let control = body.get(5).copied().context("read C-STORE-RSP: the PDU is too short")?;
             command.extend_from_slice(body.get(6..).unwrap_or_default());
             if control & 2 != 0 {
                 break;
             }
         }
         let answered = command_value(&command, 0x0120).context("C-STORE-RSP has no message ID")?;
-        ensure!(
-            answered == self.message_id,
-            "C-STORE-RSP answers message {answered}, not {}",
-            self.message_id
-        );
+        ensure!(answered == self.message_id, "C-STORE-RSP answers message {answered}, not {}", self.message_id);
         command_value(&command, 0x0900).context("C-STORE-RSP has no status")
     }
 }
@@ -152,17 +107,12 @@ struct Accepted {
 impl Accepted {
     /// Reads the items behind the fixed part (PS3.8 §9.3.3).
     fn read(body: &[u8]) -> anyhow::Result<Self> {
-        let mut accepted = Self {
-            contexts: Vec::new(),
-            pdu_bytes: 0,
-        };
+        let mut accepted = Self { contexts: Vec::new(), pdu_bytes: 0 };
         for (kind, value) in Items(body.get(68..).context("it is too short")?) {
             match (kind, value) {
                 (0x21, [id, _, 0, ..]) => accepted.contexts.push(*id),
                 (0x50, user) => {
-                    let length = Items(user)
-                        .find(|(kind, _)| *kind == 0x51)
-                        .and_then(|(_, value)| value.first_chunk());
+                    let length = Items(user).find(|(kind, _)| *kind == 0x51).and_then(|(_, value)| value.first_chunk());
                     accepted.pdu_bytes = length.map_or(0, |length| u32::from_be_bytes(*length));
                 }
                 _ => {}
@@ -180,8 +130,7 @@ impl<'a> Iterator for Items<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let ([kind, _, high, low], rest) = self.0.split_first_chunk()?;
-        let (value, rest) =
-            rest.split_at_checked(usize::from(u16::from_be_bytes([*high, *low])))?;
+        let (value, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([*high, *low])))?;
         self.0 = rest;
         Some((*kind, value))
     }
@@ -285,10 +234,7 @@ mod tests {
         assert_eq!(command_value(&command, 0x0110), Some(7));
         assert_eq!(command_value(&command, 0x0900), None);
         assert_eq!(command_value(&command[..20], 0x0110), None);
-        assert_eq!(
-            usize::from(command_value(&command, 0).unwrap()),
-            command.len() - 12
-        );
+        assert_eq!(usize::from(command_value(&command, 0).unwrap()), command.len() - 12);
     }
 
     #[test]

@@ -97,19 +97,11 @@ pub fn run(options: &Options) -> anyhow::Result<impl Iterator<Item = anyhow::Res
     }))
 }
 
-fn one(
-    place: &Place,
-    options: &Options,
-    round: u32,
-    everything: &mut Acknowledged,
-) -> anyhow::Result<Round> {
+fn one(place: &Place, options: &Options, round: u32, everything: &mut Acknowledged) -> anyhow::Result<Round> {
     let server = place.serve()?;
     let moment = moment(options, round);
     let (stop, stopped) = mpsc::channel();
-    let first_seed = options
-        .seed
-        .wrapping_mul(1_000_000)
-        .wrapping_add(u64::from(round) * 10_000);
+    let first_seed = options.seed.wrapping_mul(1_000_000).wrapping_add(u64::from(round) * 10_000);
     let address = server.dicom.clone();
     let associations = options.associations;
     let sending = std::thread::spawn(move || {
@@ -120,9 +112,7 @@ fn one(
     // All senders ending by themselves before the moment is fine: then the kill comes a little sooner.
     stopped.recv_timeout(moment).ok();
     server.kill()?;
-    let sent = sending
-        .join()
-        .map_err(|_| anyhow::anyhow!("a sender panicked"))?;
+    let sent = sending.join().map_err(|_| anyhow::anyhow!("a sender panicked"))?;
     let begun = Instant::now();
     let server = place.serve()?;
     let ready_after_ms = begun.elapsed().as_millis();
@@ -143,12 +133,7 @@ fn one(
     })
 }
 
-fn last(
-    place: &Place,
-    options: &Options,
-    round: u32,
-    everything: &Acknowledged,
-) -> anyhow::Result<Round> {
+fn last(place: &Place, options: &Options, round: u32, everything: &Acknowledged) -> anyhow::Result<Round> {
     let begun = Instant::now();
     let server = place.serve()?;
     let ready_after_ms = begun.elapsed().as_millis();
@@ -171,9 +156,7 @@ fn moment(options: &Options, round: u32) -> Duration {
     let (from, to) = options.kill_after;
     let mut mixed = options.seed ^ (u64::from(round) << 32);
     for _ in 0..3 {
-        mixed = (mixed ^ (mixed >> 31))
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .wrapping_add(1);
+        mixed = (mixed ^ (mixed >> 31)).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
     }
     let part = u32::try_from(mixed >> 44).expect("20 bits");
     from + to.saturating_sub(from) * part / (1 << 20)
@@ -188,11 +171,7 @@ pub(crate) fn spec(seed: u64) -> StudySpec {
         instances_per_series: 20,
         rows: side,
         columns: side,
-        charset: if seed.is_multiple_of(5) {
-            Charset::Utf8
-        } else {
-            Charset::Ascii
-        },
+        charset: if seed.is_multiple_of(5) { Charset::Utf8 } else { Charset::Ascii },
         encoding: match seed % 3 {
             0 => Encoding::ExplicitLittleEndian,
             1 => Encoding::ImplicitLittleEndian,
@@ -210,11 +189,7 @@ mod tests {
     fn moments_differ_and_stay_within_their_bounds() {
         let options = Options::default();
         let moments: Vec<_> = (1..100).map(|round| moment(&options, round)).collect();
-        assert!(
-            moments
-                .iter()
-                .all(|moment| (options.kill_after.0..=options.kill_after.1).contains(moment))
-        );
+        assert!(moments.iter().all(|moment| (options.kill_after.0..=options.kill_after.1).contains(moment)));
         assert!(moments.iter().max() > moments.iter().min().map(|least| *least * 5).as_ref());
     }
 }

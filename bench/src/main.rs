@@ -45,9 +45,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let temporary = tempfile::TempDir::new()?;
     let options = crash::Options {
         binary: arguments.binary,
-        directory: arguments
-            .directory
-            .unwrap_or_else(|| temporary.path().to_owned()),
+        directory: arguments.directory.unwrap_or_else(|| temporary.path().to_owned()),
         rounds: arguments.rounds,
         seed: arguments.seed,
         associations: arguments.associations,
@@ -59,9 +57,5 @@ fn main() -> anyhow::Result<ExitCode> {
         clean &= round.is_clean();
         writeln!(io::stdout(), "{}", serde_json::to_string(&round)?)?;
     }
-    Ok(if clean {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

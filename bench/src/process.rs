@@ -41,26 +41,14 @@ impl Place {
         fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
         fs::write(directory.join("filmroom.toml"), config).context("write the configuration")?;
         let binary = std::path::absolute(binary).context("find the binary")?;
-        Ok(Self {
-            binary,
-            directory: directory.to_owned(),
-        })
+        Ok(Self { binary, directory: directory.to_owned() })
     }
 
     /// Starts a server and waits until it says that it is ready. Its log is added to `log` in the directory.
     pub fn serve(&self) -> anyhow::Result<Server> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log())
-            .context("open the log")?;
+        let log = File::options().create(true).append(true).open(self.log()).context("open the log")?;
         let mut command = self.command();
-        let mut child = command
-            .arg("serve")
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .context("start the server")?;
+        let mut child = command.arg("serve").stdout(Stdio::piped()).stderr(log).spawn().context("start the server")?;
         let stdout = child.stdout.take().context("start the server")?;
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
@@ -82,11 +70,7 @@ impl Place {
 
     /// Runs `filmroom verify` and tells whether everything is healthy.
     pub fn verify(&self) -> anyhow::Result<bool> {
-        let output = self
-            .command()
-            .arg("verify")
-            .output()
-            .context("run filmroom verify")?;
+        let output = self.command().arg("verify").output().context("run filmroom verify")?;
         let mut log = fs::read(self.log()).unwrap_or_default();
         if !output.status.success() {
             log.extend_from_slice(&output.stdout);
@@ -98,10 +82,7 @@ impl Place {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
-        command
-            .arg("--config")
-            .arg(self.directory.join("filmroom.toml"))
-            .current_dir(&self.directory);
+        command.arg("--config").arg(self.directory.join("filmroom.toml")).current_dir(&self.directory);
         command
     }
 
@@ -128,10 +109,7 @@ impl Drop for Server {
 }
 
 fn addresses(line: &str) -> Option<(String, String)> {
-    let (dicom, http) = line
-        .trim_end()
-        .strip_prefix("ready dicom=")?
-        .split_once(" http=")?;
+    let (dicom, http) = line.trim_end().strip_prefix("ready dicom=")?.split_once(" http=")?;
     Some((dicom.to_owned(), http.to_owned()))
 }
 
@@ -142,10 +120,7 @@ mod tests {
     #[test]
     fn the_ready_line_is_read() {
         let found = addresses("ready dicom=127.0.0.1:1 http=127.0.0.1:2\n");
-        assert_eq!(
-            found,
-            Some(("127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned()))
-        );
+        assert_eq!(found, Some(("127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned())));
         assert_eq!(addresses("ready\n"), None);
     }
 }

@@ -24,9 +24,7 @@ impl AeTitle {
 
     /// Reads a title from the wire: surrounding spaces and trailing NULs are padding (UL-032).
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidAeTitle> {
-        std::str::from_utf8(bytes)
-            .map_err(|_| InvalidAeTitle)?
-            .parse()
+        std::str::from_utf8(bytes).map_err(|_| InvalidAeTitle)?.parse()
     }
 }
 
@@ -37,14 +35,8 @@ impl FromStr for AeTitle {
         let title = text.trim_end_matches(['\0', ' ']).trim_start_matches(' ');
         let valid = !title.is_empty()
             && title.len() <= AE_TITLE_BYTES
-            && title
-                .bytes()
-                .all(|b| (b == b' ' || b.is_ascii_graphic()) && b != b'\\');
-        if valid {
-            Ok(Self(title.into()))
-        } else {
-            Err(InvalidAeTitle)
-        }
+            && title.bytes().all(|b| (b == b' ' || b.is_ascii_graphic()) && b != b'\\');
+        if valid { Ok(Self(title.into())) } else { Err(InvalidAeTitle) }
     }
 }
 
@@ -67,11 +59,7 @@ mod tests {
     #[test]
     fn padding_is_dropped_and_case_is_kept() {
         // UL-032
-        for bytes in [
-            &b"  Filmroom      "[..],
-            b"Filmroom\0\0\0\0\0\0\0\0",
-            b"Filmroom \0",
-        ] {
+        for bytes in [&b"  Filmroom      "[..], b"Filmroom\0\0\0\0\0\0\0\0", b"Filmroom \0"] {
             assert_eq!(AeTitle::from_bytes(bytes).unwrap().as_str(), "Filmroom");
         }
         assert_ne!("FILMROOM".parse::<AeTitle>(), "Filmroom".parse());

@@ -60,14 +60,7 @@ pub(crate) struct Association {
 
 impl Association {
     pub(crate) fn new(link: Link, contexts: Contexts, peer_pdu_bytes_max: u32) -> Self {
-        Self {
-            link,
-            contexts,
-            peer_pdu_bytes_max,
-            command: None,
-            data: None,
-            held: None,
-        }
+        Self { link, contexts, peer_pdu_bytes_max, command: None, data: None, held: None }
     }
 
     /// Returns the accepted contexts.
@@ -77,9 +70,7 @@ impl Association {
 
     /// Returns the context that a command came in.
     pub(crate) fn context(&self, id: u8) -> Result<&Context, End> {
-        self.contexts
-            .by_id(id)
-            .ok_or(End::Violation(AbortReason::InvalidParameter))
+        self.contexts.by_id(id).ok_or(End::Violation(AbortReason::InvalidParameter))
     }
 
     /// Returns how long to wait for what.
@@ -202,17 +193,11 @@ impl Association {
     }
 
     /// Sends a command set and its data set in one write.
-    pub(crate) async fn send_with_data(
-        &mut self,
-        context_id: u8,
-        command: CommandSet,
-        data: Bytes,
-    ) -> Result<(), End> {
+    pub(crate) async fn send_with_data(&mut self, context_id: u8, command: CommandSet, data: Bytes) -> Result<(), End> {
         let mut parts = self.command_parts(context_id, &command.with_data_set());
         let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
         let mut set = Fragmenter::new(context_id, false, self.peer_pdu_bytes_max, bytes);
-        set.push(data, &mut parts)
-            .map_err(|_| End::Torn("data set is longer than announced"))?;
+        set.push(data, &mut parts).map_err(|_| End::Torn("data set is longer than announced"))?;
         self.link.send(parts).await
     }
 
@@ -231,8 +216,7 @@ impl Association {
         let mut set = Fragmenter::new(context_id, false, self.peer_pdu_bytes_max, body.bytes);
         let (mut gathered_bytes, mut begun) = (0, false);
         if body.bytes == 0 {
-            set.push(Bytes::new(), &mut parts)
-                .map_err(|_| torn("empty body"))?;
+            set.push(Bytes::new(), &mut parts).map_err(|_| torn("empty body"))?;
         }
         while set.rest_bytes() > 0 {
             let chunk = match body.chunks.next().await {
@@ -260,16 +244,12 @@ impl Association {
 
     /// Answers A-RELEASE-RQ.
     pub(crate) async fn reply_to_release(&mut self) -> Result<(), End> {
-        self.link
-            .send(vec![Bytes::from_static(&RELEASE_REPLY)])
-            .await
+        self.link.send(vec![Bytes::from_static(&RELEASE_REPLY)]).await
     }
 
     /// Releases as the requestor and closes.
     pub(crate) async fn release(mut self) -> Result<(), End> {
-        self.link
-            .send(vec![Bytes::from_static(&RELEASE_REQUEST)])
-            .await?;
+        self.link.send(vec![Bytes::from_static(&RELEASE_REQUEST)]).await?;
         loop {
             let wait = self.link.timeouts().release_reply;
             match self.link.next(Some(wait), "release reply").await? {
@@ -298,8 +278,7 @@ impl Association {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let mut set = Fragmenter::new(context_id, true, self.peer_pdu_bytes_max, length);
         let mut parts = Vec::with_capacity(8);
-        set.push(bytes, &mut parts)
-            .expect("the fragmenter was told this length");
+        set.push(bytes, &mut parts).expect("the fragmenter was told this length");
         parts
     }
 
@@ -331,13 +310,8 @@ impl Association {
         if !fragment.command || self.contexts.by_id(fragment.context_id).is_none() {
             return Err(invalid);
         }
-        let (context_id, mut bytes) = self
-            .command
-            .take()
-            .unwrap_or_else(|| (fragment.context_id, BytesMut::new()));
-        if context_id != fragment.context_id
-            || bytes.len() + fragment.data.len() > COMMAND_BYTES_MAX
-        {
+        let (context_id, mut bytes) = self.command.take().unwrap_or_else(|| (fragment.context_id, BytesMut::new()));
+        if context_id != fragment.context_id || bytes.len() + fragment.data.len() > COMMAND_BYTES_MAX {
             return Err(invalid);
         }
         bytes.extend_from_slice(&fragment.data);
@@ -353,10 +327,7 @@ impl Association {
 /// Returns the end that an event outside its place makes.
 fn end_of(event: &Event) -> End {
     match event {
-        &Event::Abort([source_code, reason]) => End::PeerAborted {
-            source_code,
-            reason,
-        },
+        &Event::Abort([source_code, reason]) => End::PeerAborted { source_code, reason },
         Event::Fragment(_)
         | Event::ReleaseRequest
         | Event::ReleaseReply

@@ -5,9 +5,7 @@ use std::pin::Pin;
 
 use archive::dataset::Attributes;
 use archive::query::Query;
-use archive::{
-    Archive, Error, InstanceBody, InstanceRef, Metrics, Origin, Receiver, Selector, Stored,
-};
+use archive::{Archive, Error, InstanceBody, InstanceRef, Metrics, Origin, Receiver, Selector, Stored};
 use bytes::Bytes;
 use futures_util::Stream;
 
@@ -25,16 +23,10 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn receive(&self, origin: Origin) -> Result<Self::Receiver, Error>;
 
     /// Searches; dropping the stream stops the search.
-    fn search(
-        &self,
-        query: Query,
-    ) -> impl Future<Output = Result<Results<Attributes>, Error>> + Send;
+    fn search(&self, query: Query) -> impl Future<Output = Result<Results<Attributes>, Error>> + Send;
 
     /// Finds instances in order.
-    fn locate(
-        &self,
-        selector: &Selector,
-    ) -> impl Future<Output = Result<Vec<InstanceRef>, Error>> + Send;
+    fn locate(&self, selector: &Selector) -> impl Future<Output = Result<Vec<InstanceRef>, Error>> + Send;
 
     /// Opens instances one after the other, reading ahead within a memory bound.
     fn open_all(&self, instances: Vec<InstanceRef>) -> Opened;
@@ -59,17 +51,11 @@ impl Backend for Archive {
         Archive::receive(self, origin)
     }
 
-    fn search(
-        &self,
-        query: Query,
-    ) -> impl Future<Output = Result<Results<Attributes>, Error>> + Send {
+    fn search(&self, query: Query) -> impl Future<Output = Result<Results<Attributes>, Error>> + Send {
         Archive::search(self, query)
     }
 
-    fn locate(
-        &self,
-        selector: &Selector,
-    ) -> impl Future<Output = Result<Vec<InstanceRef>, Error>> + Send {
+    fn locate(&self, selector: &Selector) -> impl Future<Output = Result<Vec<InstanceRef>, Error>> + Send {
         Archive::locate(self, selector)
     }
 

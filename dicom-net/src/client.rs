@@ -80,10 +80,7 @@ impl Proposal {
     pub fn new(sop_class_uid: &str, transfer_syntaxes: &[&str]) -> Self {
         Self {
             abstract_syntax: sop_class_uid.to_owned(),
-            transfer_syntaxes: transfer_syntaxes
-                .iter()
-                .map(|uid| (*uid).to_owned())
-                .collect(),
+            transfer_syntaxes: transfer_syntaxes.iter().map(|uid| (*uid).to_owned()).collect(),
             as_scp: false,
         }
     }
@@ -97,10 +94,7 @@ impl Proposal {
 }
 
 fn ended(doing: &'static str) -> impl Fn(End) -> Error {
-    move |end| Error::Association {
-        doing,
-        source: Box::new(end),
-    }
+    move |end| Error::Association { doing, source: Box::new(end) }
 }
 
 impl Client {
@@ -112,32 +106,18 @@ impl Client {
         proposals: &[Proposal],
     ) -> Result<Self, Error> {
         let timeouts = Timeouts::default();
-        let connected = association::connect(
-            host_port,
-            calling_ae,
-            called_ae,
-            proposals,
-            PDU_BYTES_MAX,
-            timeouts,
-        );
-        let association = connected.await.map_err(|error| Error::Association {
-            doing: "open association",
-            source: Box::new(error),
-        })?;
-        Ok(Self {
-            association,
-            message_id: 0,
-        })
+        let connected = association::connect(host_port, calling_ae, called_ae, proposals, PDU_BYTES_MAX, timeouts);
+        let association = connected
+            .await
+            .map_err(|error| Error::Association { doing: "open association", source: Box::new(error) })?;
+        Ok(Self { association, message_id: 0 })
     }
 
     /// Asks whether the peer is there.
     pub async fn echo(&mut self) -> Result<Status, Error> {
         let context_id = self.context(VERIFICATION)?.id;
         let command = CommandSet::request(0x0030, self.next_id(), VERIFICATION);
-        self.ask(context_id, command, None)
-            .await
-            .map_err(ended("verify"))
-            .map(|r| r.status())
+        self.ask(context_id, command, None).await.map_err(ended("verify")).map(|r| r.status())
     }
 
     /// Stores one instance; the data set is in the transfer syntax of an accepted context.
@@ -151,49 +131,28 @@ impl Client {
         let contexts = self.association.contexts();
         let context_id = contexts
             .with_syntax(sop_class_uid, transfer_syntax_uid)
-            .ok_or_else(|| Error::NoContext {
-                sop_class_uid: sop_class_uid.to_owned(),
-            })?
+            .ok_or_else(|| Error::NoContext { sop_class_uid: sop_class_uid.to_owned() })?
             .id;
         let command = CommandSet::request(0x0001, self.next_id(), sop_class_uid)
             .with_uid(element::AFFECTED_SOP_INSTANCE_UID, sop_instance_uid)
             .with_u16(element::PRIORITY, 0);
         let response = self.ask(context_id, command, Some(data_set)).await;
-        response
-            .map_err(ended("store instance"))
-            .map(|response| response.status())
+        response.map_err(ended("store instance")).map(|response| response.status())
     }
 
     /// Queries; returns all matches.
-    pub async fn find(
-        &mut self,
-        sop_class_uid: &str,
-        identifier: &Attributes,
-    ) -> Result<Vec<Attributes>, Error> {
+    pub async fn find(&mut self, sop_class_uid: &str, identifier: &Attributes) -> Result<Vec<Attributes>, Error> {
         let (context_id, syntax) = self.context_and_syntax(sop_class_uid)?;
-        let command = CommandSet::request(0x0020, self.next_id(), sop_class_uid)
-            .with_u16(element::PRIORITY, 0);
+        let command = CommandSet::request(0x0020, self.next_id(), sop_class_uid).with_u16(element::PRIORITY, 0);
         let message_id = command.message_id().unwrap_or(0);
         let data = Some(dataset::encode(identifier, syntax).into());
         let mut found = Vec::new();
-        let mut response = self
-            .ask(context_id, command, data)
-            .await
-            .map_err(ended("query"))?;
+        let mut response = self.ask(context_id, command, data).await.map_err(ended("query"))?;
         while response.status().category() == Category::Pending {
-            let data = self
-                .association
-                .read_data(DATA_BYTES_MAX)
-                .await
-                .map_err(ended("query"))?;
+            let data = self.association.read_data(DATA_BYTES_MAX).await.map_err(ended("query"))?;
             let parsed = dataset::read(&data.unwrap_or_default()[..], syntax, &Limits::default());
             found.push(
-                parsed
-                    .map_err(|error| Error::Association {
-                        doing: "read match",
-                        source: Box::new(error),
-                    })?
-                    .attributes,
+                parsed.map_err(|error| Error::Association { doing: "read match", source: Box::new(error) })?.attributes,
             );
             let next = self.association.response(message_id, |_| {}).await;
             response = next.map_err(ended("query"))?;
@@ -217,10 +176,7 @@ impl Client {
             .with_text(element::MOVE_DESTINATION, destination.as_str());
         let message_id = command.message_id().unwrap_or(0);
         let data = Some(dataset::encode(identifier, syntax).into());
-        let mut response = self
-            .ask(context_id, command, data)
-            .await
-            .map_err(ended("move"))?;
+        let mut response = self.ask(context_id, command, data).await.map_err(ended("move"))?;
         while response.status().category() == Category::Pending {
             let next = self.association.response(message_id, |_| {}).await;
             response = next.map_err(ended("move"))?;
@@ -237,13 +193,9 @@ impl Client {
         mut take: impl FnMut(Received) -> Status,
     ) -> Result<Retrieved, Error> {
         let (context_id, syntax) = self.context_and_syntax(sop_class_uid)?;
-        let command = CommandSet::request(0x0010, self.next_id(), sop_class_uid)
-            .with_u16(element::PRIORITY, 0);
+        let command = CommandSet::request(0x0010, self.next_id(), sop_class_uid).with_u16(element::PRIORITY, 0);
         let data = dataset::encode(identifier, syntax).into();
-        let sent = self
-            .association
-            .send_with_data(context_id, command, data)
-            .await;
+        let sent = self.association.send_with_data(context_id, command, data).await;
         sent.map_err(ended("get"))?;
         loop {
             let incoming = self.association.next().await.map_err(ended("get"))?;
@@ -252,9 +204,7 @@ impl Client {
             };
             match command.field() {
                 CommandField::StoreRequest => {
-                    self.receive(context_id, &command, &mut take)
-                        .await
-                        .map_err(ended("get"))?;
+                    self.receive(context_id, &command, &mut take).await.map_err(ended("get"))?;
                 }
                 CommandField::Response
                 | CommandField::GetRequest
@@ -283,11 +233,7 @@ impl Client {
         command: &CommandSet,
         take: &mut impl FnMut(Received) -> Status,
     ) -> Result<(), End> {
-        let transfer_syntax_uid = self
-            .association
-            .context(context_id)?
-            .transfer_syntax
-            .clone();
+        let transfer_syntax_uid = self.association.context(context_id)?.transfer_syntax.clone();
         let text = |element| command.text(element).unwrap_or_default().to_owned();
         let status = match self.association.read_data(DATA_BYTES_MAX).await? {
             None => Status::OUT_OF_RESOURCES,
@@ -298,17 +244,10 @@ impl Client {
                 data_set,
             }),
         };
-        self.association
-            .send(context_id, &command.response(status))
-            .await
+        self.association.send(context_id, &command.response(status)).await
     }
 
-    async fn ask(
-        &mut self,
-        context_id: u8,
-        command: CommandSet,
-        data: Option<Bytes>,
-    ) -> Result<CommandSet, End> {
+    async fn ask(&mut self, context_id: u8, command: CommandSet, data: Option<Bytes>) -> Result<CommandSet, End> {
         let message_id = command.message_id().unwrap_or(0);
         match data {
             Some(data) => {
@@ -327,20 +266,13 @@ impl Client {
 
     fn context(&self, sop_class_uid: &str) -> Result<&Context, Error> {
         let context = self.association.contexts().of_class(sop_class_uid);
-        context.ok_or_else(|| Error::NoContext {
-            sop_class_uid: sop_class_uid.to_owned(),
-        })
+        context.ok_or_else(|| Error::NoContext { sop_class_uid: sop_class_uid.to_owned() })
     }
 
-    fn context_and_syntax(
-        &self,
-        sop_class_uid: &str,
-    ) -> Result<(u8, &'static TransferSyntax), Error> {
+    fn context_and_syntax(&self, sop_class_uid: &str) -> Result<(u8, &'static TransferSyntax), Error> {
         let context = self.context(sop_class_uid)?;
-        let syntax =
-            dataset::transfer_syntax(&context.transfer_syntax).ok_or_else(|| Error::NoContext {
-                sop_class_uid: sop_class_uid.to_owned(),
-            })?;
+        let syntax = dataset::transfer_syntax(&context.transfer_syntax)
+            .ok_or_else(|| Error::NoContext { sop_class_uid: sop_class_uid.to_owned() })?;
         Ok((context.id, syntax))
     }
 }

@@ -108,25 +108,13 @@ impl CommandSet {
     pub fn response(&self, status: Status) -> Self {
         let mut response = Self::default()
             .with_u16(element::COMMAND_FIELD, self.field_code() | RESPONSE)
-            .with_u16(
-                element::MESSAGE_ID_RESPONDED_TO,
-                self.message_id().unwrap_or(0),
-            )
+            .with_u16(element::MESSAGE_ID_RESPONDED_TO, self.message_id().unwrap_or(0))
             .with_u16(element::DATA_SET_TYPE, NO_DATA_SET)
             .with_u16(element::STATUS, status.0);
         for (from, to) in [
-            (
-                element::AFFECTED_SOP_CLASS_UID,
-                element::AFFECTED_SOP_CLASS_UID,
-            ),
-            (
-                element::REQUESTED_SOP_CLASS_UID,
-                element::AFFECTED_SOP_CLASS_UID,
-            ),
-            (
-                element::AFFECTED_SOP_INSTANCE_UID,
-                element::AFFECTED_SOP_INSTANCE_UID,
-            ),
+            (element::AFFECTED_SOP_CLASS_UID, element::AFFECTED_SOP_CLASS_UID),
+            (element::REQUESTED_SOP_CLASS_UID, element::AFFECTED_SOP_CLASS_UID),
+            (element::AFFECTED_SOP_INSTANCE_UID, element::AFFECTED_SOP_INSTANCE_UID),
         ] {
             if let Some(value) = self.0.get(&from) {
                 response.0.insert(to, value.clone());
@@ -138,8 +126,7 @@ impl CommandSet {
     /// Sets a number.
     #[must_use]
     pub fn with_u16(mut self, element: u16, value: u16) -> Self {
-        self.0
-            .insert(element, Bytes::copy_from_slice(&value.to_le_bytes()));
+        self.0.insert(element, Bytes::copy_from_slice(&value.to_le_bytes()));
         self
     }
 
@@ -209,20 +196,17 @@ impl CommandSet {
 
     /// Returns the status; an absent one is a failure.
     pub fn status(&self) -> Status {
-        self.number(element::STATUS)
-            .map_or(Status::PROCESSING_FAILURE, Status)
+        self.number(element::STATUS).map_or(Status::PROCESSING_FAILURE, Status)
     }
 
     /// Returns the affected or requested SOP class.
     pub fn sop_class_uid(&self) -> Option<&str> {
-        self.text(element::AFFECTED_SOP_CLASS_UID)
-            .or_else(|| self.text(element::REQUESTED_SOP_CLASS_UID))
+        self.text(element::AFFECTED_SOP_CLASS_UID).or_else(|| self.text(element::REQUESTED_SOP_CLASS_UID))
     }
 
     /// Tells whether a data set follows: any value but 0101H says so.
     pub fn has_data_set(&self) -> bool {
-        self.number(element::DATA_SET_TYPE)
-            .is_some_and(|kind| kind != NO_DATA_SET)
+        self.number(element::DATA_SET_TYPE).is_some_and(|kind| kind != NO_DATA_SET)
     }
 
     /// Returns the bytes, with the group length in front.
@@ -320,10 +304,7 @@ mod tests {
         assert_eq!(response.field(), CommandField::Response);
         assert_eq!(response.responded_to(), Some(513));
         assert_eq!(response.sop_class_uid(), Some("1.2.3"));
-        assert_eq!(
-            response.text(element::AFFECTED_SOP_INSTANCE_UID),
-            Some("1.2.3.4")
-        );
+        assert_eq!(response.text(element::AFFECTED_SOP_INSTANCE_UID), Some("1.2.3.4"));
         assert_eq!(response.status(), Status::SUCCESS);
         assert!(!response.has_data_set());
     }
@@ -331,10 +312,7 @@ mod tests {
     #[test]
     fn a_wrong_group_length_is_not_trusted_and_0800_other_than_0101_means_data() {
         // DI-001, DI-003
-        let mut bytes = CommandSet::request(0x0020, 1, "1.2")
-            .with_u16(element::DATA_SET_TYPE, 0)
-            .encode()
-            .to_vec();
+        let mut bytes = CommandSet::request(0x0020, 1, "1.2").with_u16(element::DATA_SET_TYPE, 0).encode().to_vec();
         bytes[8] = 0xFF;
         assert!(CommandSet::decode(&bytes.into()).unwrap().has_data_set());
     }
@@ -344,12 +322,7 @@ mod tests {
         // DI-015
         let no_type = CommandSet::default().with_u16(element::COMMAND_FIELD, 0x30);
         let no_field = CommandSet::default().with_u16(element::DATA_SET_TYPE, 0x0101);
-        for bytes in [
-            no_type.encode(),
-            no_field.encode(),
-            Bytes::new(),
-            Bytes::from_static(&[0; 7]),
-        ] {
+        for bytes in [no_type.encode(), no_field.encode(), Bytes::new(), Bytes::from_static(&[0; 7])] {
             assert!(CommandSet::decode(&bytes).is_err());
         }
     }

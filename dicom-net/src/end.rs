@@ -53,10 +53,6 @@ impl From<AbortReason> for End {
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
         let gone = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
-        if gone.contains(&error.kind()) {
-            Self::Closed
-        } else {
-            Self::Io(error)
-        }
+        if gone.contains(&error.kind()) { Self::Closed } else { Self::Io(error) }
     }
 }

@@ -48,10 +48,7 @@ impl Contexts {
 
     /// Returns the context with this ID.
     pub(crate) fn by_id(&self, id: u8) -> Option<&Context> {
-        let at = self
-            .0
-            .binary_search_by_key(&id, |context| context.id)
-            .ok()?;
+        let at = self.0.binary_search_by_key(&id, |context| context.id).ok()?;
         self.0.get(at)
     }
 
@@ -62,16 +59,12 @@ impl Contexts {
 
     /// Returns the first context of a SOP class.
     pub(crate) fn of_class(&self, sop_class_uid: &str) -> Option<&Context> {
-        self.0
-            .iter()
-            .find(|context| context.abstract_syntax == sop_class_uid)
+        self.0.iter().find(|context| context.abstract_syntax == sop_class_uid)
     }
 
     /// Returns the context of a SOP class with a transfer syntax.
     pub(crate) fn with_syntax(&self, sop_class_uid: &str, syntax: &str) -> Option<&Context> {
-        self.0.iter().find(|context| {
-            context.abstract_syntax == sop_class_uid && context.transfer_syntax == syntax
-        })
+        self.0.iter().find(|context| context.abstract_syntax == sop_class_uid && context.transfer_syntax == syntax)
     }
 }
 
@@ -114,20 +107,13 @@ mod tests {
 
     fn answer(request: Vec<u8>) -> Bytes {
         let request = read_request(&Bytes::from(request)).unwrap();
-        negotiate(&request, &ServerOptions::default())
-            .unwrap()
-            .pdu
-            .into()
+        negotiate(&request, &ServerOptions::default()).unwrap().pdu.into()
     }
 
     #[test]
     fn what_is_requested_is_agreed() {
         let agreed = read_accept(&answer(request()), &proposals()).unwrap();
-        let ids: Vec<_> = agreed
-            .contexts
-            .iter()
-            .map(|one| (one.id, one.requestor_is_scp))
-            .collect();
+        let ids: Vec<_> = agreed.contexts.iter().map(|one| (one.id, one.requestor_is_scp)).collect();
         assert_eq!(ids, [(1, false), (7, true)]);
         assert_eq!(agreed.peer_pdu_bytes_max, 131_072);
     }
@@ -137,10 +123,7 @@ mod tests {
         // UL-037: a refused context without its transfer syntax, as some peers send it.
         let mut pdu = answer(request()).to_vec();
         let refused = [0x21, 0, 0, 25, 3, 0, 3, 0, 0x40, 0, 0, 17];
-        let at = pdu
-            .windows(12)
-            .position(|window| window == refused)
-            .unwrap();
+        let at = pdu.windows(12).position(|window| window == refused).unwrap();
         pdu.drain(at + 8..at + 29);
         pdu[at + 3] = 4;
         let body_bytes = u32::try_from(pdu.len() - 6).unwrap();
@@ -152,12 +135,7 @@ mod tests {
     #[test]
     fn maximum_lengths_are_kept_to_and_no_limit_is_capped() {
         // UL-044, UL-061
-        for (told, used) in [
-            (None, 16_384),
-            (Some(0), 1 << 20),
-            (Some(4_096), 4_096),
-            (Some(1), 8),
-        ] {
+        for (told, used) in [(None, 16_384), (Some(0), 1 << 20), (Some(4_096), 4_096), (Some(1), 8)] {
             assert_eq!(usable_pdu_bytes(told), used);
         }
     }

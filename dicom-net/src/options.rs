@@ -39,10 +39,7 @@ pub struct ServerOptions {
 }
 
 /// How to treat one calling AE title.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of its own in the configuration"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the configuration")]
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// Transfer syntaxes accepted for storage; `None` for all we store by default (UL-050).

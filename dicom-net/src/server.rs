@@ -83,9 +83,7 @@ impl<B: Backend> Server<B> {
             return Err(Error::Options("name at least one AE title"));
         }
         if options.max_pdu_bytes != 0 && !PDU_BYTES_RANGE.contains(&options.max_pdu_bytes) {
-            return Err(Error::Options(
-                "the maximum PDU length must be 0 or 4096 to 1048576",
-            ));
+            return Err(Error::Options("the maximum PDU length must be 0 or 4096 to 1048576"));
         }
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
         for &address in &options.listen {
@@ -94,15 +92,10 @@ impl<B: Backend> Server<B> {
             addresses.push(listener.local_addr().map_err(listen)?);
             listeners.push(listener);
         }
-        let connections_max = options
-            .associations_max
-            .saturating_add(CONNECTIONS_BESIDE_MAX);
+        let connections_max = options.associations_max.saturating_add(CONNECTIONS_BESIDE_MAX);
         let connections_max = connections_max.min(Semaphore::MAX_PERMITS);
         let shared = Shared {
-            slots: Slots::new(
-                options.associations_max,
-                options.associations_per_calling_ae_max,
-            ),
+            slots: Slots::new(options.associations_max, options.associations_per_calling_ae_max),
             connections: Arc::new(Semaphore::new(connections_max)),
             options: Arc::new(options),
             backend,
@@ -111,11 +104,7 @@ impl<B: Backend> Server<B> {
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
         };
-        Ok(Self {
-            listeners,
-            addresses,
-            shared: Arc::new(shared),
-        })
+        Ok(Self { listeners, addresses, shared: Arc::new(shared) })
     }
 
     /// Returns the bound addresses, in the order of the options.
@@ -133,10 +122,7 @@ impl<B: Backend> Server<B> {
         cancel.cancelled().await;
         self.shared.stopping.cancel();
         tasks.close();
-        if timeout(self.shared.options.timeouts.shutdown, tasks.wait())
-            .await
-            .is_err()
-        {
+        if timeout(self.shared.options.timeouts.shutdown, tasks.wait()).await.is_err() {
             warn!("running operations are cut off");
         }
         self.shared.stopped.cancel();
@@ -179,26 +165,16 @@ async fn accept<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
 }
 
 /// Serves one connection, which is one association at most (UL-003).
-async fn connection<B: Backend>(
-    stream: TcpStream,
-    permit: OwnedSemaphorePermit,
-    shared: Arc<Shared<B>>,
-) {
+async fn connection<B: Backend>(stream: TcpStream, permit: OwnedSemaphorePermit, shared: Arc<Shared<B>>) {
     let options = &shared.options;
-    let link = Link::new(
-        stream,
-        Phase::AwaitingRequest,
-        options.max_pdu_bytes,
-        options.timeouts.clone(),
-    );
+    let link = Link::new(stream, Phase::AwaitingRequest, options.max_pdu_bytes, options.timeouts.clone());
     let mut link = match link {
         Ok(link) => link,
         Err(error) => return debug!(%error, "connection was lost at once"),
     };
     let link = match establish(&mut link, &shared).await {
         Ok(established) => {
-            let association =
-                Association::new(link, established.contexts, established.peer_pdu_bytes_max);
+            let association = Association::new(link, established.contexts, established.peer_pdu_bytes_max);
             serve(association, established.peer, established.slot, &shared).await
         }
         Err(Some(last_word)) => {
@@ -228,10 +204,7 @@ struct Established {
 
 /// Reads the request and answers it. An error carries the PDU that says no, or nothing when the
 /// connection is just closed: a silent peer is not spoken to (UL-004).
-async fn establish<B: Backend>(
-    link: &mut Link,
-    shared: &Shared<B>,
-) -> Result<Established, Option<[u8; 10]>> {
+async fn establish<B: Backend>(link: &mut Link, shared: &Shared<B>) -> Result<Established, Option<[u8; 10]>> {
     let options = &shared.options;
     let wait = options.timeouts.artim;
     let request = async {
@@ -241,9 +214,7 @@ async fn establish<B: Backend>(
             Ok(_) => Err(None), // A-ABORT: all else is refused by the phase
             Err(end) => {
                 debug!(%end, "no association request");
-                Err(end
-                    .abort_reason()
-                    .filter(|reason| *reason != AbortReason::User))
+                Err(end.abort_reason().filter(|reason| *reason != AbortReason::User))
             }
         }
     };
@@ -257,9 +228,7 @@ async fn establish<B: Backend>(
     let span = tracing::Span::current();
     span.record("calling_ae", request.calling_ae.as_str());
     span.record("called_ae", request.called_ae.as_str());
-    admit(link, &request, shared)
-        .await
-        .map_err(|refusal| Some(refused(refusal)))
+    admit(link, &request, shared).await.map_err(|refusal| Some(refused(refusal)))
 }
 
 async fn admit<B: Backend>(
@@ -268,10 +237,7 @@ async fn admit<B: Backend>(
     shared: &Shared<B>,
 ) -> Result<Established, Refusal> {
     let accepted = negotiate(request, &shared.options)?;
-    let slot = shared
-        .slots
-        .take(&request.calling_ae)
-        .ok_or(Rejection::LocalLimit)?;
+    let slot = shared.slots.take(&request.calling_ae).ok_or(Rejection::LocalLimit)?;
     let contexts = accepted.contexts.iter().count();
     let peer = Peer {
         calling_ae: request.calling_ae.clone(),
@@ -282,19 +248,11 @@ async fn admit<B: Backend>(
     sent.map_err(|_| Refusal::Abort(AbortReason::User))?;
     link.establish(accepted.own_pdu_bytes_max);
     let implementation = request.implementation.as_deref().unwrap_or("unknown");
-    info!(
-        proposed = request.contexts.len(),
-        contexts, implementation, "association accepted"
-    );
+    info!(proposed = request.contexts.len(), contexts, implementation, "association accepted");
     if request.max_pdu_bytes.is_none() {
         debug!("peer tells no maximum length");
     }
-    Ok(Established {
-        contexts: accepted.contexts,
-        peer_pdu_bytes_max: accepted.peer_pdu_bytes_max,
-        peer,
-        slot,
-    })
+    Ok(Established { contexts: accepted.contexts, peer_pdu_bytes_max: accepted.peer_pdu_bytes_max, peer, slot })
 }
 
 fn refused(refusal: Refusal) -> [u8; 10] {
@@ -321,12 +279,7 @@ impl Drop for Counted<'_> {
     }
 }
 
-async fn serve<B: Backend>(
-    mut association: Association,
-    peer: Peer,
-    slot: Slot,
-    shared: &Shared<B>,
-) -> Link {
+async fn serve<B: Backend>(mut association: Association, peer: Peer, slot: Slot, shared: &Shared<B>) -> Link {
     let counted = Counted::new(shared.backend.metrics());
     let services = Services {
         backend: shared.backend.clone(),

@@ -78,12 +78,7 @@ impl<B: Backend> Services<B> {
         }
     }
 
-    async fn dispatch(
-        &self,
-        association: &mut Association,
-        context_id: u8,
-        command: CommandSet,
-    ) -> Result<(), End> {
+    async fn dispatch(&self, association: &mut Association, context_id: u8, command: CommandSet) -> Result<(), End> {
         let field = command.field();
         if field == CommandField::Cancel || field == CommandField::Response {
             // A cancel that came after its operation had ended, or an answer to nothing.
@@ -96,32 +91,24 @@ impl<B: Backend> Services<B> {
         let context = association.context(context_id)?;
         let service = Service::of(&context.abstract_syntax);
         let class_fits = command.sop_class_uid() == Some(context.abstract_syntax.as_str());
-        let request = Request {
-            context_id,
-            message_id,
-            command,
-        };
+        let request = Request { context_id, message_id, command };
         let begun = Instant::now();
         let (operation, status) = match (field, service) {
             (CommandField::EchoRequest, Some(Service::Verification)) if class_fits => {
                 (Operation::CEcho, self.c_echo(association, &request).await?)
             }
-            (CommandField::StoreRequest, Some(Service::Storage)) if class_fits => (
-                Operation::CStore,
-                self.c_store(association, &request).await?,
-            ),
-            (CommandField::FindRequest, Some(Service::Find(root))) if class_fits => (
-                Operation::CFind,
-                self.c_find(association, &request, root).await?,
-            ),
-            (CommandField::MoveRequest, Some(Service::Move(root))) if class_fits => (
-                Operation::CMove,
-                self.c_move(association, &request, root).await?,
-            ),
-            (CommandField::GetRequest, Some(Service::Get(root))) if class_fits => (
-                Operation::CGet,
-                self.c_get(association, &request, root).await?,
-            ),
+            (CommandField::StoreRequest, Some(Service::Storage)) if class_fits => {
+                (Operation::CStore, self.c_store(association, &request).await?)
+            }
+            (CommandField::FindRequest, Some(Service::Find(root))) if class_fits => {
+                (Operation::CFind, self.c_find(association, &request, root).await?)
+            }
+            (CommandField::MoveRequest, Some(Service::Move(root))) if class_fits => {
+                (Operation::CMove, self.c_move(association, &request, root).await?)
+            }
+            (CommandField::GetRequest, Some(Service::Get(root))) if class_fits => {
+                (Operation::CGet, self.c_get(association, &request, root).await?)
+            }
             (CommandField::Other, _) => {
                 let status = Status::UNRECOGNIZED_OPERATION; // DI-011
                 return refuse(association, &request, status, "operation is not offered").await;
@@ -141,18 +128,12 @@ impl<B: Backend> Services<B> {
                 return refuse(association, &request, status, comment).await;
             }
         };
-        self.backend
-            .metrics()
-            .observe(operation, &status.to_string(), begun.elapsed());
+        self.backend.metrics().observe(operation, &status.to_string(), begun.elapsed());
         Ok(())
     }
 
     /// Verification (PS3.4 Annex A).
-    async fn c_echo(
-        &self,
-        association: &mut Association,
-        request: &Request,
-    ) -> Result<Status, End> {
+    async fn c_echo(&self, association: &mut Association, request: &Request) -> Result<Status, End> {
         association.drain().await?;
         let response = request.command.response(Status::SUCCESS);
         association.send(request.context_id, &response).await?;
@@ -161,12 +142,7 @@ impl<B: Backend> Services<B> {
 }
 
 /// Answers a request that is not served, after its data set has been passed over.
-async fn refuse(
-    association: &mut Association,
-    request: &Request,
-    status: Status,
-    comment: &str,
-) -> Result<(), End> {
+async fn refuse(association: &mut Association, request: &Request, status: Status, comment: &str) -> Result<(), End> {
     warn!(%status, comment, "request refused");
     association.drain().await?;
     let response = request.command.response(status).with_comment(comment);

@@ -6,13 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Filmroom, a DICOM archive server.
 #[derive(Debug, Parser)]
-#[command(
-    name = "filmroom",
-    version,
-    about,
-    arg_required_else_help = true,
-    propagate_version = true
-)]
+#[command(name = "filmroom", version, about, arg_required_else_help = true, propagate_version = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -109,8 +103,7 @@ mod tests {
 
     #[test]
     fn common_options_come_before_or_after_the_command() {
-        let cli =
-            Cli::try_parse_from(["filmroom", "--data", "/a", "import", "/b", "--json"]).unwrap();
+        let cli = Cli::try_parse_from(["filmroom", "--data", "/a", "import", "/b", "--json"]).unwrap();
         assert!(cli.common.json && cli.common.data.is_some());
     }
 

@@ -46,10 +46,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
 
 /// Returns the runtime that everything runs in.
 fn runtime() -> anyhow::Result<Runtime> {
-    Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")
+    Builder::new_multi_thread().enable_all().build().context("start the runtime")
 }
 
 /// Commands tell the user themselves what they do; the log is for what went wrong.
@@ -58,10 +55,7 @@ fn quieter(log: &Log) -> Log {
         LogLevel::Info => LogLevel::Warn,
         LogLevel::Error | LogLevel::Warn | LogLevel::Debug | LogLevel::Trace => log.level,
     };
-    Log {
-        level,
-        ..log.clone()
-    }
+    Log { level, ..log.clone() }
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
@@ -81,18 +75,9 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
 
 /// Returns the line that scripts wait for.
 fn ready_line(running: &Running) -> String {
-    let list = |addresses: &[std::net::SocketAddr]| {
-        addresses
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(",")
-    };
-    format!(
-        "ready dicom={} http={}",
-        list(&running.dicom),
-        list(&running.http)
-    )
+    let list =
+        |addresses: &[std::net::SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    format!("ready dicom={} http={}", list(&running.dicom), list(&running.http))
 }
 
 fn check_config(config: &Config, json: bool) -> anyhow::Result<()> {
@@ -108,11 +93,7 @@ fn check_config(config: &Config, json: bool) -> anyhow::Result<()> {
             pool.tier
         ))?;
     }
-    let index = config
-        .index
-        .url
-        .clone()
-        .map_or("a cluster of its own".to_owned(), String::from);
+    let index = config.index.url.clone().map_or("a cluster of its own".to_owned(), String::from);
     output::line(format!("index: {index}"))?;
     for copy in &config.journal.copies {
         output::line(format!("journal copy: {}", copy.display()))?;
@@ -125,9 +106,7 @@ async fn work(config: &Config, cli: &Cli) -> anyhow::Result<()> {
     let json = cli.common.json;
     let request = match &cli.command {
         Command::RebuildIndex => return rebuild_index(config, json).await,
-        Command::Import(arguments) => Request::Import {
-            path: absolute(&arguments.path)?,
-        },
+        Command::Import(arguments) => Request::Import { path: absolute(&arguments.path)? },
         Command::Pool(Pool::List) | Command::Device(Device::List) => Request::Pools,
         Command::Pack(_) => Request::Pack,
         Command::Verify => Request::Verify,
@@ -149,10 +128,7 @@ async fn work(config: &Config, cli: &Cli) -> anyhow::Result<()> {
         Answer::Verified { healthy: false, .. } => {
             bail!("what is stored is damaged or incomplete; see the report")
         }
-        Answer::Imported(_)
-        | Answer::Verified { .. }
-        | Answer::Pools { .. }
-        | Answer::Packed { .. } => Ok(()),
+        Answer::Imported(_) | Answer::Verified { .. } | Answer::Pools { .. } | Answer::Packed { .. } => Ok(()),
     }
 }
 
@@ -167,9 +143,7 @@ async fn answer(config: &Config, request: Request, json: bool) -> anyhow::Result
         }
         name = signals.next() => bail!("stopped by {name}"),
     }
-    let archive = Archive::start(archive_options(config))
-        .await
-        .context("start the archive")?;
+    let archive = Archive::start(archive_options(config)).await.context("start the archive")?;
     let (reporter, events) = channel();
     let showing = tokio::spawn(display.run(events));
     let answer = tokio::select! {
@@ -191,8 +165,7 @@ async fn rebuild_index(config: &Config, json: bool) -> anyhow::Result<()> {
     let display = Display::new(json || !std::io::stderr().is_terminal());
     let (reporter, events) = channel();
     let showing = tokio::spawn(display.run(events));
-    let rebuilt =
-        Archive::rebuild_index(archive_options(config), reporter.for_archive("rebuild")).await;
+    let rebuilt = Archive::rebuild_index(archive_options(config), reporter.for_archive("rebuild")).await;
     drop(reporter);
     showing.await.context("show progress")?;
     let instances = rebuilt.context("rebuild the index")?;

@@ -249,21 +249,14 @@ impl Default for Http {
             header_wait_max: Span(Duration::from_secs(30)),
             page_max: 5000,
             cors_origins: vec!["loopback".to_owned()],
-            trusted_proxies: vec![
-                IpAddr::V4(Ipv4Addr::LOCALHOST),
-                IpAddr::V6(Ipv6Addr::LOCALHOST),
-            ],
+            trusted_proxies: vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
         }
     }
 }
 
 impl Default for Index {
     fn default() -> Self {
-        Self {
-            url: None,
-            connections_max: 16,
-            query_wait_max: Span(Duration::from_secs(30)),
-        }
+        Self { url: None, connections_max: 16, query_wait_max: Span(Duration::from_secs(30)) }
     }
 }
 
@@ -281,9 +274,7 @@ impl Default for Journal {
 
 impl Default for Store {
     fn default() -> Self {
-        Self {
-            instance_max: Size(8 << 30),
-        }
+        Self { instance_max: Size(8 << 30) }
     }
 }
 
@@ -299,15 +290,10 @@ impl Default for Pack {
 }
 
 fn read(path: &Path) -> Result<String, InvalidConfig> {
-    let invalid =
-        |why: &dyn fmt::Display| InvalidConfig(format!("read config {}: {why}", path.display()));
-    let bytes = std::fs::metadata(path)
-        .map_err(|error| invalid(&error))?
-        .len();
+    let invalid = |why: &dyn fmt::Display| InvalidConfig(format!("read config {}: {why}", path.display()));
+    let bytes = std::fs::metadata(path).map_err(|error| invalid(&error))?.len();
     if bytes > FILE_BYTES_MAX {
-        return Err(invalid(
-            &"it is longer than 1 MiB, this cannot be the right file",
-        ));
+        return Err(invalid(&"it is longer than 1 MiB, this cannot be the right file"));
     }
     std::fs::read_to_string(path).map_err(|error| invalid(&error))
 }
@@ -318,12 +304,11 @@ fn invalid_toml(name: &str, text: &str, error: &toml::de::Error) -> InvalidConfi
     let start = error.span().map_or(0, |span| span.start);
     let line = text.bytes().take(start).filter(|b| *b == b'\n').count() + 1;
     let message = match message.strip_prefix("unknown field ") {
-        Some(rest) => format!(
-            "unknown key {rest}; remove it or correct its spelling (filmroom.example.toml describes every key)"
-        ),
+        Some(rest) => {
+            format!("unknown key {rest}; remove it or correct its spelling (filmroom.example.toml describes every key)")
+        }
         None if message == "invalid socket address syntax" => {
-            "this is no address to listen on: write IP address and port, as in \"127.0.0.1:11112\""
-                .to_owned()
+            "this is no address to listen on: write IP address and port, as in \"127.0.0.1:11112\"".to_owned()
         }
         None => message.trim_end().replace('\n', ": "),
     };

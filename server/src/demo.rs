@@ -21,16 +21,10 @@ const DATA: &str = "./filmroom-data-demo";
 /// Runs the tour; stays up after it until a signal comes, unless `once`.
 pub(crate) async fn run(common: &Common, once: bool) -> anyhow::Result<()> {
     let config = config(common)?;
-    logging::start(&Log {
-        level: LogLevel::Error,
-        ..config.log.clone()
-    })?;
+    logging::start(&Log { level: LogLevel::Error, ..config.log.clone() })?;
     let mut signals = StopSignals::listen()?;
     let begun = Instant::now();
-    say(
-        common,
-        format!("Starting a server on {}", config.data.display()),
-    )?;
+    say(common, format!("Starting a server on {}", config.data.display()))?;
     let mut running = tokio::select! {
         running = Running::start(&config) => running?,
         name = signals.next() => anyhow::bail!("stopped by {name} before the server was up"),
@@ -41,10 +35,7 @@ pub(crate) async fn run(common: &Common, once: bool) -> anyhow::Result<()> {
     };
     let result = match result {
         Ok(()) if !once => {
-            say(
-                common,
-                "The server stays up until you press Ctrl-C.".to_owned(),
-            )?;
+            say(common, "The server stays up until you press Ctrl-C.".to_owned())?;
             running.until_signal(&mut signals).await
         }
         result => result,
@@ -53,33 +44,12 @@ pub(crate) async fn run(common: &Common, once: bool) -> anyhow::Result<()> {
     result
 }
 
-async fn look(
-    common: &Common,
-    config: &Config,
-    running: &Running,
-    begun: Instant,
-) -> anyhow::Result<()> {
-    let dicom = running
-        .dicom
-        .first()
-        .context("the server has no DICOM address")?;
-    let http = running
-        .http
-        .first()
-        .context("the server has no HTTP address")?;
-    let title = &config
-        .dicom
-        .ae_title
-        .first()
-        .context("the server has no AE title")?
-        .0;
+async fn look(common: &Common, config: &Config, running: &Running, begun: Instant) -> anyhow::Result<()> {
+    let dicom = running.dicom.first().context("the server has no DICOM address")?;
+    let http = running.http.first().context("the server has no HTTP address")?;
+    let title = &config.dicom.ae_title.first().context("the server has no AE title")?.0;
     let seconds = begun.elapsed().as_secs_f64();
-    say(
-        common,
-        format!(
-            "  up in {seconds:.1} s: DICOM {title} at {dicom}, DICOMweb at http://{http}/dicomweb"
-        ),
-    )?;
+    say(common, format!("  up in {seconds:.1} s: DICOM {title} at {dicom}, DICOMweb at http://{http}/dicomweb"))?;
     let seed = archive::Clock::system().now().as_second().unsigned_abs();
     let tour = Tour::new(*dicom, *http, title.clone(), seed);
     let packed = steps(common, config, running, &tour).await?;
@@ -98,28 +68,14 @@ async fn look(
 }
 
 /// Sends, finds, packs and retrieves; returns how many instances were packed.
-async fn steps(
-    common: &Common,
-    config: &Config,
-    running: &Running,
-    tour: &Tour,
-) -> anyhow::Result<u64> {
+async fn steps(common: &Common, config: &Config, running: &Running, tour: &Tour) -> anyhow::Result<u64> {
     let sent = tour.send().await.context("send the study")?;
-    say(
-        common,
-        format!("Sent a generated CT study by C-STORE: {sent}"),
-    )?;
+    say(common, format!("Sent a generated CT study by C-STORE: {sent}"))?;
     let found = tour.find().await.context("find the study")?;
     say(common, format!("  found at once: {found}"))?;
-    tour.retrieve()
-        .await
-        .context("retrieve the study from the journal")?;
+    tour.retrieve().await.context("retrieve the study from the journal")?;
     let progress = archive::Progress::new(|_, _| ());
-    let packed = running
-        .archive
-        .pack_now(progress)
-        .await
-        .context("pack the study")?;
+    let packed = running.archive.pack_now(progress).await.context("pack the study")?;
     let pool = config.pool.first().context("the server has no pool")?;
     let (devices, parity) = (pool.devices.len(), pool.code.parity_shards);
     let code = pool.code;
@@ -129,24 +85,14 @@ async fn steps(
             "Packed {packed} instances into containers over {devices} devices, code {code}: any {parity} may be lost"
         ),
     )?;
-    let retrieved = tour
-        .retrieve()
-        .await
-        .context("retrieve the study from containers")?;
-    say(
-        common,
-        format!("Retrieved it, every byte compared: {retrieved}"),
-    )?;
+    let retrieved = tour.retrieve().await.context("retrieve the study from containers")?;
+    say(common, format!("Retrieved it, every byte compared: {retrieved}"))?;
     Ok(packed)
 }
 
 /// Tells a person; with `--json` only the result counts.
 fn say(common: &Common, text: String) -> anyhow::Result<()> {
-    if common.json {
-        Ok(())
-    } else {
-        output::line(text)
-    }
+    if common.json { Ok(()) } else { output::line(text) }
 }
 
 /// Returns the configuration: the demonstration's own data, and free ports where the default ones are taken.
@@ -157,12 +103,7 @@ fn config(common: &Common) -> anyhow::Result<Config> {
         (None, None) => Some(PathBuf::from(DATA)),
     };
     let mut config = Config::load(common.config.as_deref(), data.as_deref().map(Path::new))?;
-    for address in config
-        .dicom
-        .listen
-        .iter_mut()
-        .chain(&mut config.http.listen)
-    {
+    for address in config.dicom.listen.iter_mut().chain(&mut config.http.listen) {
         *address = free(*address);
     }
     Ok(config)

@@ -65,11 +65,7 @@ impl HttpServer {
             header_wait_max: config.http.header_wait_max.0,
             stop_wait_max: config.stop_wait_max.0,
         };
-        Ok(Self {
-            listeners,
-            addresses,
-            limits,
-        })
+        Ok(Self { listeners, addresses, limits })
     }
 
     /// Returns the addresses that are bound.
@@ -97,12 +93,8 @@ impl HttpServer {
                 Err(error) => tracing::error!(%error, "accepting HTTP connections ended early"),
             }
         }
-        let graceful =
-            Arc::into_inner(graceful).expect("the accepting tasks that shared it have ended");
-        if tokio::time::timeout(self.limits.stop_wait_max, graceful.shutdown())
-            .await
-            .is_err()
-        {
+        let graceful = Arc::into_inner(graceful).expect("the accepting tasks that shared it have ended");
+        if tokio::time::timeout(self.limits.stop_wait_max, graceful.shutdown()).await.is_err() {
             tracing::warn!("HTTP requests that did not end in time are cut");
         }
         drop(connections); // aborts what still runs
@@ -125,24 +117,14 @@ async fn ready(State(archive): State<Archive>) -> Response {
     let missing = match (status.can_store, status.index) {
         (true, true) => return "ready\n".into_response(),
         (true, false) => "the index does not answer: instances are taken in, queries fail",
-        (false, true) => {
-            "nothing can be stored: too few journal copies are healthy, or the journal is full"
-        }
+        (false, true) => "nothing can be stored: too few journal copies are healthy, or the journal is full",
         (false, false) => "the index does not answer, and nothing can be stored",
     };
-    (
-        StatusCode::SERVICE_UNAVAILABLE,
-        format!("not ready: {missing}\n"),
-    )
-        .into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {missing}\n")).into_response()
 }
 
 async fn metrics(State(archive): State<Archive>) -> Response {
-    (
-        [(header::CONTENT_TYPE, OPEN_METRICS)],
-        archive.encode_metrics(),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], archive.encode_metrics()).into_response()
 }
 
 /// Accepts until cancelled; returns the connections that still run.
@@ -154,18 +136,11 @@ async fn accept(
     cancel: CancellationToken,
 ) -> JoinSet<()> {
     let mut connections = JoinSet::new();
-    while let Some((stream, peer, permit)) = cancel
-        .run_until_cancelled(next(&listener, &limits, &mut connections))
-        .await
+    while let Some((stream, peer, permit)) =
+        cancel.run_until_cancelled(next(&listener, &limits, &mut connections)).await
     {
-        let connection = serve(
-            stream,
-            peer,
-            router.clone(),
-            limits.header_wait_max,
-            graceful.watcher(),
-            cancel.clone(),
-        );
+        let connection =
+            serve(stream, peer, router.clone(), limits.header_wait_max, graceful.watcher(), cancel.clone());
         connections.spawn(async move {
             connection.await;
             drop(permit);
@@ -180,10 +155,7 @@ async fn next(
     limits: &Limits,
     connections: &mut JoinSet<()>,
 ) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-    let permit = Arc::clone(&limits.connections)
-        .acquire_owned()
-        .await
-        .expect("the semaphore is never closed");
+    let permit = Arc::clone(&limits.connections).acquire_owned().await.expect("the semaphore is never closed");
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -217,10 +189,7 @@ async fn serve(
     }
     // Hyper's own timeout begins with the first byte; a silent connection would hold its place for ever.
     let mut first = [0];
-    let spoke = cancel.run_until_cancelled(tokio::time::timeout(
-        header_wait_max,
-        stream.peek(&mut first),
-    ));
+    let spoke = cancel.run_until_cancelled(tokio::time::timeout(header_wait_max, stream.peek(&mut first)));
     if !matches!(spoke.await, Some(Ok(Ok(1)))) {
         return;
     }
@@ -230,18 +199,9 @@ async fn serve(
         router.call(request)
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_wait_max)
-        .max_headers(HEADERS_MAX);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX);
-    let connection = builder
-        .serve_connection(TokioIo::new(stream), service)
-        .into_owned();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_wait_max).max_headers(HEADERS_MAX);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "an HTTP connection ended early");
     }
@@ -269,22 +229,12 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(300)).await;
             "slow"
         };
-        let router =
-            Router::new()
-                .route(
-                    "/peer",
-                    get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move {
-                        peer.ip().to_string()
-                    }),
-                )
-                .route("/slow", get(slow));
+        let router = Router::new()
+            .route("/peer", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() }))
+            .route("/slow", get(slow));
         let cancel = CancellationToken::new();
         let task = tokio::spawn(server.run(router, cancel.clone()));
-        Running {
-            address,
-            cancel,
-            task,
-        }
+        Running { address, cancel, task }
     }
 
     async fn connect(running: &Running, request: &str) -> TcpStream {
@@ -295,10 +245,7 @@ mod tests {
 
     async fn rest(mut stream: TcpStream) -> String {
         let mut text = String::new();
-        tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut text))
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut text)).await.unwrap().unwrap();
         text
     }
 
@@ -306,10 +253,7 @@ mod tests {
     async fn routes_know_the_peer() {
         let running = start(|_| ()).await;
         let answer = rest(connect(&running, "GET /peer HTTP/1.0\r\n\r\n").await).await;
-        assert!(
-            answer.starts_with("HTTP/1.0 200") && answer.ends_with("127.0.0.1"),
-            "{answer}"
-        );
+        assert!(answer.starts_with("HTTP/1.0 200") && answer.ends_with("127.0.0.1"), "{answer}");
     }
 
     #[tokio::test]
@@ -317,10 +261,7 @@ mod tests {
         let running = start(|config| config.http.header_wait_max = "200ms".parse().unwrap()).await;
         assert_eq!(rest(connect(&running, "").await).await, "");
         let answer = rest(connect(&running, "GET /peer HTTP/1.1\r\n").await).await;
-        assert!(
-            answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
-            "{answer}"
-        );
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
     }
 
     #[tokio::test]

@@ -23,17 +23,11 @@ const FILES_AT_ONCE: usize = 16;
 const PATHS_AHEAD_MAX: usize = 1024;
 
 /// Stores the files below `path`. Dropped, it stops between two files; what was stored stays.
-pub(crate) async fn run(
-    archive: &Archive,
-    path: &Path,
-    reporter: &Reporter,
-) -> anyhow::Result<ImportSummary> {
+pub(crate) async fn run(archive: &Archive, path: &Path, reporter: &Reporter) -> anyhow::Result<ImportSummary> {
     std::fs::symlink_metadata(path).with_context(|| format!("import {}", path.display()))?;
     let (sender, mut paths) = mpsc::channel(PATHS_AHEAD_MAX);
     let root = path.to_owned();
-    let walk = tokio::task::spawn_blocking(move || {
-        walk::walk(&root, &|path| sender.blocking_send(path).is_ok())
-    });
+    let walk = tokio::task::spawn_blocking(move || walk::walk(&root, &|path| sender.blocking_send(path).is_ok()));
     let (mut summary, mut running) = (ImportSummary::default(), JoinSet::new());
     let mut done = 0;
     while let Some(path) = paths.recv().await {
@@ -61,11 +55,7 @@ pub(crate) async fn run(
         summary.failed += 1;
         reporter.note(format!("failed: {problem}")).await;
     }
-    ensure!(
-        summary.files > 0 || summary.failed > 0,
-        "import {}: there is no file",
-        path.display()
-    );
+    ensure!(summary.files > 0 || summary.failed > 0, "import {}: there is no file", path.display());
     Ok(summary)
 }
 
@@ -85,16 +75,12 @@ async fn count(
         }
         Ok((path, Ok(Imported::NotDicom))) => {
             summary.not_dicom += 1;
-            reporter
-                .note(format!("no DICOM file: {}", path.display()))
-                .await;
+            reporter.note(format!("no DICOM file: {}", path.display())).await;
         }
         Ok((_, Ok(Imported::Dicomdir))) => summary.dicomdir += 1,
         Ok((path, Err(error))) => {
             summary.failed += 1;
-            reporter
-                .note(format!("failed: {}: {error:#}", path.display()))
-                .await;
+            reporter.note(format!("failed: {}: {error:#}", path.display())).await;
         }
         Err(error) => {
             summary.failed += 1;

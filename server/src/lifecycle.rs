@@ -42,9 +42,7 @@ impl Running {
     pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
         // Bound first: an address in use is the commonest reason to fail and should not cost the archive's start.
         let http = HttpServer::bind(config).await?;
-        let archive = Archive::start(archive_options(config))
-            .await
-            .context("start the archive")?;
+        let archive = Archive::start(archive_options(config)).await.context("start the archive")?;
         match serve(config, archive.clone(), http).await {
             Ok(running) => {
                 for warning in warnings(config) {
@@ -91,10 +89,7 @@ impl StopSignals {
     /// Begins to listen for SIGTERM and SIGINT.
     pub(crate) fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("listen for signals");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
     /// Waits for the next signal and returns its name.
@@ -106,11 +101,7 @@ impl StopSignals {
     }
 }
 
-async fn serve(
-    config: &Config,
-    archive: Archive,
-    http_server: HttpServer,
-) -> anyhow::Result<Running> {
+async fn serve(config: &Config, archive: Archive, http_server: HttpServer) -> anyhow::Result<Running> {
     let dicom_server = dicom_net::Server::bind(dicom_options(config), archive.clone())
         .await
         .context("start the DICOM service (dicom.listen)")?;
@@ -134,11 +125,5 @@ async fn serve(
         "admin"
     });
     tracing::info!(?dicom, ?http, "accepting");
-    Ok(Running {
-        archive,
-        dicom,
-        http,
-        services,
-        cancel,
-    })
+    Ok(Running { archive, dicom, http, services, cancel })
 }

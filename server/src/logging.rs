@@ -12,9 +12,7 @@ const VARIABLE: &str = "FILMROOM_LOG";
 /// Starts logging; once in a process.
 pub(crate) fn start(log: &Log) -> Result<(), InvalidConfig> {
     let filter = filter(std::env::var(VARIABLE).ok().as_deref(), log.level)?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = match log.format {
         LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
@@ -24,11 +22,8 @@ pub(crate) fn start(log: &Log) -> Result<(), InvalidConfig> {
 
 fn filter(variable: Option<&str>, level: LogLevel) -> Result<EnvFilter, InvalidConfig> {
     match variable.filter(|text| !text.trim().is_empty()) {
-        Some(text) => EnvFilter::try_new(text).map_err(|error| {
-            InvalidConfig(format!(
-                "{VARIABLE}: {error}; use a level as in \"info,archive=debug\""
-            ))
-        }),
+        Some(text) => EnvFilter::try_new(text)
+            .map_err(|error| InvalidConfig(format!("{VARIABLE}: {error}; use a level as in \"info,archive=debug\""))),
         None => Ok(EnvFilter::new(match level {
             LogLevel::Error => "error",
             LogLevel::Warn => "warn",
@@ -46,21 +41,8 @@ mod tests {
 
     #[test]
     fn the_variable_wins_and_is_checked() {
-        assert_eq!(
-            filter(Some("archive=debug"), LogLevel::Error)
-                .unwrap()
-                .to_string(),
-            "archive=debug"
-        );
-        assert_eq!(
-            filter(Some(" "), LogLevel::Error).unwrap().to_string(),
-            "error"
-        );
-        assert!(
-            filter(Some("archive=loud"), LogLevel::Error)
-                .unwrap_err()
-                .0
-                .starts_with("FILMROOM_LOG: ")
-        );
+        assert_eq!(filter(Some("archive=debug"), LogLevel::Error).unwrap().to_string(), "archive=debug");
+        assert_eq!(filter(Some(" "), LogLevel::Error).unwrap().to_string(), "error");
+        assert!(filter(Some("archive=loud"), LogLevel::Error).unwrap_err().0.starts_with("FILMROOM_LOG: "));
     }
 }

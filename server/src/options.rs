@@ -43,14 +43,10 @@ pub(crate) fn archive_options(config: &Config) -> ArchiveOptions {
 /// Returns the options of the DICOM service.
 pub(crate) fn dicom_options(config: &Config) -> ServerOptions {
     let dicom = &config.dicom;
-    let destinations = dicom.destinations.iter().map(|(title, address)| {
-        (
-            title.0.clone(),
-            Destination {
-                host_port: address.as_str().to_owned(),
-            },
-        )
-    });
+    let destinations = dicom
+        .destinations
+        .iter()
+        .map(|(title, address)| (title.0.clone(), Destination { host_port: address.as_str().to_owned() }));
     ServerOptions {
         ae_titles: dicom.ae_title.iter().map(|title| title.0.clone()).collect(),
         listen: dicom.listen.clone(),
@@ -65,11 +61,7 @@ pub(crate) fn dicom_options(config: &Config) -> ServerOptions {
         },
         instance_bytes_max: config.store.instance_max.0,
         accept_any_called_ae: dicom.any_called_ae,
-        calling_aes: dicom
-            .calling_ae_titles
-            .iter()
-            .map(|title| title.0.clone())
-            .collect(),
+        calling_aes: dicom.calling_ae_titles.iter().map(|title| title.0.clone()).collect(),
         destinations: destinations.collect(),
         ..ServerOptions::default()
     }
@@ -86,10 +78,7 @@ pub(crate) fn web_options(config: &Config) -> dicomweb::Options {
         origins => Cors::Origins(origins.to_vec()),
     };
     dicomweb::Options {
-        public_base: http
-            .public_url
-            .as_ref()
-            .map(|url| url.trim_end_matches('/').to_owned()),
+        public_base: http.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
         forwarded: match http.trusted_proxies.as_slice() {
             [] => Forwarded::Ignored,
             proxies => Forwarded::From(proxies.to_vec()),
@@ -97,11 +86,7 @@ pub(crate) fn web_options(config: &Config) -> dicomweb::Options {
         cors,
         page_max: http.page_max,
         stow: StowLimits {
-            part_bytes_max: config
-                .store
-                .instance_max
-                .0
-                .saturating_add(FILE_META_BYTES_MAX),
+            part_bytes_max: config.store.instance_max.0.saturating_add(FILE_META_BYTES_MAX),
             ..StowLimits::default()
         },
         ..dicomweb::Options::default()

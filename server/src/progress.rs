@@ -40,11 +40,7 @@ pub(crate) fn channel() -> (Reporter, mpsc::Receiver<Event>) {
 impl Reporter {
     /// Tells how far the work is; never waits.
     pub(crate) fn progress(&self, phase: &str, done: u64, total: u64) {
-        let lost = self.0.try_send(Event::Progress {
-            phase: phase.to_owned(),
-            done,
-            total,
-        });
+        let lost = self.0.try_send(Event::Progress { phase: phase.to_owned(), done, total });
         drop(lost); // a later report replaces it
     }
 
@@ -72,20 +68,10 @@ impl Display {
     pub(crate) fn new(quiet: bool) -> Self {
         let bar = ProgressBar::with_draw_target(
             None,
-            if quiet {
-                ProgressDrawTarget::hidden()
-            } else {
-                ProgressDrawTarget::stderr()
-            },
+            if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() },
         );
-        let style = ProgressStyle::with_template(
-            "{msg:12} [{bar:40}] {human_pos}/{human_len} {elapsed} eta {eta}",
-        );
-        bar.set_style(
-            style
-                .expect("the template is a constant")
-                .progress_chars("=> "),
-        );
+        let style = ProgressStyle::with_template("{msg:12} [{bar:40}] {human_pos}/{human_len} {elapsed} eta {eta}");
+        bar.set_style(style.expect("the template is a constant").progress_chars("=> "));
         Self { bar }
     }
 
@@ -130,11 +116,6 @@ mod tests {
         }
         waiting.await.unwrap();
         assert_eq!(seen.len(), REPORTS_MAX + 1);
-        assert_eq!(
-            seen.last(),
-            Some(&Event::Note {
-                text: "kept".to_owned()
-            })
-        );
+        assert_eq!(seen.last(), Some(&Event::Note { text: "kept".to_owned() }));
     }
 }

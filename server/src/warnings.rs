@@ -13,10 +13,7 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
     for pool in &config.pool {
         let parity = pool.code.parity_shards;
         if parity == 0 {
-            found.push(format!(
-                "pool {} has no parity: a lost or damaged device loses instances",
-                pool.name
-            ));
+            found.push(format!("pool {} has no parity: a lost or damaged device loses instances", pool.name));
         } else if disks(pool.devices.iter().map(|device| device.0.as_path())) < pool.devices.len() {
             found.push(format!(
                 "devices of pool {} share a file system: this protects against rot and lost files, not against the loss of a disk",
@@ -26,20 +23,12 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
     }
     let copies = &config.journal.copies;
     if disks(copies.iter().map(std::path::PathBuf::as_path)) < 2 {
-        found.push(
-            "all journal copies lie on one file system: its loss loses what is not packed yet"
-                .to_owned(),
-        );
+        found.push("all journal copies lie on one file system: its loss loses what is not packed yet".to_owned());
     }
-    let services = [
-        ("DICOM", &config.dicom.listen),
-        ("HTTP", &config.http.listen),
-    ];
+    let services = [("DICOM", &config.dicom.listen), ("HTTP", &config.http.listen)];
     for (service, addresses) in services {
         if addresses.iter().any(|address| !address.ip().is_loopback()) {
-            found.push(format!(
-                "{service} listens beyond loopback: there is no TLS and no login yet"
-            ));
+            found.push(format!("{service} listens beyond loopback: there is no TLS and no login yet"));
         }
     }
     found
@@ -68,12 +57,7 @@ mod tests {
     fn quick_start_is_warned_about() {
         let data = tempfile::tempdir().unwrap();
         let config = Config::load(None, Some(data.path())).unwrap();
-        for path in config
-            .journal
-            .copies
-            .iter()
-            .chain(config.pool[0].devices.iter().map(|device| &device.0))
-        {
+        for path in config.journal.copies.iter().chain(config.pool[0].devices.iter().map(|device| &device.0)) {
             fs::create_dir_all(path).unwrap();
         }
         let found = warnings(&config);
@@ -85,10 +69,6 @@ mod tests {
     fn listening_to_the_network_is_warned_about() {
         let mut config = Config::load(None, Some(Path::new("/nowhere"))).unwrap();
         config.http.listen = vec!["0.0.0.0:0".parse().unwrap()];
-        assert!(
-            warnings(&config)
-                .iter()
-                .any(|text| text.starts_with("HTTP listens beyond loopback"))
-        );
+        assert!(warnings(&config).iter().any(|text| text.starts_with("HTTP listens beyond loopback")));
     }
 }

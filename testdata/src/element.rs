@@ -19,10 +19,7 @@ pub(crate) struct Elements {
 impl Elements {
     /// Returns an empty data set.
     pub(crate) fn new(form: Form) -> Self {
-        Self {
-            form,
-            bytes: Vec::new(),
-        }
+        Self { form, bytes: Vec::new() }
     }
 
     /// Returns the bytes written so far.
@@ -75,14 +72,12 @@ impl Elements {
         for frame in frames {
             self.item(frame);
         }
-        self.bytes
-            .extend_from_slice(&[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]); // sequence delimiter
+        self.bytes.extend_from_slice(&[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]); // sequence delimiter
     }
 
     fn item(&mut self, value: &[u8]) {
         self.bytes.extend_from_slice(&[0xFE, 0xFF, 0x00, 0xE0]);
-        self.bytes
-            .extend_from_slice(&length(value.len()).to_le_bytes());
+        self.bytes.extend_from_slice(&length(value.len()).to_le_bytes());
         self.bytes.extend_from_slice(value);
     }
 
@@ -107,8 +102,7 @@ impl Elements {
             }
             (Form::Explicit, _) => {
                 self.bytes.extend_from_slice(&vr);
-                let short =
-                    u16::try_from(value_bytes).expect("values with a short length are a few words");
+                let short = u16::try_from(value_bytes).expect("values with a short length are a few words");
                 self.bytes.extend_from_slice(&short.to_le_bytes());
             }
         }
@@ -151,14 +145,7 @@ mod tests {
         elements.fragments(0x7FE0_0010, &[vec![1, 2], vec![3, 4]]);
         let bytes = elements.into_bytes();
         assert_eq!(&bytes[8..12], &[0xFF; 4]);
-        assert_eq!(
-            &bytes[16..28],
-            &[8, 0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0],
-            "BOT: 0 and 8 + 2"
-        );
-        assert_eq!(
-            &bytes[bytes.len() - 8..],
-            &[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]
-        );
+        assert_eq!(&bytes[16..28], &[8, 0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0], "BOT: 0 and 8 + 2");
+        assert_eq!(&bytes[bytes.len() - 8..], &[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]);
     }
 }

@@ -22,14 +22,8 @@ pub enum Charset {
 
 impl Charset {
     /// Every character set there is a name for.
-    pub const ALL: [Self; 6] = [
-        Self::Ascii,
-        Self::Latin1,
-        Self::Utf8,
-        Self::Gb18030,
-        Self::Iso2022Ir87,
-        Self::Iso2022Ir149,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Ascii, Self::Latin1, Self::Utf8, Self::Gb18030, Self::Iso2022Ir87, Self::Iso2022Ir149];
 
     /// Returns the value of (0008,0005), `None` for the default repertoire.
     pub fn specific_character_set(self) -> Option<&'static str> {

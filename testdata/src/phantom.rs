@@ -64,10 +64,7 @@ mod tests {
         assert_eq!(first.len(), 64 * 48 * 2);
         assert_eq!(first, slice(64, 48, 100, 1));
         assert_ne!(first, slice(64, 48, 101, 1));
-        let words: Vec<u16> = first
-            .chunks_exact(2)
-            .map(|w| u16::from_le_bytes([w[0], w[1]]))
-            .collect();
+        let words: Vec<u16> = first.chunks_exact(2).map(|w| u16::from_le_bytes([w[0], w[1]])).collect();
         assert!(words.iter().all(|w| *w < 4096));
         assert!(words.iter().any(|w| *w > 1900) && words.iter().any(|w| *w < 40));
     }

@@ -157,18 +157,8 @@ impl Identity {
         let root = (u128::from(random.next()) << 64 | u128::from(random.next())) & (u128::MAX >> 1);
         let root = (root | (1 << 126)) >> 40 << 40;
         let day = random.next();
-        let date = format!(
-            "{}{:02}{:02}",
-            2015 + day % 10,
-            1 + day / 10 % 12,
-            1 + day / 120 % 28
-        );
-        let time = format!(
-            "{:02}{:02}{:02}",
-            7 + day / 3360 % 12,
-            day / 40_320 % 60,
-            day / 9 % 60
-        );
+        let date = format!("{}{:02}{:02}", 2015 + day % 10, 1 + day / 10 % 12, 1 + day / 120 % 28);
+        let time = format!("{:02}{:02}{:02}", 7 + day / 3360 % 12, day / 40_320 % 60, day / 9 % 60);
         Self {
             root,
             date: spec.study_date.clone().unwrap_or(date),
@@ -180,10 +170,7 @@ impl Identity {
 
     /// Returns the UID of the study (0, 0), of a series (n, 0) or of an instance (n, i).
     fn uid(&self, series: u64, instance: u64) -> String {
-        format!(
-            "2.25.{}",
-            self.root + (u128::from(series) << 24) + u128::from(instance)
-        )
+        format!("2.25.{}", self.root + (u128::from(series) << 24) + u128::from(instance))
     }
 }
 
@@ -274,12 +261,7 @@ fn write_pixels(out: &mut Elements, spec: &StudySpec, series: u64, number: u64) 
         let slice = (number - 1) * u64::from(spec.frames) + frame;
         let position = u16::try_from(slice * 1023 / slices.max(1)).unwrap_or(1023);
         // The slice's own number goes into the seed: positions repeat in long series, noise does not.
-        phantom::slice(
-            spec.rows,
-            spec.columns,
-            position,
-            spec.seed ^ (series << 32) ^ (slice << 8),
-        )
+        phantom::slice(spec.rows, spec.columns, position, spec.seed ^ (series << 32) ^ (slice << 8))
     });
     match spec.encoding {
         Encoding::ExplicitLittleEndian | Encoding::ImplicitLittleEndian => {
@@ -302,11 +284,7 @@ mod tests {
     fn default_slices_are_about_60_kb_and_repeat() {
         let first: Vec<_> = study(StudySpec::default()).collect();
         assert_eq!(first.len(), 32);
-        assert!(
-            first
-                .iter()
-                .all(|i| (59_000..62_000).contains(&i.data_set.len()))
-        );
+        assert!(first.iter().all(|i| (59_000..62_000).contains(&i.data_set.len())));
         assert_eq!(first, study(StudySpec::default()).collect::<Vec<_>>());
     }
 
@@ -314,24 +292,11 @@ mod tests {
     fn identifiers_are_valid_and_unique_across_series_and_seeds() {
         let mut seen = BTreeSet::new();
         for seed in 0..20 {
-            let spec = StudySpec {
-                seed,
-                series: 2,
-                instances_per_series: 3,
-                rows: 8,
-                columns: 8,
-                ..StudySpec::default()
-            };
+            let spec =
+                StudySpec { seed, series: 2, instances_per_series: 3, rows: 8, columns: 8, ..StudySpec::default() };
             for instance in study(spec) {
-                for uid in [
-                    &instance.sop_instance_uid,
-                    &instance.series_instance_uid,
-                    &instance.study_instance_uid,
-                ] {
-                    assert!(
-                        uid.len() <= 44 && uid.bytes().all(|b| b.is_ascii_digit() || b == b'.'),
-                        "{uid}"
-                    );
+                for uid in [&instance.sop_instance_uid, &instance.series_instance_uid, &instance.study_instance_uid] {
+                    assert!(uid.len() <= 44 && uid.bytes().all(|b| b.is_ascii_digit() || b == b'.'), "{uid}");
                 }
                 assert!(seen.insert(instance.sop_instance_uid));
             }
@@ -342,17 +307,8 @@ mod tests {
     #[test]
     fn every_combination_can_be_generated() {
         for charset in Charset::ALL {
-            for encoding in [
-                Encoding::ExplicitLittleEndian,
-                Encoding::ImplicitLittleEndian,
-                Encoding::RleLossless,
-            ] {
-                for (modality, frames) in [
-                    (Modality::Ct, 1),
-                    (Modality::Mr, 1),
-                    (Modality::Cr, 1),
-                    (Modality::Ot, 3),
-                ] {
+            for encoding in [Encoding::ExplicitLittleEndian, Encoding::ImplicitLittleEndian, Encoding::RleLossless] {
+                for (modality, frames) in [(Modality::Ct, 1), (Modality::Mr, 1), (Modality::Cr, 1), (Modality::Ot, 3)] {
                     let spec = StudySpec {
                         charset,
                         encoding,
@@ -376,15 +332,10 @@ mod tests {
     fn first_bytes_of_the_default_study_never_change() {
         // A change here changes every figure and every recorded file that was made from a seed.
         let instance = study(StudySpec::default()).next().unwrap();
-        let sum = instance.data_set.iter().fold(0_u64, |sum, b| {
-            sum.wrapping_mul(31).wrapping_add(u64::from(*b))
-        });
+        let sum = instance.data_set.iter().fold(0_u64, |sum, b| sum.wrapping_mul(31).wrapping_add(u64::from(*b)));
         assert_eq!(
             (instance.study_instance_uid.as_str(), sum),
-            (
-                "2.25.126971841137730635189918832174919843840",
-                13_170_796_587_972_823_493
-            )
+            ("2.25.126971841137730635189918832174919843840", 13_170_796_587_972_823_493)
         );
     }
 }

@@ -59,13 +59,7 @@ impl Damage {
     }
 
     /// Counts one more, and logs the first damage of each shard.
-    pub(crate) fn shard(
-        &self,
-        counter: &AtomicU64,
-        container: ContainerId,
-        shard: u8,
-        what: &'static str,
-    ) {
+    pub(crate) fn shard(&self, counter: &AtomicU64, container: ContainerId, shard: u8, what: &'static str) {
         counter.fetch_add(1, Ordering::Relaxed);
         let Ok(mut reported) = self.reported.lock() else {
             return;

@@ -78,10 +78,7 @@ impl Device {
 
     /// Notes an error of the system; many in a row take the device out of use.
     pub(crate) fn note_error(&self, source: &io::Error, errors_max: u32) {
-        let errors = self
-            .errors
-            .fetch_add(1, Ordering::Relaxed)
-            .saturating_add(1);
+        let errors = self.errors.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if errors >= errors_max && self.set_offline() {
             error!(device = %self.path.display(), %source, "device offline after errors");
         }
@@ -99,10 +96,7 @@ impl Device {
         let space = rustix::fs::statvfs(&self.path)?;
         let free = space.f_bavail.saturating_mul(space.f_frsize);
         let reserved = self.reserved_bytes.load(Ordering::Relaxed);
-        Ok((
-            space.f_blocks.saturating_mul(space.f_frsize),
-            free.saturating_sub(reserved),
-        ))
+        Ok((space.f_blocks.saturating_mul(space.f_frsize), free.saturating_sub(reserved)))
     }
 
     /// Promises bytes to a container being written.
@@ -143,14 +137,7 @@ impl Device {
 /// Lists a directory; one that is not there has no entries.
 fn entries(path: &Path) -> Result<Vec<PathBuf>, Error> {
     match fs::read_dir(path) {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(Vec::new())
-        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
         Err(error) => Err(Error::io("list", path)(error)),
         Ok(listing) => listing
             .map(|entry| entry.map(|entry| entry.path()))

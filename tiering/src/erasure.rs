@@ -28,21 +28,14 @@ pub(crate) struct Erasure {
 impl Erasure {
     /// Prepares the code of a profile.
     pub(crate) fn new(code: CodeProfile) -> Result<Self, Error> {
-        let (k, m) = (
-            usize::from(code.data_shards),
-            usize::from(code.parity_shards),
-        );
+        let (k, m) = (usize::from(code.data_shards), usize::from(code.parity_shards));
         let codec = match k {
             0 | 1 => None,
-            _ => Some(ReedSolomon::new(k, m).map_err(|_| Error::Config {
-                reason: format!("code {code} has no matrix"),
-            })?),
+            _ => Some(
+                ReedSolomon::new(k, m).map_err(|_| Error::Config { reason: format!("code {code} has no matrix") })?,
+            ),
         };
-        let mut erasure = Self {
-            code,
-            codec,
-            matrix: Vec::new(),
-        };
+        let mut erasure = Self { code, codec, matrix: Vec::new() };
         erasure.matrix = erasure.parity_rows();
         Ok(erasure)
     }
@@ -54,11 +47,7 @@ impl Erasure {
 
     /// Returns the code family's number in shard headers.
     pub(crate) fn family(&self) -> u8 {
-        if self.codec.is_some() {
-            FAMILY_REED_SOLOMON
-        } else {
-            FAMILY_COPIES
-        }
+        if self.codec.is_some() { FAMILY_REED_SOLOMON } else { FAMILY_COPIES }
     }
 
     /// Returns the m parity rows of the generator matrix, k bytes each.
@@ -68,20 +57,10 @@ impl Erasure {
 
     /// Computes every parity shard from k data shards; all slices must have one length.
     pub(crate) fn encode(&self, data: &[Vec<u8>], parity: &mut [Vec<u8>]) {
-        assert_eq!(
-            data.len(),
-            usize::from(self.code.data_shards),
-            "a row has k data shards"
-        );
-        assert_eq!(
-            parity.len(),
-            usize::from(self.code.parity_shards),
-            "a row has m parity shards"
-        );
+        assert_eq!(data.len(), usize::from(self.code.data_shards), "a row has k data shards");
+        assert_eq!(parity.len(), usize::from(self.code.parity_shards), "a row has m parity shards");
         if let Some(codec) = &self.codec {
-            codec
-                .encode_sep(data, parity)
-                .expect("shards have the number and the equal length that the code wants");
+            codec.encode_sep(data, parity).expect("shards have the number and the equal length that the code wants");
         } else if let [only] = data {
             for copy in parity {
                 copy.copy_from_slice(only);
@@ -102,9 +81,7 @@ impl Erasure {
     /// Encodes the k×k identity: column j of parity row i is what data shard j adds to parity shard i.
     fn parity_rows(&self) -> Vec<u8> {
         let k = usize::from(self.code.data_shards);
-        let identity: Vec<Vec<u8>> = (0..k)
-            .map(|row| (0..k).map(|column| u8::from(row == column)).collect())
-            .collect();
+        let identity: Vec<Vec<u8>> = (0..k).map(|row| (0..k).map(|column| u8::from(row == column)).collect()).collect();
         let mut parity = vec![vec![0; k]; usize::from(self.code.parity_shards)];
         self.encode(&identity, &mut parity);
         parity.concat()
@@ -145,13 +122,8 @@ mod tests {
         for (k, m) in [(1, 2), (2, 1), (4, 2), (3, 3)] {
             let erasure = erasure(k, m);
             let (k, n) = (usize::from(k), usize::from(k + m));
-            let data: Vec<Vec<u8>> = (0..k)
-                .map(|i| {
-                    (0..97)
-                        .map(|j| u8::try_from((i * 31 + j * 7) % 251).unwrap())
-                        .collect()
-                })
-                .collect();
+            let data: Vec<Vec<u8>> =
+                (0..k).map(|i| (0..97).map(|j| u8::try_from((i * 31 + j * 7) % 251).unwrap()).collect()).collect();
             let mut parity = vec![vec![0; 97]; usize::from(m)];
             erasure.encode(&data, &mut parity);
             let all: Vec<Vec<u8>> = data.iter().chain(&parity).cloned().collect();
@@ -159,14 +131,10 @@ mod tests {
                 if lost.count_ones() > u32::from(m) {
                     continue;
                 }
-                let left: Vec<_> = (0..n)
-                    .map(|i| (lost >> i & 1 == 0).then(|| all[i].clone()))
-                    .collect();
+                let left: Vec<_> = (0..n).map(|i| (lost >> i & 1 == 0).then(|| all[i].clone())).collect();
                 for (wanted, want) in data.iter().enumerate() {
                     assert_eq!(
-                        erasure
-                            .decode(left.clone(), u8::try_from(wanted).unwrap())
-                            .unwrap(),
+                        erasure.decode(left.clone(), u8::try_from(wanted).unwrap()).unwrap(),
                         *want,
                         "{k}+{m} {lost:b}"
                     );
@@ -177,20 +145,7 @@ mod tests {
 
     #[test]
     fn fewer_than_k_shards_do_not_decode() {
-        assert_eq!(
-            erasure(4, 2).decode(
-                vec![
-                    Some(vec![1]),
-                    None,
-                    Some(vec![1]),
-                    None,
-                    Some(vec![1]),
-                    None
-                ],
-                1
-            ),
-            None
-        );
+        assert_eq!(erasure(4, 2).decode(vec![Some(vec![1]), None, Some(vec![1]), None, Some(vec![1]), None], 1), None);
         assert_eq!(erasure(1, 1).decode(vec![None, None], 0), None);
     }
 }

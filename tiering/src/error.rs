@@ -29,9 +29,7 @@ pub enum Error {
         tier: Tier,
     },
     /// No pool of the tier has room; room can come back.
-    #[error(
-        "create container: no pool of tier {tier} has {needed_bytes} bytes free on enough devices"
-    )]
+    #[error("create container: no pool of tier {tier} has {needed_bytes} bytes free on enough devices")]
     NoRoom {
         /// The tier asked for.
         tier: Tier,
@@ -55,9 +53,7 @@ pub enum Error {
         container: ContainerId,
     },
     /// More shards are missing or damaged than the code can replace; other ranges may still be readable.
-    #[error(
-        "read container {container}: shards {missing:?} are missing or damaged, more than the code replaces"
-    )]
+    #[error("read container {container}: shards {missing:?} are missing or damaged, more than the code replaces")]
     Lost {
         /// The container that lost bytes.
         container: ContainerId,
@@ -75,9 +71,7 @@ pub enum Error {
         logical_bytes: u64,
     },
     /// Every block checksum agrees but the caller's does not: the caller's range or checksum is wrong, or the checksums are.
-    #[error(
-        "read container {container}: {bytes} bytes at {offset} are whole but have another checksum than expected"
-    )]
+    #[error("read container {container}: {bytes} bytes at {offset} are whole but have another checksum than expected")]
     Mismatch {
         /// The container asked for.
         container: ContainerId,
@@ -150,10 +144,6 @@ pub enum Error {
 impl Error {
     /// Returns a function that wraps a system error; for `map_err`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Self::Io { action, path: path.to_owned(), source }
     }
 }

@@ -19,12 +19,7 @@ pub(crate) fn read_at(file: &File, out: &mut [u8], offset: u64) -> io::Result<()
 /// Reads exactly these bytes if the kernel has them in memory; `false` if it would wait, cannot tell, or fails.
 pub(crate) fn read_now(file: &File, out: &mut [u8], offset: u64) -> bool {
     let wanted = out.len();
-    preadv2(
-        file,
-        &mut [IoSliceMut::new(out)],
-        offset,
-        ReadWriteFlags::NOWAIT,
-    ) == Ok(wanted)
+    preadv2(file, &mut [IoSliceMut::new(out)], offset, ReadWriteFlags::NOWAIT) == Ok(wanted)
 }
 
 /// Gives a file its final name; fails if the name is taken.
@@ -41,9 +36,7 @@ pub(crate) fn publish(from: &Path, to: &Path) -> Result<(), Error> {
 
 /// Makes the entries of a directory durable.
 pub(crate) fn sync_directory(path: &Path) -> Result<(), Error> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(Error::io("sync directory", path))
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(Error::io("sync directory", path))
 }
 
 /// Makes a directory and those above it, and makes every new one durable.
@@ -57,11 +50,7 @@ pub(crate) fn create_directories(path: &Path) -> Result<(), Error> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         other => other.map_err(Error::io("create directory", path))?,
     }
-    let parent = if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
-    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     sync_directory(parent)
 }
 
@@ -70,15 +59,9 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     let tmp = Path::new(&name);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(tmp)
-        .map_err(Error::io("create", tmp))?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(Error::io("write", tmp))?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).open(tmp).map_err(Error::io("create", tmp))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io("write", tmp))?;
     publish(tmp, path)?;
     sync_directory(path.parent().unwrap_or(Path::new(".")))
 }

@@ -11,10 +11,7 @@ pub struct ContainerId(pub Uuid);
 
 impl ContainerId {
     /// Returns a new name that no other container has.
-    #[expect(
-        clippy::new_without_default,
-        reason = "two defaults would not be equal"
-    )]
+    #[expect(clippy::new_without_default, reason = "two defaults would not be equal")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
@@ -26,10 +23,7 @@ pub struct DeviceId(pub Uuid);
 
 impl DeviceId {
     /// Returns a new name that no other device has.
-    #[expect(
-        clippy::new_without_default,
-        reason = "two defaults would not be equal"
-    )]
+    #[expect(clippy::new_without_default, reason = "two defaults would not be equal")]
     pub fn new() -> Self {
         Self(Uuid::new_v4())
     }

@@ -24,8 +24,7 @@ pub(crate) const WHOLE_BYTES_MAX: u64 = 512 * 1024;
 /// Largest unit that a reader accepts.
 pub(crate) const UNIT_BYTES_LIMIT: u32 = 64 << 20;
 
-const _: () =
-    assert!(PIECE_BYTES_MAX.is_multiple_of(BLOCK_BYTES) && PIECE_BYTES_MAX >= WHOLE_BYTES_MAX);
+const _: () = assert!(PIECE_BYTES_MAX.is_multiple_of(BLOCK_BYTES) && PIECE_BYTES_MAX >= WHOLE_BYTES_MAX);
 
 /// Striping of one container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,18 +47,9 @@ pub(crate) struct Piece {
 impl Layout {
     /// Returns the striping for units of this size; the size must be a multiple of the block and not 0.
     pub(crate) fn new(code: CodeProfile, unit_bytes: u32) -> Self {
-        let layout = Self {
-            data_shards: u64::from(code.data_shards),
-            unit_bytes: u64::from(unit_bytes),
-        };
-        assert!(
-            layout.data_shards > 0 && layout.unit_bytes > 0,
-            "profiles and headers are checked before"
-        );
-        assert!(
-            layout.unit_bytes.is_multiple_of(BLOCK_BYTES),
-            "units hold whole blocks"
-        );
+        let layout = Self { data_shards: u64::from(code.data_shards), unit_bytes: u64::from(unit_bytes) };
+        assert!(layout.data_shards > 0 && layout.unit_bytes > 0, "profiles and headers are checked before");
+        assert!(layout.unit_bytes.is_multiple_of(BLOCK_BYTES), "units hold whole blocks");
         layout
     }
 
@@ -69,15 +59,8 @@ impl Layout {
     /// keeps instances inside units; without it the padding alone would open a second row.
     pub(crate) fn plan(code: CodeProfile, planned_bytes: u64, unit_bytes_max: u32) -> Self {
         let k = u64::from(code.data_shards);
-        let padded = if k == 1 {
-            planned_bytes
-        } else {
-            planned_bytes.saturating_add(planned_bytes / 16)
-        };
-        let unit = padded
-            .div_ceil(k)
-            .clamp(1, u64::from(unit_bytes_max))
-            .next_multiple_of(BLOCK_BYTES);
+        let padded = if k == 1 { planned_bytes } else { planned_bytes.saturating_add(planned_bytes / 16) };
+        let unit = padded.div_ceil(k).clamp(1, u64::from(unit_bytes_max)).next_multiple_of(BLOCK_BYTES);
         let unit = u32::try_from(unit).expect("clamped to a u32 that is a multiple of the block");
         Self::new(code, unit)
     }
@@ -94,8 +77,7 @@ impl Layout {
 
     /// Returns the number of the data shard that a logical offset lies in.
     pub(crate) fn shard_at(&self, offset: u64) -> u8 {
-        u8::try_from(offset / self.unit_bytes % self.data_shards)
-            .expect("less than k, which is a u8")
+        u8::try_from(offset / self.unit_bytes % self.data_shards).expect("less than k, which is a u8")
     }
 
     /// Returns the length of every shard's unit region.
@@ -145,14 +127,7 @@ mod tests {
     fn check(layout: Layout, range: Range<u64>, want: &Expect) {
         let mut text = String::new();
         for piece in layout.pieces(range) {
-            writeln!(
-                text,
-                "shard {} {}..{}",
-                piece.shard,
-                piece.offset,
-                piece.offset + piece.bytes
-            )
-            .unwrap();
+            writeln!(text, "shard {} {}..{}", piece.shard, piece.offset, piece.offset + piece.bytes).unwrap();
         }
         want.assert_eq(&text);
     }

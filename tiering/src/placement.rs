@@ -7,30 +7,17 @@
 use crate::{ContainerId, DeviceId};
 
 /// Returns the indexes of `count` devices in shard order; fewer if there are not as many.
-pub(crate) fn choose(
-    container: ContainerId,
-    devices: &[(DeviceId, u64)],
-    count: usize,
-) -> Vec<usize> {
-    let mut draws: Vec<(f64, usize)> = devices
-        .iter()
-        .enumerate()
-        .map(|(index, (device, free))| (draw(container, *device, *free), index))
-        .collect();
+pub(crate) fn choose(container: ContainerId, devices: &[(DeviceId, u64)], count: usize) -> Vec<usize> {
+    let mut draws: Vec<(f64, usize)> =
+        devices.iter().enumerate().map(|(index, (device, free))| (draw(container, *device, *free), index)).collect();
     draws.sort_by(|left, right| left.0.total_cmp(&right.0));
-    draws
-        .into_iter()
-        .take(count)
-        .map(|(_, index)| index)
-        .collect()
+    draws.into_iter().take(count).map(|(_, index)| index).collect()
 }
 
 /// Draws from the exponential distribution whose rate is the free space in MiB.
 fn draw(container: ContainerId, device: DeviceId, free_bytes: u64) -> f64 {
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(container.0.as_bytes())
-        .update(device.0.as_bytes());
+    hasher.update(container.0.as_bytes()).update(device.0.as_bytes());
     let [a, b, c, d, ..] = *hasher.finalize().as_bytes();
     let uniform = (f64::from(u32::from_le_bytes([a, b, c, d])) + 0.5) / 4_294_967_296.0;
     let weight = u32::try_from(free_bytes >> 20).unwrap_or(u32::MAX).max(1);
@@ -44,11 +31,8 @@ mod tests {
     use super::*;
 
     fn shares(free: &[u64], count: usize) -> Vec<usize> {
-        let devices: Vec<_> = free
-            .iter()
-            .zip(1..)
-            .map(|(free, id)| (DeviceId(Uuid::from_u128(id)), *free << 30))
-            .collect();
+        let devices: Vec<_> =
+            free.iter().zip(1..).map(|(free, id)| (DeviceId(Uuid::from_u128(id)), *free << 30)).collect();
         let mut shares = vec![0; free.len()];
         for id in 0..6_000 {
             let chosen = choose(ContainerId(Uuid::from_u128(id)), &devices, count);

@@ -24,13 +24,8 @@ pub struct CodeProfile {
 impl CodeProfile {
     /// Returns the profile if it is one that can be used.
     pub fn new(data_shards: u8, parity_shards: u8) -> Result<Self, Error> {
-        let code = Self {
-            data_shards,
-            parity_shards,
-        };
-        let refuse = |why: &str| Error::Config {
-            reason: format!("code {code} {why}"),
-        };
+        let code = Self { data_shards, parity_shards };
+        let refuse = |why: &str| Error::Config { reason: format!("code {code} {why}") };
         let (k, m) = (u32::from(data_shards), u32::from(parity_shards));
         if k == 0 {
             return Err(refuse("has no data shard, write k+m with k of at least 1"));
@@ -39,19 +34,13 @@ impl CodeProfile {
             return Err(refuse("has more than 255 shards"));
         }
         if m == 0 && k > 1 {
-            return Err(refuse(
-                "loses everything with any one device, use 1+0 for a single disk or add parity",
-            ));
+            return Err(refuse("loses everything with any one device, use 1+0 for a single disk or add parity"));
         }
         if m == 1 && data_shards > SINGLE_PARITY_DATA_SHARDS_MAX {
-            return Err(refuse(
-                "has one parity shard for too many data shards, use 8+2 or 18+2",
-            ));
+            return Err(refuse("has one parity shard for too many data shards, use 8+2 or 18+2"));
         }
         if k * m > MATRIX_BYTES_MAX {
-            return Err(refuse(
-                "has a generator matrix larger than the shard header",
-            ));
+            return Err(refuse("has a generator matrix larger than the shard header"));
         }
         Ok(code)
     }
@@ -77,17 +66,11 @@ impl FromStr for CodeProfile {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let refuse = || Error::Config {
-            reason: format!("code {text:?} is not of the form k+m, for example 4+2"),
-        };
+        let refuse = || Error::Config { reason: format!("code {text:?} is not of the form k+m, for example 4+2") };
         let (k, m) = text.split_once('+').ok_or_else(refuse)?;
         let number = |digits: &str| {
             let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-            digits
-                .parse::<u8>()
-                .ok()
-                .filter(|_| plain)
-                .ok_or_else(refuse)
+            digits.parse::<u8>().ok().filter(|_| plain).ok_or_else(refuse)
         };
         Self::new(number(k)?, number(m)?)
     }
@@ -122,9 +105,7 @@ impl FromStr for Tier {
             "hot" => Ok(Self::Hot),
             "warm" => Ok(Self::Warm),
             "cold" => Ok(Self::Cold),
-            _ => Err(Error::Config {
-                reason: format!("tier {text:?} is not one of hot, warm, cold"),
-            }),
+            _ => Err(Error::Config { reason: format!("tier {text:?} is not one of hot, warm, cold") }),
         }
     }
 }
@@ -134,17 +115,13 @@ mod tests {
     use super::*;
 
     fn check(text: &str, want: &str) {
-        let got = text
-            .parse::<CodeProfile>()
-            .map_or_else(|error| error.to_string(), |code| code.to_string());
+        let got = text.parse::<CodeProfile>().map_or_else(|error| error.to_string(), |code| code.to_string());
         assert!(got.contains(want), "{text}: {got}");
     }
 
     #[test]
     fn profiles_that_can_be_used() {
-        for text in [
-            "1+0", "1+1", "1+2", "2+1", "2+2", "4+2", "8+2", "18+2", "60+64",
-        ] {
+        for text in ["1+0", "1+1", "1+2", "2+1", "2+2", "4+2", "8+2", "18+2", "60+64"] {
             check(text, text);
         }
     }
@@ -156,9 +133,7 @@ mod tests {
         check("4+0", "loses everything");
         check("9+1", "too many data shards");
         check("100+100", "generator matrix");
-        for text in [
-            "", "4", "4+", "+2", "4+2+1", " 4+2", "-4+2", "4++2", "400+2",
-        ] {
+        for text in ["", "4", "4+", "+2", "4+2+1", " 4+2", "-4+2", "4++2", "400+2"] {
             check(text, "form k+m");
         }
     }

@@ -17,8 +17,8 @@ use crate::damage::Damage;
 use crate::device::Device;
 use crate::erasure::Erasure;
 use crate::{
-    ContainerId, ContainerPlaces, ContainerWriter, DamageCounts, DeviceId, DeviceStatus, Error,
-    PoolConfig, PoolStatus, Tier, Toc, Verification,
+    ContainerId, ContainerPlaces, ContainerWriter, DamageCounts, DeviceId, DeviceStatus, Error, PoolConfig, PoolStatus,
+    Tier, Toc, Verification,
 };
 use cache::Cache;
 use catalog::Catalog;
@@ -84,9 +84,7 @@ pub(crate) struct Pool {
 impl Pool {
     /// Returns a device that is in use.
     pub(crate) fn online(&self, id: DeviceId) -> Option<&Arc<Device>> {
-        self.devices
-            .iter()
-            .find(|device| device.id() == Some(id) && device.is_online())
+        self.devices.iter().find(|device| device.id() == Some(id) && device.is_online())
     }
 }
 
@@ -107,29 +105,16 @@ impl Store {
 
     /// Returns the state of all pools in the order of the configuration. Blocks for the free space of each device.
     pub fn pools(&self) -> Vec<PoolStatus> {
-        self.inner
-            .pools
-            .iter()
-            .map(|pool| self.inner.pool_status(pool))
-            .collect()
+        self.inner.pools.iter().map(|pool| self.inner.pool_status(pool)).collect()
     }
 
     /// Returns where every known container lies, including on devices that went offline.
     pub fn containers(&self) -> Vec<ContainerPlaces> {
-        let catalog = self
-            .inner
-            .catalog
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let catalog = self.inner.catalog.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let named = catalog.iter().filter_map(|(id, entry)| {
             let pool = self.inner.pools.get(entry.pool)?;
             let places = entry.places.clone();
-            Some(ContainerPlaces {
-                id,
-                pool: pool.config.name.clone(),
-                code: pool.config.code,
-                places,
-            })
+            Some(ContainerPlaces { id, pool: pool.config.name.clone(), code: pool.config.code, places })
         });
         named.collect()
     }
@@ -140,12 +125,7 @@ impl Store {
     }
 
     /// Starts a container that has its name already, as one that moves between tiers. Blocks.
-    pub fn create_as(
-        &self,
-        id: ContainerId,
-        tier: Tier,
-        planned_bytes: u64,
-    ) -> Result<ContainerWriter, Error> {
+    pub fn create_as(&self, id: ContainerId, tier: Tier, planned_bytes: u64) -> Result<ContainerWriter, Error> {
         create::create(&self.inner, id, tier, planned_bytes)
     }
 
@@ -156,25 +136,18 @@ impl Store {
         if let Some(bytes) = self.inner.read_now(id, range.clone()) {
             return Ok(bytes);
         }
-        self.waiting(move |inner| inner.read_verified(id, range))
-            .await
+        self.waiting(move |inner| inner.read_verified(id, range)).await
     }
 
     /// Reads exactly a range whose checksum the caller knows: no byte more is read unless the checksum differs.
     ///
     /// When it differs the range is read as [`Store::read`] does, and compared again. Changes nothing; may be dropped at
     /// any time.
-    pub async fn read_checked(
-        &self,
-        id: ContainerId,
-        range: Range<u64>,
-        crc32c: u32,
-    ) -> Result<Bytes, Error> {
+    pub async fn read_checked(&self, id: ContainerId, range: Range<u64>, crc32c: u32) -> Result<Bytes, Error> {
         if let Some(bytes) = self.inner.read_checked_now(id, range.clone(), crc32c) {
             return Ok(bytes);
         }
-        self.waiting(move |inner| inner.read_checked(id, range, crc32c))
-            .await
+        self.waiting(move |inner| inner.read_checked(id, range, crc32c)).await
     }
 
     /// Reads a range as [`Store::read`] does. Blocks.
@@ -229,10 +202,7 @@ impl Store {
         &self,
         work: impl FnOnce(&Inner) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let permit = Arc::clone(&self.inner.permits)
-            .acquire_owned()
-            .await
-            .map_err(|_| Error::Stopped)?;
+        let permit = Arc::clone(&self.inner.permits).acquire_owned().await.map_err(|_| Error::Stopped)?;
         let inner = Arc::clone(&self.inner);
         let task = tokio::task::spawn_blocking(move || {
             let result = work(&inner);
@@ -251,33 +221,14 @@ impl Store {
 
 impl Inner {
     fn pool_status(&self, pool: &Pool) -> PoolStatus {
-        let catalog = self
-            .catalog
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let catalog = self.catalog.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let devices = pool.devices.iter().map(|device| {
             let online = device.is_online();
-            let (total_bytes, free_bytes) = if online {
-                device.space().unwrap_or_default()
-            } else {
-                (0, 0)
-            };
+            let (total_bytes, free_bytes) = if online { device.space().unwrap_or_default() } else { (0, 0) };
             let shards = device.id().map_or(0, |id| catalog.shards(id));
-            DeviceStatus {
-                path: device.path().to_owned(),
-                id: device.id(),
-                online,
-                total_bytes,
-                free_bytes,
-                shards,
-            }
+            DeviceStatus { path: device.path().to_owned(), id: device.id(), online, total_bytes, free_bytes, shards }
         });
         let devices = devices.collect();
-        PoolStatus {
-            name: pool.config.name.clone(),
-            tier: pool.config.tier,
-            code: pool.config.code,
-            devices,
-        }
+        PoolStatus { name: pool.config.name.clone(), tier: pool.config.tier, code: pool.config.code, devices }
     }
 }

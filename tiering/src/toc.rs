@@ -50,10 +50,7 @@ impl Toc {
     /// Returns the stored form before compression.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
         let mut out = vec![VERSION];
-        put_varint(
-            &mut out,
-            u128::try_from(self.segments.len()).expect("a usize has at most 64 bits"),
-        );
+        put_varint(&mut out, u128::try_from(self.segments.len()).expect("a usize has at most 64 bits"));
         for segment in &self.segments {
             put_bytes(&mut out, segment.study_instance_uid.as_bytes());
             put_bytes(&mut out, segment.series_instance_uid.as_bytes());
@@ -62,18 +59,13 @@ impl Toc {
             put_bytes(&mut out, &segment.manifest.encode());
         }
         let fits = u64::try_from(out.len()).is_ok_and(|bytes| bytes <= TOC_BYTES_MAX);
-        fits.then_some(out).ok_or(Error::Malformed {
-            what: "table of contents",
-            reason: "it is too long for one container",
-        })
+        fits.then_some(out)
+            .ok_or(Error::Malformed { what: "table of contents", reason: "it is too long for one container" })
     }
 
     /// Reads the stored form after decompression.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let malformed = |reason| Error::Malformed {
-            what: "table of contents",
-            reason,
-        };
+        let malformed = |reason| Error::Malformed { what: "table of contents", reason };
         let mut reader = Reader::new(bytes);
         if reader.u8() != Some(VERSION) {
             return Err(malformed("its version is not known"));
@@ -83,11 +75,7 @@ impl Toc {
         for _ in 0..count {
             segments.push(segment(&mut reader)?.ok_or(malformed("it ends early"))?);
         }
-        reader
-            .rest()
-            .is_empty()
-            .then_some(Self { segments })
-            .ok_or(malformed("it has bytes after its end"))
+        reader.rest().is_empty().then_some(Self { segments }).ok_or(malformed("it has bytes after its end"))
     }
 }
 
@@ -109,13 +97,7 @@ fn segment(reader: &mut Reader<'_>) -> Result<Option<TocSegment>, Error> {
 type Fields<'a> = (&'a str, &'a str, &'a [u8], Extent, &'a [u8]);
 
 fn fields<'a>(reader: &mut Reader<'a>) -> Option<Fields<'a>> {
-    Some((
-        reader.text()?,
-        reader.text()?,
-        reader.bytes()?,
-        Extent::take(reader)?,
-        reader.bytes()?,
-    ))
+    Some((reader.text()?, reader.text()?, reader.bytes()?, Extent::take(reader)?, reader.bytes()?))
 }
 
 #[cfg(test)]
@@ -125,32 +107,21 @@ mod tests {
     use super::*;
 
     fn toc() -> Toc {
-        let metadata = Extent {
-            offset: 1 << 40,
-            bytes: 77,
-            crc32c: 0xdead_beef,
-        };
+        let metadata = Extent { offset: 1 << 40, bytes: 77, crc32c: 0xdead_beef };
         let segment = TocSegment {
             study_instance_uid: "1.2.3".to_owned(),
             series_instance_uid: "1.2.3.4".to_owned(),
             summary: Bytes::from_static(b"\0opaque"),
             metadata,
-            manifest: Manifest {
-                instances: Vec::new(),
-            },
+            manifest: Manifest { instances: Vec::new() },
         };
-        Toc {
-            segments: vec![segment.clone(), segment],
-        }
+        Toc { segments: vec![segment.clone(), segment] }
     }
 
     #[test]
     fn tocs_round_trip() {
         assert_eq!(Toc::decode(&toc().encode().unwrap()).unwrap(), toc());
-        assert_eq!(
-            Toc::decode(&Toc::default().encode().unwrap()).unwrap(),
-            Toc::default()
-        );
+        assert_eq!(Toc::decode(&Toc::default().encode().unwrap()).unwrap(), Toc::default());
     }
 
     #[test]

@@ -39,10 +39,7 @@ const LOG_BYTES_MAX: u64 = 1 << 30;
 /// Keeps a record as [`crate::Store::add_tombstone`] says.
 pub(crate) fn add(store: &Inner, record: &[u8]) -> Result<(), Error> {
     if record.len() > RECORD_BYTES_MAX {
-        return Err(Error::TombstoneSize {
-            bytes: record.len(),
-            bytes_max: RECORD_BYTES_MAX,
-        });
+        return Err(Error::TombstoneSize { bytes: record.len(), bytes_max: RECORD_BYTES_MAX });
     }
     let framed = frame(record);
     let mut shortfall = (0, 1);
@@ -56,11 +53,7 @@ pub(crate) fn add(store: &Inner, record: &[u8]) -> Result<(), Error> {
         }
     }
     let (copies, needed) = shortfall;
-    if kept {
-        Ok(())
-    } else {
-        Err(Error::TombstoneNotKept { copies, needed })
-    }
+    if kept { Ok(()) } else { Err(Error::TombstoneNotKept { copies, needed }) }
 }
 
 /// Returns all records as [`crate::Store::tombstones`] says.
@@ -103,13 +96,8 @@ fn path(device: &Device) -> PathBuf {
 fn append_to_all(pool: &Pool, framed: &[u8], errors_max: u32) -> usize {
     std::thread::scope(|scope| {
         let online = pool.devices.iter().filter(|device| device.is_online());
-        let running: Vec<_> = online
-            .map(|device| scope.spawn(move || append_to(device, framed, errors_max)))
-            .collect();
-        running
-            .into_iter()
-            .filter_map(|thread| thread.join().ok().filter(|kept| *kept))
-            .count()
+        let running: Vec<_> = online.map(|device| scope.spawn(move || append_to(device, framed, errors_max))).collect();
+        running.into_iter().filter_map(|thread| thread.join().ok().filter(|kept| *kept)).count()
     })
 }
 
@@ -150,9 +138,7 @@ fn read_log(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn frame(record: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(record.len())
-        .expect("bounded before")
-        .to_le_bytes();
+    let length = u32::try_from(record.len()).expect("bounded before").to_le_bytes();
     let crc = crc32c(&[&length, record].concat());
     [MAGIC, length.as_slice(), &crc.to_le_bytes(), record, &[END]].concat()
 }
@@ -177,9 +163,7 @@ fn record(log: &[u8]) -> Option<(&[u8], &[u8])> {
     (reader.take(MAGIC.len())? == MAGIC).then_some(())?;
     let length = reader.array::<4>()?;
     let crc = reader.u32()?;
-    let bytes = usize::try_from(u32::from_le_bytes(length))
-        .ok()
-        .filter(|bytes| *bytes <= RECORD_BYTES_MAX)?;
+    let bytes = usize::try_from(u32::from_le_bytes(length)).ok().filter(|bytes| *bytes <= RECORD_BYTES_MAX)?;
     let record = reader.take(bytes)?;
     (reader.u8()? == END).then_some(())?;
     (crc32c(&[&length, record].concat()) == crc).then_some((record, reader.rest()))

@@ -96,10 +96,7 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u128) {
 
 /// Appends a length and the bytes.
 pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_varint(
-        out,
-        u128::try_from(bytes.len()).expect("a usize has at most 64 bits"),
-    );
+    put_varint(out, u128::try_from(bytes.len()).expect("a usize has at most 64 bits"));
     out.extend_from_slice(bytes);
 }
 

@@ -68,11 +68,7 @@ impl ContainerWriter {
         let pool = pool.ok_or(Error::Missing { container: plan.id })?;
         let (code, tier) = (pool.config.code, pool.config.tier);
         let errors_max = store.options.device_errors_max;
-        assert_eq!(
-            plan.devices.len(),
-            usize::from(code.shards()),
-            "the plan has a device for each shard"
-        );
+        assert_eq!(plan.devices.len(), usize::from(code.shards()), "the plan has a device for each shard");
         let mut shards = Vec::with_capacity(plan.devices.len());
         for (number, (device, device_id)) in (0..code.shards()).zip(plan.devices) {
             device.reserve(plan.shard_bytes);
@@ -110,8 +106,7 @@ impl ContainerWriter {
     /// Appends bytes and returns their logical offset; up to 512 KiB never straddle a unit. Blocks.
     pub fn append(&mut self, bytes: &[u8]) -> Result<u64, Error> {
         self.guarded(|writer| {
-            let offset =
-                writer.pad(u64::try_from(bytes.len()).expect("a usize has at most 64 bits"))?;
+            let offset = writer.pad(u64::try_from(bytes.len()).expect("a usize has at most 64 bits"))?;
             writer.fill(bytes)?;
             Ok(offset)
         })
@@ -127,8 +122,7 @@ impl ContainerWriter {
             while left > 0 {
                 let read = writer.take_from(&mut source, &mut chunk)?;
                 writer.fill(chunk.get(..read).unwrap_or_default())?;
-                left =
-                    left.saturating_sub(u64::try_from(read).expect("a usize has at most 64 bits"));
+                left = left.saturating_sub(u64::try_from(read).expect("a usize has at most 64 bits"));
             }
             Ok(offset)
         })
@@ -156,18 +150,12 @@ impl ContainerWriter {
             match source.read(chunk) {
                 Ok(0) => {
                     let source = io::Error::from(io::ErrorKind::UnexpectedEof);
-                    return Err(Error::Source {
-                        container: self.id,
-                        source,
-                    });
+                    return Err(Error::Source { container: self.id, source });
                 }
                 Ok(read) => return Ok(read),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
-                    return Err(Error::Source {
-                        container: self.id,
-                        source,
-                    });
+                    return Err(Error::Source { container: self.id, source });
                 }
             }
         }
@@ -175,8 +163,7 @@ impl ContainerWriter {
 
     /// Skips to the next unit if a run of this length would straddle; returns where the run begins.
     fn pad(&mut self, bytes: u64) -> Result<u64, Error> {
-        let padding = usize::try_from(self.layout.padding(self.logical_bytes, bytes))
-            .expect("less than a unit");
+        let padding = usize::try_from(self.layout.padding(self.logical_bytes, bytes)).expect("less than a unit");
         if padding > 0 {
             self.fill(&vec![0; padding])?;
         }
@@ -186,15 +173,9 @@ impl ContainerWriter {
     fn fill(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
             let room = self.layout.unit_bytes() - self.logical_bytes % self.layout.unit_bytes();
-            let room = usize::try_from(room)
-                .expect("units are at most 64 MiB")
-                .min(bytes.len());
-            let (head, rest) = bytes
-                .split_at_checked(room)
-                .expect("room is at most the length");
-            let unit = self
-                .data
-                .get_mut(usize::from(self.layout.shard_at(self.logical_bytes)));
+            let room = usize::try_from(room).expect("units are at most 64 MiB").min(bytes.len());
+            let (head, rest) = bytes.split_at_checked(room).expect("room is at most the length");
+            let unit = self.data.get_mut(usize::from(self.layout.shard_at(self.logical_bytes)));
             unit.expect("a row has k units").extend_from_slice(head);
             self.logical_bytes += u64::try_from(room).expect("a usize has at most 64 bits");
             bytes = rest;
@@ -208,15 +189,8 @@ impl ContainerWriter {
     /// Codes the row and appends one unit, or the first bytes of one, to every shard.
     fn write_row(&mut self, unit_bytes: u64) -> Result<(), Error> {
         let bytes = usize::try_from(unit_bytes).expect("units are at most 64 MiB");
-        self.data
-            .iter_mut()
-            .chain(&mut self.parity)
-            .for_each(|unit| unit.resize(bytes, 0));
-        let pool = self
-            .store
-            .pools
-            .get(self.pool)
-            .ok_or(Error::Missing { container: self.id })?;
+        self.data.iter_mut().chain(&mut self.parity).for_each(|unit| unit.resize(bytes, 0));
+        let pool = self.store.pools.get(self.pool).ok_or(Error::Missing { container: self.id })?;
         pool.erasure.encode(&self.data, &mut self.parity);
         let units = self.data.iter().chain(&self.parity);
         for (shard, unit) in self.shards.iter_mut().zip(units) {
@@ -230,10 +204,7 @@ impl ContainerWriter {
 /// A full disk is no fault of the device: room can come back, or another pool has it.
 fn full(error: Error, tier: Tier, needed_bytes: u64) -> Error {
     if let Error::Io { source, .. } = &error
-        && matches!(
-            source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        )
+        && matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     {
         return Error::NoRoom { tier, needed_bytes };
     }

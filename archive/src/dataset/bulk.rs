@@ -27,9 +27,7 @@ pub struct BulkPath {
 
 /// Says that a text names no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "read bulk data path: it must be tags of 8 hex digits with item numbers between, separated by /"
-)]
+#[error("read bulk data path: it must be tags of 8 hex digits with item numbers between, separated by /")]
 pub struct InvalidBulkPath;
 
 /// Where a value is.
@@ -58,17 +56,9 @@ pub fn find_bulk<S: Source + ?Sized>(
     find_plain(&Erased(source), Encoding::of(syntax), path)
 }
 
-fn find_plain(
-    source: &dyn Source,
-    encoding: Encoding,
-    path: &BulkPath,
-) -> Result<Option<BulkLocation>, ReadError> {
+fn find_plain(source: &dyn Source, encoding: Encoding, path: &BulkPath) -> Result<Option<BulkLocation>, ReadError> {
     let limits = Limits::default();
-    let bounds = Bounds {
-        depth_max: limits.depth_max,
-        elements_max: limits.elements_max,
-        flat: false,
-    };
+    let bounds = Bounds { depth_max: limits.depth_max, elements_max: limits.elements_max, flat: false };
     let mut walker = Walker::new(source, encoding, bounds)?;
     let mut here: Vec<(Tag, u32)> = Vec::new();
     let mut next_item: Vec<(Tag, u32)> = Vec::new();
@@ -94,23 +84,9 @@ fn find_plain(
 }
 
 fn location(element: &Element) -> BulkLocation {
-    let vr = if element.encapsulated {
-        VR::OB
-    } else {
-        element.vr.relaxed()
-    };
-    let Element {
-        offset,
-        bytes,
-        encapsulated,
-        ..
-    } = *element;
-    BulkLocation {
-        offset,
-        bytes,
-        encapsulated,
-        vr,
-    }
+    let vr = if element.encapsulated { VR::OB } else { element.vr.relaxed() };
+    let Element { offset, bytes, encapsulated, .. } = *element;
+    BulkLocation { offset, bytes, encapsulated, vr }
 }
 
 impl fmt::Display for BulkPath {
@@ -134,11 +110,7 @@ impl FromStr for BulkPath {
                 return Ok(Self { items, tag });
             };
             let digits = !item.is_empty() && item.bytes().all(|b| b.is_ascii_digit());
-            let item = item
-                .parse()
-                .ok()
-                .filter(|_| digits)
-                .ok_or(InvalidBulkPath)?;
+            let item = item.parse().ok().filter(|_| digits).ok_or(InvalidBulkPath)?;
             items.push((tag, item));
             if items.len() > STEPS_MAX {
                 return Err(InvalidBulkPath);
@@ -153,10 +125,7 @@ pub(super) fn tag_of(text: &str) -> Option<Tag> {
         return None;
     }
     let (group, element) = text.split_at_checked(4)?;
-    Some(Tag(
-        u16::from_str_radix(group, 16).ok()?,
-        u16::from_str_radix(element, 16).ok()?,
-    ))
+    Some(Tag(u16::from_str_radix(group, 16).ok()?, u16::from_str_radix(element, 16).ok()?))
 }
 
 #[cfg(test)]
@@ -166,21 +135,10 @@ mod tests {
     #[test]
     fn paths_are_read_as_they_are_written() {
         // WE-103
-        for text in [
-            "7FE00010",
-            "54000100/0/54001010",
-            "30060039/1/30060040/12/30060050",
-        ] {
+        for text in ["7FE00010", "54000100/0/54001010", "30060039/1/30060040/12/30060050"] {
             assert_eq!(text.parse::<BulkPath>().unwrap().to_string(), text);
         }
-        for text in [
-            "",
-            "7FE0001",
-            "54000100/0",
-            "54000100/+1/54001010",
-            "x/0/7FE00010",
-            "7FE00010/",
-        ] {
+        for text in ["", "7FE0001", "54000100/0", "54000100/+1/54001010", "x/0/7FE00010", "7FE00010/"] {
             assert_eq!(text.parse::<BulkPath>(), Err(InvalidBulkPath), "{text}");
         }
     }

@@ -65,24 +65,15 @@ impl Charset {
     /// Decodes a whole value, delimiters included. A backslash in the result is a delimiter in the
     /// value, never a byte of a longer character.
     pub(super) fn decode(self, bytes: &[u8], kind: TextKind) -> String {
-        if bytes
-            .iter()
-            .all(|b| *b < 0x80 && *b != code_extensions::ESC)
-        {
+        if bytes.iter().all(|b| *b < 0x80 && *b != code_extensions::ESC) {
             // Alike in all, but in G0 with two bytes, which is reached by escapes only.
             return bytes.iter().map(|b| char::from(*b)).collect();
         }
         match self.0 {
             Repertoire::Single(set) => bytes.iter().map(|b| set.decode(*b)).collect(),
             Repertoire::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
-            Repertoire::Gb18030 => encoding_rs::GB18030
-                .decode_without_bom_handling(bytes)
-                .0
-                .into_owned(),
-            Repertoire::Gbk => encoding_rs::GBK
-                .decode_without_bom_handling(bytes)
-                .0
-                .into_owned(),
+            Repertoire::Gb18030 => encoding_rs::GB18030.decode_without_bom_handling(bytes).0.into_owned(),
+            Repertoire::Gbk => encoding_rs::GBK.decode_without_bom_handling(bytes).0.into_owned(),
             Repertoire::CodeExtensions(g1) => code_extensions::decode(bytes, g1, kind),
         }
     }
@@ -90,19 +81,13 @@ impl Charset {
 
 /// Upper case, letters and digits only: `ISO 2022 IR 13` and `iso_2022-ir-13` are one.
 fn normalised(term: &str) -> String {
-    term.chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_uppercase())
-        .collect()
+    term.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect()
 }
 
 /// The registration number of a normalised term, or its name when it has none.
 fn number(term: &str) -> String {
     let term = term.strip_prefix("ISO2022").unwrap_or(term);
-    if let Some(part) = term
-        .strip_prefix("ISO8859")
-        .or_else(|| term.strip_prefix("LATIN"))
-    {
+    if let Some(part) = term.strip_prefix("ISO8859").or_else(|| term.strip_prefix("LATIN")) {
         let number = match (term.starts_with("LATIN"), part) {
             (_, "1") => "100",
             (_, "2") => "101",
@@ -150,11 +135,7 @@ mod tests {
             ("ISO_IR 110", b"\xbb\xbf", "ģŋ"),
             ("ISO_IR 144", b"\xbb\xee\xda\xe1\xd5\xdc", "Люксем"),
             ("ISO_IR 127", b"\xe2\xc8\xc7\xe6\xea", "قباني"),
-            (
-                "ISO_IR 126",
-                b"\xc4\xe9\xef\xed\xf5\xf3\xe9\xef\xf2",
-                "Διονυσιος",
-            ),
+            ("ISO_IR 126", b"\xc4\xe9\xef\xed\xf5\xf3\xe9\xef\xf2", "Διονυσιος"),
             ("ISO_IR 138", b"\xf9\xf8\xe5\xef", "שרון"),
             ("ISO_IR 148", b"\xc7avu\xfeo\xf0lu \xdd\xfd", "Çavuşoğlu İı"),
             ("ISO_IR 166", b"\xb9\xd2\xc1", "นาม"),
@@ -181,14 +162,7 @@ mod tests {
     #[test]
     fn misspelt_terms_mean_what_they_meant() {
         // QR-049
-        for term in [
-            "ISO IR 100",
-            "ISO-8859-1",
-            "iso_ir_100",
-            "ISO 2022 IR 100",
-            "ISO_IR100",
-            "latin1",
-        ] {
+        for term in ["ISO IR 100", "ISO-8859-1", "iso_ir_100", "ISO 2022 IR 100", "ISO_IR100", "latin1"] {
             assert_eq!(text(&[term], b"\xe9"), "é", "{term}");
         }
         for term in ["UTF8", "utf-8", "ISO_IR_192", "ISO 2022 IR 192"] {
@@ -203,21 +177,11 @@ mod tests {
     #[test]
     fn japanese_code_extensions() {
         // QR-048, QR-050; PS3.5 §H.3.1 and §H.3.2
-        let groups =
-            b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B";
-        assert_eq!(
-            name(&["", "ISO 2022 IR 87"], groups),
-            "Yamada^Tarou=山田^太郎=やまだ^たろう"
-        );
+        let groups = b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B";
+        assert_eq!(name(&["", "ISO 2022 IR 87"], groups), "Yamada^Tarou=山田^太郎=やまだ^たろう");
         let groups = b"\xd4\xcf\xc0\xde^\xc0\xdb\xb3=\x1b$B;3ED\x1b(J^\x1b$BB@O:\x1b(J";
-        assert_eq!(
-            name(&["ISO 2022 IR 13", "ISO 2022 IR 87"], groups),
-            "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎"
-        );
-        assert_eq!(
-            name(&["", "ISO 2022 IR 159"], b"\x1b$(D\x30\x21\x1b(B"),
-            "丂"
-        );
+        assert_eq!(name(&["ISO 2022 IR 13", "ISO 2022 IR 87"], groups), "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎");
+        assert_eq!(name(&["", "ISO 2022 IR 159"], b"\x1b$(D\x30\x21\x1b(B"), "丂");
         assert_eq!(name(&["ISO 2022 IR 87"], b"\x1b$B;3\x1b(B"), "山");
     }
 
@@ -225,24 +189,15 @@ mod tests {
     fn korean_and_chinese_code_extensions() {
         // QR-048; PS3.5 §I.2 and §K.2
         let groups = b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf";
-        assert_eq!(
-            name(&["", "ISO 2022 IR 149"], groups),
-            "Hong^Gildong=洪^吉洞=홍^길동"
-        );
+        assert_eq!(name(&["", "ISO 2022 IR 149"], groups), "Hong^Gildong=洪^吉洞=홍^길동");
         let groups = b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab=";
-        assert_eq!(
-            name(&["", "ISO 2022 IR 58"], groups),
-            "Zhang^XiaoDong=张^小东="
-        );
+        assert_eq!(name(&["", "ISO 2022 IR 58"], groups), "Zhang^XiaoDong=张^小东=");
     }
 
     #[test]
     fn designations_end_at_delimiters() {
         // QR-051: without the reset the second name would be read in JIS X 0208
-        assert_eq!(
-            name(&["", "ISO 2022 IR 87"], b"\x1b$B;3\x1b(B\\\x1b-A\xe9^\xe9"),
-            "山\\é^é"
-        );
+        assert_eq!(name(&["", "ISO 2022 IR 87"], b"\x1b$B;3\x1b(B\\\x1b-A\xe9^\xe9"), "山\\é^é");
         let terms = ["ISO 2022 IR 100", "ISO 2022 IR 144"];
         assert_eq!(name(&terms, b"\x1b-L\xbb=\xe9"), "Л=é");
         assert_eq!(text(&terms, b"\x1b-L\xbb=\xbb\r\n\xe9"), "Л=Л\r\né");
@@ -253,13 +208,7 @@ mod tests {
         // QR-051
         assert_eq!(text(&["GB18030"], b"\xd5\x5c\\\xd5\x5c"), "誠\\誠");
         // Both bytes of a character of JIS X 0208 may be 5CH: here the second, then the first.
-        assert_eq!(
-            text(&["", "ISO 2022 IR 87"], b"\x1b$B\x25\x5c\x1b(B\\x"),
-            "ボ\\x"
-        );
-        assert_eq!(
-            text(&["", "ISO 2022 IR 87"], b"\x1b$B\x5c\x30\x25\x5c\x1b(B"),
-            "椣ボ"
-        );
+        assert_eq!(text(&["", "ISO 2022 IR 87"], b"\x1b$B\x25\x5c\x1b(B\\x"), "ボ\\x");
+        assert_eq!(text(&["", "ISO 2022 IR 87"], b"\x1b$B\x5c\x30\x25\x5c\x1b(B"), "椣ボ");
     }
 }

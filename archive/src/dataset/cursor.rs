@@ -29,11 +29,7 @@ pub(super) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(source: &'a dyn Source) -> Self {
-        Self {
-            source,
-            window: Cow::Borrowed(&[]),
-            window_offset: 0,
-        }
+        Self { source, window: Cow::Borrowed(&[]), window_offset: 0 }
     }
 
     /// Returns the length of the source.
@@ -49,12 +45,7 @@ impl<'a> Cursor<'a> {
 
     /// As `at`, but reads ahead only `window` bytes: for jumps from fragment to fragment.
     #[inline]
-    pub(super) fn at_least(
-        &mut self,
-        offset: u64,
-        len: usize,
-        window: usize,
-    ) -> Result<&[u8], ReadError> {
+    pub(super) fn at_least(&mut self, offset: u64, len: usize, window: usize) -> Result<&[u8], ReadError> {
         let within = offset
             .checked_sub(self.window_offset)
             .and_then(|start| usize::try_from(start).ok())

@@ -18,9 +18,7 @@ pub(super) fn vr_of(tag: Tag) -> Option<VirtualVr> {
         return Some(VirtualVr::Exact(VR::UL));
     }
     if tag.group() % 2 == 1 {
-        return (0x10..=0xFF)
-            .contains(&tag.element())
-            .then_some(VirtualVr::Exact(VR::LO));
+        return (0x10..=0xFF).contains(&tag.element()).then_some(VirtualVr::Exact(VR::LO));
     }
     StandardDataDictionary.by_tag(tag).map(|entry| entry.vr)
 }
@@ -76,18 +74,12 @@ pub(super) fn unit_bytes(vr: VR) -> usize {
 
 /// Says whether values are bytes that stay bytes.
 pub(super) fn is_binary(vr: VR) -> bool {
-    matches!(
-        vr,
-        VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN
-    )
+    matches!(vr, VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN)
 }
 
 /// Says whether the value is text in the character set of the data set (PS3.5 §6.1.2.3).
 pub(super) fn has_charset(vr: VR) -> bool {
-    matches!(
-        vr,
-        VR::LO | VR::LT | VR::PN | VR::SH | VR::ST | VR::UC | VR::UT
-    )
+    matches!(vr, VR::LO | VR::LT | VR::PN | VR::SH | VR::ST | VR::UC | VR::UT)
 }
 
 /// Says whether a backslash separates values.

@@ -21,10 +21,7 @@ const SPECIFIC_CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
 /// out, values too long for their value representation become UN (PS3.5 §6.2.2).
 pub fn encode(attributes: &Attributes, syntax: &TransferSyntax) -> Vec<u8> {
     let beyond_ascii = is_beyond_ascii(attributes);
-    let mut encoder = Encoder {
-        encoding: Encoding::of(syntax),
-        out: Vec::new(),
-    };
+    let mut encoder = Encoder { encoding: Encoding::of(syntax), out: Vec::new() };
     if beyond_ascii {
         let mut attributes = attributes.clone();
         attributes.put_text(SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192");
@@ -32,17 +29,12 @@ pub fn encode(attributes: &Attributes, syntax: &TransferSyntax) -> Vec<u8> {
     } else {
         encoder.data_set(attributes, true);
     }
-    if syntax.deflated {
-        deflate(&encoder.out)
-    } else {
-        encoder.out
-    }
+    if syntax.deflated { deflate(&encoder.out) } else { encoder.out }
 }
 
 /// Compresses a data set (PS3.5 §A.5), padded to even length.
 fn deflate(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder =
-        flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(bytes).expect("a vector takes all bytes");
     let mut out = encoder.finish().expect("a vector takes all bytes");
     if out.len() % 2 == 1 {
@@ -52,23 +44,14 @@ fn deflate(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn is_beyond_ascii(attributes: &Attributes) -> bool {
-    attributes
-        .0
-        .values()
-        .any(|attribute| match &attribute.value {
-            Value::Text(values) => values.iter().any(|value| !value.is_ascii()),
-            Value::PersonNames(names) => names.iter().any(|name| {
-                !name.alphabetic.is_ascii()
-                    || !name.ideographic.is_ascii()
-                    || !name.phonetic.is_ascii()
-            }),
-            Value::Sequence(items) => items.iter().any(is_beyond_ascii),
-            Value::Empty
-            | Value::Integers(_)
-            | Value::Floats(_)
-            | Value::Binary(_)
-            | Value::Bulk { .. } => false,
-        })
+    attributes.0.values().any(|attribute| match &attribute.value {
+        Value::Text(values) => values.iter().any(|value| !value.is_ascii()),
+        Value::PersonNames(names) => names
+            .iter()
+            .any(|name| !name.alphabetic.is_ascii() || !name.ideographic.is_ascii() || !name.phonetic.is_ascii()),
+        Value::Sequence(items) => items.iter().any(is_beyond_ascii),
+        Value::Empty | Value::Integers(_) | Value::Floats(_) | Value::Binary(_) | Value::Bulk { .. } => false,
+    })
 }
 
 struct Encoder {
@@ -95,14 +78,8 @@ impl Encoder {
     }
 
     fn items(&self, items: &[Attributes]) -> Vec<u8> {
-        let mut inner = Self {
-            encoding: self.encoding,
-            out: Vec::new(),
-        };
-        let mut out = Self {
-            encoding: self.encoding,
-            out: Vec::new(),
-        };
+        let mut inner = Self { encoding: self.encoding, out: Vec::new() };
+        let mut out = Self { encoding: self.encoding, out: Vec::new() };
         for item in items {
             inner.out.clear();
             inner.data_set(item, false);
@@ -118,9 +95,7 @@ impl Encoder {
         if !self.encoding.explicit {
             return self.u32(length(len));
         }
-        let short = u16::try_from(len)
-            .ok()
-            .filter(|len| !has_long_length(vr) && *len != u16::MAX);
+        let short = u16::try_from(len).ok().filter(|len| !has_long_length(vr) && *len != u16::MAX);
         if let Some(len) = short {
             self.out.extend_from_slice(vr.to_string().as_bytes());
             return self.u16(len);
@@ -137,12 +112,7 @@ impl Encoder {
             Value::Empty | Value::Bulk { .. } => Vec::new(),
             Value::Sequence(items) => self.items(items),
             Value::Text(values) => self.texts(vr, values),
-            Value::PersonNames(names) => names
-                .iter()
-                .map(person_name)
-                .collect::<Vec<_>>()
-                .join("\\")
-                .into_bytes(),
+            Value::PersonNames(names) => names.iter().map(person_name).collect::<Vec<_>>().join("\\").into_bytes(),
             Value::Integers(values) => self.integers(vr, values),
             Value::Floats(values) => self.floats(vr, values),
             Value::Binary(bytes) => self.binary(vr, bytes),
@@ -160,10 +130,7 @@ impl Encoder {
         // Text where numbers belong comes from queries; what is no number is left out.
         let texts = values.iter().map(|value| value.trim());
         if matches!(vr, VR::FL | VR::FD) {
-            return self.floats(
-                vr,
-                &texts.filter_map(|v| v.parse().ok()).collect::<Vec<_>>(),
-            );
+            return self.floats(vr, &texts.filter_map(|v| v.parse().ok()).collect::<Vec<_>>());
         }
         let radix = if vr == VR::AT { 16 } else { 10 };
         let number = |text| i128::from_str_radix(text, radix).ok();
@@ -196,10 +163,7 @@ impl Encoder {
             return texts.join("\\").into_bytes();
         }
         let bytes: Vec<u8> = if vr == VR::FL {
-            values
-                .iter()
-                .flat_map(|v| single(*v).to_le_bytes())
-                .collect()
+            values.iter().flat_map(|v| single(*v).to_le_bytes()).collect()
         } else {
             values.iter().flat_map(|v| v.to_le_bytes()).collect()
         };
@@ -221,20 +185,12 @@ impl Encoder {
     }
 
     fn u16(&mut self, value: u16) {
-        let bytes = if self.encoding.big_endian {
-            value.to_be_bytes()
-        } else {
-            value.to_le_bytes()
-        };
+        let bytes = if self.encoding.big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
         self.out.extend_from_slice(&bytes);
     }
 
     fn u32(&mut self, value: u32) {
-        let bytes = if self.encoding.big_endian {
-            value.to_be_bytes()
-        } else {
-            value.to_le_bytes()
-        };
+        let bytes = if self.encoding.big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
         self.out.extend_from_slice(&bytes);
     }
 }

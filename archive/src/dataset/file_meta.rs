@@ -82,18 +82,12 @@ pub fn read_file_meta(prefix: &[u8]) -> Result<FileMetaRead, ReadError> {
         let [g0, g1, ..] = *rest else {
             // Nothing follows. The group length may say that nothing of the meta information should.
             return match promised_end {
-                Some(end) if end == at && rest.is_empty() => Ok(FileMetaRead::Meta {
-                    meta,
-                    data_set_offset: at,
-                }),
+                Some(end) if end == at && rest.is_empty() => Ok(FileMetaRead::Meta { meta, data_set_offset: at }),
                 _ => Ok(FileMetaRead::NeedMore),
             };
         };
         if u16::from_le_bytes([g0, g1]) != 0x0002 {
-            return Ok(FileMetaRead::Meta {
-                meta,
-                data_set_offset: at,
-            });
+            return Ok(FileMetaRead::Meta { meta, data_set_offset: at });
         }
         let Some((tag, header, len)) = header(rest) else {
             return Ok(FileMetaRead::NeedMore);
@@ -101,10 +95,7 @@ pub fn read_file_meta(prefix: &[u8]) -> Result<FileMetaRead, ReadError> {
         let end = header.saturating_add(len);
         if at.saturating_add(end) > META_BYTES_MAX {
             let offset = u64::try_from(at).unwrap_or(u64::MAX);
-            return Err(ReadError::malformed(
-                offset,
-                "the file meta information is too long",
-            ));
+            return Err(ReadError::malformed(offset, "the file meta information is too long"));
         }
         let Some(value) = rest.get(header..end) else {
             return Ok(FileMetaRead::NeedMore);
@@ -121,42 +112,17 @@ pub fn read_file_meta(prefix: &[u8]) -> Result<FileMetaRead, ReadError> {
 }
 
 /// Writes preamble and meta information (PS3.10 Table 7.1-1) for a data set that follows.
-pub fn write_file_meta(
-    sop_class: &Uid,
-    sop_instance: &Uid,
-    transfer_syntax: &Uid,
-    source_ae: Option<&str>,
-) -> Vec<u8> {
+pub fn write_file_meta(sop_class: &Uid, sop_instance: &Uid, transfer_syntax: &Uid, source_ae: Option<&str>) -> Vec<u8> {
     let mut group = Vec::with_capacity(256);
     element(&mut group, 0x0001, VR::OB, &[0, 1]);
     element(&mut group, 0x0002, VR::UI, sop_class.as_str().as_bytes());
     element(&mut group, 0x0003, VR::UI, sop_instance.as_str().as_bytes());
-    element(
-        &mut group,
-        0x0010,
-        VR::UI,
-        transfer_syntax.as_str().as_bytes(),
-    );
-    element(
-        &mut group,
-        0x0012,
-        VR::UI,
-        IMPLEMENTATION_CLASS_UID.as_bytes(),
-    );
-    element(
-        &mut group,
-        0x0013,
-        VR::SH,
-        IMPLEMENTATION_VERSION_NAME.as_bytes(),
-    );
+    element(&mut group, 0x0010, VR::UI, transfer_syntax.as_str().as_bytes());
+    element(&mut group, 0x0012, VR::UI, IMPLEMENTATION_CLASS_UID.as_bytes());
+    element(&mut group, 0x0013, VR::SH, IMPLEMENTATION_VERSION_NAME.as_bytes());
     if let Some(title) = source_ae {
         let title = title.as_bytes();
-        element(
-            &mut group,
-            0x0016,
-            VR::AE,
-            title.get(..AE_BYTES_MAX).unwrap_or(title),
-        );
+        element(&mut group, 0x0016, VR::AE, title.get(..AE_BYTES_MAX).unwrap_or(title));
     }
     let group_bytes = u32::try_from(group.len()).expect("UIDs and a title are short");
     let mut out = vec![0; PREAMBLE_BYTES];
@@ -191,9 +157,7 @@ fn header(bytes: &[u8]) -> Option<(Tag, usize, usize)> {
     let [g0, g1, e0, e1, v0, v1, l0, l1] = *bytes.first_chunk()?;
     let tag = Tag(u16::from_le_bytes([g0, g1]), u16::from_le_bytes([e0, e1]));
     let (header, len) = match VR::from_binary([v0, v1]) {
-        Some(vr) if has_long_length(vr) => {
-            (12, u32::from_le_bytes(*bytes.get(8..)?.first_chunk()?))
-        }
+        Some(vr) if has_long_length(vr) => (12, u32::from_le_bytes(*bytes.get(8..)?.first_chunk()?)),
         Some(_) => (8, u32::from(u16::from_le_bytes([l0, l1]))),
         None => (8, u32::from_le_bytes([v0, v1, l0, l1])),
     };
@@ -207,17 +171,9 @@ fn element(out: &mut Vec<u8>, element: u16, vr: VR, value: &[u8]) {
     out.extend_from_slice(vr.to_string().as_bytes());
     if has_long_length(vr) {
         out.extend_from_slice(&[0, 0]);
-        out.extend_from_slice(
-            &u32::try_from(even)
-                .expect("meta values are short")
-                .to_le_bytes(),
-        );
+        out.extend_from_slice(&u32::try_from(even).expect("meta values are short").to_le_bytes());
     } else {
-        out.extend_from_slice(
-            &u16::try_from(even)
-                .expect("meta values are short")
-                .to_le_bytes(),
-        );
+        out.extend_from_slice(&u16::try_from(even).expect("meta values are short").to_le_bytes());
     }
     out.extend_from_slice(value);
     if even > value.len() {

@@ -32,19 +32,13 @@ pub struct NativeFrame {
 
 /// Returns Number of Frames (0028,0008), 1 where it is absent or no number.
 pub fn frame_count(attributes: &Attributes) -> u32 {
-    let frames = attributes
-        .integer(NUMBER_OF_FRAMES)
-        .and_then(|n| u32::try_from(n).ok());
+    let frames = attributes.integer(NUMBER_OF_FRAMES).and_then(|n| u32::try_from(n).ok());
     frames.filter(|n| *n > 0).unwrap_or(1)
 }
 
 /// Returns where a native frame is, counted from zero, in Pixel Data of `pixel_bytes` bytes; `None` if it
 /// is not there.
-pub fn native_frame_range(
-    attributes: &Attributes,
-    pixel_bytes: u64,
-    frame: u32,
-) -> Option<NativeFrame> {
+pub fn native_frame_range(attributes: &Attributes, pixel_bytes: u64, frame: u32) -> Option<NativeFrame> {
     let frames = frame_count(attributes);
     if frame >= frames {
         return None;
@@ -53,24 +47,14 @@ pub fn native_frame_range(
     let start = bits.checked_mul(u64::from(frame))?;
     let end = start.checked_add(bits)?.div_ceil(8);
     let shift = u8::try_from(start % 8).ok()?;
-    (end <= pixel_bytes).then_some(NativeFrame {
-        bytes: start / 8..end,
-        shift,
-        bits,
-    })
+    (end <= pixel_bytes).then_some(NativeFrame { bytes: start / 8..end, shift, bits })
 }
 
 /// Moves a frame of single bits to begin at bit 0, and clears the bits after its end. Other frames stay
 /// as they are.
 pub fn align_frame(frame: &NativeFrame, bytes: &mut Vec<u8>) {
     if frame.shift > 0 {
-        let mut above = bytes
-            .iter()
-            .skip(1)
-            .copied()
-            .chain([0])
-            .collect::<Vec<_>>()
-            .into_iter();
+        let mut above = bytes.iter().skip(1).copied().chain([0]).collect::<Vec<_>>().into_iter();
         for byte in bytes.iter_mut() {
             let next = u16::from(above.next().unwrap_or(0));
             let pair = (next << 8 | u16::from(*byte)) >> frame.shift;
@@ -92,14 +76,9 @@ fn frame_bits(attributes: &Attributes, pixel_bytes: u64, frames: u32) -> Option<
     let pixels = number(ROWS)?.checked_mul(number(COLUMNS)?)?;
     let sample_bits = pixels.checked_mul(number(BITS_ALLOCATED)?)?;
     let full = sample_bits.checked_mul(samples)?;
-    let halved = attributes
-        .text(PHOTOMETRIC_INTERPRETATION)
-        .is_some_and(|p| p == "YBR_FULL_422" || p == "YBR_PARTIAL_422");
+    let halved =
+        attributes.text(PHOTOMETRIC_INTERPRETATION).is_some_and(|p| p == "YBR_FULL_422" || p == "YBR_PARTIAL_422");
     // Two chrominance samples for two pixels (PS3.3 §C.7.6.3.1.2); some devices write all and say 422.
     let all_written = full.checked_mul(u64::from(frames))?.div_ceil(8) <= pixel_bytes;
-    if halved && samples == 3 && !all_written {
-        sample_bits.checked_mul(2)
-    } else {
-        Some(full)
-    }
+    if halved && samples == 3 && !all_written { sample_bits.checked_mul(2) } else { Some(full) }
 }

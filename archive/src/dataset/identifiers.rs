@@ -21,12 +21,7 @@ pub struct Identifiers {
     pub series_instance_uid: Uid,
 }
 
-const KEYWORDS: [&str; 4] = [
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-];
+const KEYWORDS: [&str; 4] = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"];
 
 /// Values of this length and more are no UIDs, padding included.
 const UID_BYTES_MAX: u64 = 128;
@@ -39,10 +34,7 @@ const DEPTH_MAX: usize = 64;
 
 /// Reads the UIDs of an instance. Stops as soon as all four are found; of several elements with one tag
 /// the first counts.
-pub fn read_identifiers<S: Source + ?Sized>(
-    source: &S,
-    syntax: &TransferSyntax,
-) -> Result<Identifiers, ReadError> {
+pub fn read_identifiers<S: Source + ?Sized>(source: &S, syntax: &TransferSyntax) -> Result<Identifiers, ReadError> {
     if syntax.deflated {
         let inflated = inflate_prefix(source, INFLATED_BYTES_MAX)?;
         return read_plain(&Erased(inflated.as_slice()), Encoding::of(syntax));
@@ -51,11 +43,7 @@ pub fn read_identifiers<S: Source + ?Sized>(
 }
 
 fn read_plain(source: &dyn Source, encoding: Encoding) -> Result<Identifiers, ReadError> {
-    let bounds = Bounds {
-        depth_max: DEPTH_MAX,
-        elements_max: ELEMENTS_MAX,
-        flat: true,
-    };
+    let bounds = Bounds { depth_max: DEPTH_MAX, elements_max: ELEMENTS_MAX, flat: true };
     let mut walker = Walker::new(source, encoding, bounds)?;
     let mut found: [Option<Option<Uid>>; 4] = [None, None, None, None];
     let mut seen = 0_usize;
@@ -67,26 +55,17 @@ fn read_plain(source: &dyn Source, encoding: Encoding) -> Result<Identifiers, Re
         if walker.depth() > 0 {
             continue;
         }
-        let slot = IDENTIFIERS
-            .iter()
-            .zip(&mut found)
-            .find(|(tag, _)| **tag == element.tag);
+        let slot = IDENTIFIERS.iter().zip(&mut found).find(|(tag, _)| **tag == element.tag);
         let Some((_, slot)) = slot.filter(|(_, slot)| slot.is_none()) else {
             continue;
         };
         let len = usize::try_from(element.bytes.min(UID_BYTES_MAX)).unwrap_or_default();
         let bytes = walker.cursor.at(element.offset, len)?;
-        *slot = Some(
-            std::str::from_utf8(bytes)
-                .ok()
-                .and_then(|text| text.parse().ok()),
-        );
+        *slot = Some(std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()));
         seen += 1;
     }
-    let mut uids = KEYWORDS
-        .into_iter()
-        .zip(found)
-        .map(|(keyword, uid)| uid.flatten().ok_or(ReadError::Missing { keyword }));
+    let mut uids =
+        KEYWORDS.into_iter().zip(found).map(|(keyword, uid)| uid.flatten().ok_or(ReadError::Missing { keyword }));
     let mut next = || uids.next().expect("there are four");
     Ok(Identifiers {
         sop_class_uid: next()?,

@@ -60,11 +60,7 @@ pub fn metadata_json<S: Source + ?Sized>(
         uids.study_instance_uid, uids.series_instance_uid, uids.sop_instance_uid
     );
     let mut out = Vec::new();
-    write_json(
-        &attributes,
-        &|path| format!("{instance}/bulkdata/{path}"),
-        &mut out,
-    );
+    write_json(&attributes, &|path| format!("{instance}/bulkdata/{path}"), &mut out);
     Ok(out)
 }
 

@@ -82,11 +82,7 @@ pub struct PixelData {
 ///
 /// Identifiers of queries are data sets too, so none of the attributes is required. An error comes only
 /// from data sets that are wrong before all four UIDs are read, or whose bytes cannot be had.
-pub fn read<S: Source + ?Sized>(
-    source: &S,
-    syntax: &TransferSyntax,
-    limits: &Limits,
-) -> Result<Parsed, ReadError> {
+pub fn read<S: Source + ?Sized>(source: &S, syntax: &TransferSyntax, limits: &Limits) -> Result<Parsed, ReadError> {
     if syntax.deflated {
         let inflated = inflate(source, limits)?;
         return read_plain(&Erased(inflated.as_slice()), Encoding::of(syntax), limits);
@@ -94,16 +90,8 @@ pub fn read<S: Source + ?Sized>(
     read_plain(&Erased(source), Encoding::of(syntax), limits)
 }
 
-fn read_plain(
-    source: &dyn Source,
-    encoding: Encoding,
-    limits: &Limits,
-) -> Result<Parsed, ReadError> {
-    let bounds = Bounds {
-        depth_max: limits.depth_max,
-        elements_max: limits.elements_max,
-        flat: false,
-    };
+fn read_plain(source: &dyn Source, encoding: Encoding, limits: &Limits) -> Result<Parsed, ReadError> {
+    let bounds = Bounds { depth_max: limits.depth_max, elements_max: limits.elements_max, flat: false };
     let mut walker = Walker::new(source, encoding, bounds)?;
     let mut builder = Builder::new(limits);
     let stopped = loop {
@@ -122,26 +110,16 @@ fn read_plain(
     match stopped {
         Some(error @ ReadError::Source(_)) => Err(error),
         Some(error) if !is_identified(&attributes) => Err(error),
-        Some(_) | None => Ok(Parsed {
-            attributes,
-            pixel_data,
-            complete,
-        }),
+        Some(_) | None => Ok(Parsed { attributes, pixel_data, complete }),
     }
 }
 
 /// The tags of the four UIDs that say which instance a data set is.
-pub(super) const IDENTIFIERS: [Tag; 4] = [
-    Tag(0x0008, 0x0016),
-    Tag(0x0008, 0x0018),
-    Tag(0x0020, 0x000D),
-    Tag(0x0020, 0x000E),
-];
+pub(super) const IDENTIFIERS: [Tag; 4] =
+    [Tag(0x0008, 0x0016), Tag(0x0008, 0x0018), Tag(0x0020, 0x000D), Tag(0x0020, 0x000E)];
 
 fn is_identified(attributes: &Attributes) -> bool {
-    IDENTIFIERS
-        .iter()
-        .all(|tag| attributes.text(*tag).is_some())
+    IDENTIFIERS.iter().all(|tag| attributes.text(*tag).is_some())
 }
 
 const SPECIFIC_CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
@@ -172,12 +150,7 @@ struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     fn new(limits: &'a Limits) -> Self {
-        Self {
-            limits,
-            levels: vec![Level::default()],
-            inline_bytes: 0,
-            pixel_data: None,
-        }
+        Self { limits, levels: vec![Level::default()], inline_bytes: 0, pixel_data: None }
     }
 
     fn take(&mut self, token: Token, walker: &mut Walker<'_>) -> Result<(), ReadError> {
@@ -193,11 +166,7 @@ impl<'a> Builder<'a> {
                 let outer = self.levels.last();
                 let charset = outer.map(|level| level.charset).unwrap_or_default();
                 let signed = outer.is_some_and(|level| level.signed);
-                self.levels.push(Level {
-                    charset,
-                    signed,
-                    ..Level::default()
-                });
+                self.levels.push(Level { charset, signed, ..Level::default() });
             }
             Token::ItemEnd => self.end_item(),
         }
@@ -205,18 +174,11 @@ impl<'a> Builder<'a> {
     }
 
     fn end_sequence(&mut self) {
-        let sequence = self
-            .levels
-            .last_mut()
-            .and_then(|level| level.sequence.take());
+        let sequence = self.levels.last_mut().and_then(|level| level.sequence.take());
         let Some((tag, items)) = sequence else {
             return;
         };
-        let value = if items.is_empty() {
-            Value::Empty
-        } else {
-            Value::Sequence(items)
-        };
+        let value = if items.is_empty() { Value::Empty } else { Value::Sequence(items) };
         self.insert(tag, Attribute { vr: VR::SQ, value });
     }
 
@@ -224,11 +186,7 @@ impl<'a> Builder<'a> {
         let Some(item) = self.levels.pop() else {
             return;
         };
-        if let Some((_, items)) = self
-            .levels
-            .last_mut()
-            .and_then(|level| level.sequence.as_mut())
-        {
+        if let Some((_, items)) = self.levels.last_mut().and_then(|level| level.sequence.as_mut()) {
             items.push(item.attributes);
         }
     }
@@ -240,11 +198,7 @@ impl<'a> Builder<'a> {
             self.end_item();
         }
         self.end_sequence();
-        let attributes = self
-            .levels
-            .pop()
-            .map(|level| level.attributes)
-            .unwrap_or_default();
+        let attributes = self.levels.pop().map(|level| level.attributes).unwrap_or_default();
         (attributes, self.pixel_data)
     }
 
@@ -254,9 +208,7 @@ impl<'a> Builder<'a> {
         let Some(level) = self.levels.last() else {
             return Ok(());
         };
-        let dropped = tag.element() == 0
-            || matches!(tag.group(), 0x0000 | 0x0002)
-            || tag == Tag(0xFFFC, 0xFFFC);
+        let dropped = tag.element() == 0 || matches!(tag.group(), 0x0000 | 0x0002) || tag == Tag(0xFFFC, 0xFFFC);
         if dropped {
             return Ok(());
         }
@@ -270,61 +222,30 @@ impl<'a> Builder<'a> {
             });
         }
         if self.is_bulk(element, vr) {
-            let Element {
-                offset,
-                bytes,
-                encapsulated,
-                ..
-            } = *element;
-            self.insert(
-                tag,
-                Attribute {
-                    vr,
-                    value: Value::Bulk {
-                        offset,
-                        bytes,
-                        encapsulated,
-                    },
-                },
-            );
+            let Element { offset, bytes, encapsulated, .. } = *element;
+            self.insert(tag, Attribute { vr, value: Value::Bulk { offset, bytes, encapsulated } });
             return Ok(());
         }
         self.inline(element, vr, walker)
     }
 
     /// Decodes a value and keeps it.
-    fn inline(
-        &mut self,
-        element: &Element,
-        vr: VR,
-        walker: &mut Walker<'_>,
-    ) -> Result<(), ReadError> {
+    fn inline(&mut self, element: &Element, vr: VR, walker: &mut Walker<'_>) -> Result<(), ReadError> {
         let wrong = |reason| ReadError::malformed(element.offset, reason);
-        let left = self
-            .limits
-            .header_bytes_max
-            .saturating_sub(self.inline_bytes);
-        let len = usize::try_from(element.bytes)
-            .ok()
-            .filter(|_| element.bytes <= left);
+        let left = self.limits.header_bytes_max.saturating_sub(self.inline_bytes);
+        let len = usize::try_from(element.bytes).ok().filter(|_| element.bytes <= left);
         let len = len.ok_or(wrong("the header is longer than the limit"))?;
         let bytes = walker.cursor.at(element.offset, len)?;
         if bytes.len() != len {
             return Err(wrong("a value leaves the data set"));
         }
         let values = u64::try_from(memchr::memchr_iter(b'\\', bytes).count()).unwrap_or(u64::MAX);
-        let cost = values
-            .saturating_mul(VALUE_BYTES)
-            .saturating_add(element.bytes);
+        let cost = values.saturating_mul(VALUE_BYTES).saturating_add(element.bytes);
         if cost > left {
             return Err(wrong("the header is longer than the limit"));
         }
         self.inline_bytes += cost;
-        let charset = self
-            .levels
-            .last()
-            .map(|level| level.charset)
-            .unwrap_or_default();
+        let charset = self.levels.last().map(|level| level.charset).unwrap_or_default();
         let attribute = decode(vr, bytes, element.big_endian, charset);
         if let Some(level) = self.levels.last_mut() {
             level.notice(element.tag, &attribute);
@@ -347,14 +268,8 @@ impl<'a> Builder<'a> {
         }
         let is_text = !is_binary(vr) && unit_bytes(vr) == 1;
         let half_full = self.inline_bytes > self.limits.header_bytes_max / 2;
-        let bytes_max = if is_text && !half_full {
-            self.limits.text_bytes_max
-        } else {
-            self.limits.inline_bytes_max
-        };
-        is_pixel_data(element.tag)
-            || element.encapsulated
-            || (may_be_bulk(vr) && element.bytes > bytes_max)
+        let bytes_max = if is_text && !half_full { self.limits.text_bytes_max } else { self.limits.inline_bytes_max };
+        is_pixel_data(element.tag) || element.encapsulated || (may_be_bulk(vr) && element.bytes > bytes_max)
     }
 }
 

@@ -12,10 +12,7 @@ pub enum ByteOrder {
 }
 
 /// One transfer syntax.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a column of the standard's table"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a column of the standard's table")]
 #[derive(Debug, PartialEq, Eq)]
 pub struct TransferSyntax {
     /// Its UID.
@@ -73,25 +70,13 @@ const fn native(uid: &'static str, name: &'static str) -> TransferSyntax {
     }
 }
 
-const fn encapsulated(
-    uid: &'static str,
-    name: &'static str,
-    media_type: &'static str,
-) -> TransferSyntax {
-    TransferSyntax {
-        encapsulated: true,
-        media_type,
-        ..native(uid, name)
-    }
+const fn encapsulated(uid: &'static str, name: &'static str, media_type: &'static str) -> TransferSyntax {
+    TransferSyntax { encapsulated: true, media_type, ..native(uid, name) }
 }
 
 /// One whose pixels are elsewhere, so that keeping the instance would keep nothing.
 const fn refused(uid: &'static str, name: &'static str, deflated: bool) -> TransferSyntax {
-    TransferSyntax {
-        deflated,
-        accepted: false,
-        ..native(uid, name)
-    }
+    TransferSyntax { deflated, accepted: false, ..native(uid, name) }
 }
 
 #[rustfmt::skip]
@@ -178,35 +163,13 @@ mod tests {
         // WE-122
         let row = |uid| {
             let s = transfer_syntax(uid).unwrap();
-            (
-                s.explicit_vr,
-                s.deflated,
-                s.encapsulated,
-                s.media_type,
-                s.accepted,
-            )
+            (s.explicit_vr, s.deflated, s.encapsulated, s.media_type, s.accepted)
         };
-        assert_eq!(
-            row("1.2.840.10008.1.2"),
-            (false, false, false, OCTETS, true)
-        );
-        assert_eq!(
-            row("1.2.840.10008.1.2.1.99"),
-            (true, true, false, OCTETS, true)
-        );
-        assert_eq!(
-            row("1.2.840.10008.1.2.4.90"),
-            (true, false, true, "image/jp2", true)
-        );
-        assert_eq!(
-            row("1.2.840.10008.1.2.4.94"),
-            (true, false, false, OCTETS, false)
-        );
-        assert!(
-            transfer_syntax("1.2.840.10008.1.2.4.102.1")
-                .unwrap()
-                .is_video()
-        );
+        assert_eq!(row("1.2.840.10008.1.2"), (false, false, false, OCTETS, true));
+        assert_eq!(row("1.2.840.10008.1.2.1.99"), (true, true, false, OCTETS, true));
+        assert_eq!(row("1.2.840.10008.1.2.4.90"), (true, false, true, "image/jp2", true));
+        assert_eq!(row("1.2.840.10008.1.2.4.94"), (true, false, false, OCTETS, false));
+        assert!(transfer_syntax("1.2.840.10008.1.2.4.102.1").unwrap().is_video());
         assert!(transfer_syntax("1.2.840.10008.1.2.99").is_none());
     }
 }

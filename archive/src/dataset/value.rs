@@ -9,10 +9,7 @@ use super::{Attribute, PersonName, Value};
 /// Decodes a value. Numbers whose length is less than one number are kept as UN, so that nothing is lost.
 pub(super) fn decode(vr: VR, bytes: &[u8], big_endian: bool, charset: Charset) -> Attribute {
     if bytes.is_empty() {
-        return Attribute {
-            vr,
-            value: Value::Empty,
-        };
+        return Attribute { vr, value: Value::Empty };
     }
     let numbers = Numbers { bytes, big_endian };
     let value = match vr {
@@ -55,17 +52,10 @@ pub(super) fn decode(vr: VR, bytes: &[u8], big_endian: bool, charset: Charset) -
         Value::Floats(values) => values.is_empty(),
         // A value of defined length that was not walked into is no sequence.
         Value::Binary(_) => vr == VR::SQ,
-        Value::Empty
-        | Value::Text(_)
-        | Value::PersonNames(_)
-        | Value::Sequence(_)
-        | Value::Bulk { .. } => false,
+        Value::Empty | Value::Text(_) | Value::PersonNames(_) | Value::Sequence(_) | Value::Bulk { .. } => false,
     };
     if none {
-        return Attribute {
-            vr: VR::UN,
-            value: Value::Binary(bytes.to_vec()),
-        };
+        return Attribute { vr: VR::UN, value: Value::Binary(bytes.to_vec()) };
     }
     Attribute { vr, value }
 }
@@ -107,23 +97,14 @@ impl Numbers<'_> {
 fn tags(numbers: &Numbers<'_>) -> Vec<i128> {
     let halves = numbers.map(|b| i128::from(u16::from_le_bytes(b)));
     let (pairs, _) = halves.as_chunks::<2>();
-    pairs
-        .iter()
-        .map(|[group, element]| group * 0x1_0000 + element)
-        .collect()
+    pairs.iter().map(|[group, element]| group * 0x1_0000 + element).collect()
 }
 
 fn texts(vr: VR, bytes: &[u8], charset: Charset) -> Value {
-    let charset = if has_charset(vr) {
-        charset
-    } else {
-        Charset::default()
-    };
+    let charset = if has_charset(vr) { charset } else { Charset::default() };
     let text = charset.decode(bytes, TextKind::Text);
     let values: Vec<String> = if is_multi_valued(vr) {
-        text.split('\\')
-            .map(|value| trimmed(vr, value).to_owned())
-            .collect()
+        text.split('\\').map(|value| trimmed(vr, value).to_owned()).collect()
     } else {
         vec![trimmed(vr, &text).to_owned()]
     };
@@ -137,9 +118,7 @@ fn texts(vr: VR, bytes: &[u8], charset: Charset) -> Value {
 fn trimmed(vr: VR, value: &str) -> &str {
     let value = value.trim_end_matches([' ', '\0']);
     match vr {
-        VR::AE | VR::AS | VR::CS | VR::DA | VR::DS | VR::DT | VR::IS | VR::TM | VR::UI => {
-            value.trim_start_matches(' ')
-        }
+        VR::AE | VR::AS | VR::CS | VR::DA | VR::DS | VR::DT | VR::IS | VR::TM | VR::UI => value.trim_start_matches(' '),
         VR::AT
         | VR::FL
         | VR::FD
@@ -179,9 +158,7 @@ fn person_names(bytes: &[u8], charset: Charset) -> Value {
 
 /// Splits a name at its first two `=`; more than three groups stay in the third.
 fn person_name(text: &str) -> PersonName {
-    let mut groups = text
-        .splitn(3, '=')
-        .map(|group| group.trim_end_matches([' ', '\0']).to_owned());
+    let mut groups = text.splitn(3, '=').map(|group| group.trim_end_matches([' ', '\0']).to_owned());
     PersonName {
         alphabetic: groups.next().unwrap_or_default(),
         ideographic: groups.next().unwrap_or_default(),

@@ -32,18 +32,12 @@ pub(super) struct Encoding {
 
 impl Encoding {
     pub(super) fn of(syntax: &TransferSyntax) -> Self {
-        Self {
-            explicit: syntax.explicit_vr,
-            big_endian: syntax.byte_order == ByteOrder::Big,
-        }
+        Self { explicit: syntax.explicit_vr, big_endian: syntax.byte_order == ByteOrder::Big }
     }
 }
 
 /// Implicit VR Little Endian: how the items of UN sequences are encoded (PS3.5 §6.2.2).
-const IMPLICIT: Encoding = Encoding {
-    explicit: false,
-    big_endian: false,
-};
+const IMPLICIT: Encoding = Encoding { explicit: false, big_endian: false };
 
 /// An element that is no sequence.
 #[derive(Debug, Clone, Copy)]
@@ -108,28 +102,12 @@ pub(super) struct Walker<'a> {
 
 impl<'a> Walker<'a> {
     /// Starts at the first byte of the data set, which must not be deflated.
-    pub(super) fn new(
-        source: &'a dyn Source,
-        encoding: Encoding,
-        bounds: Bounds,
-    ) -> Result<Self, ReadError> {
+    pub(super) fn new(source: &'a dyn Source, encoding: Encoding, bounds: Bounds) -> Result<Self, ReadError> {
         let cursor = Cursor::new(source);
         let end = cursor.source_bytes();
-        let mut walker = Self {
-            cursor,
-            offset: 0,
-            end,
-            levels: Vec::new(),
-            bounds,
-            elements: 0,
-            truncated: false,
-        };
+        let mut walker = Self { cursor, offset: 0, end, levels: Vec::new(), bounds, elements: 0, truncated: false };
         let encoding = walker.detect(encoding, end)?;
-        walker.levels.push(Level {
-            kind: Kind::DataSet,
-            end: Some(end),
-            encoding,
-        });
+        walker.levels.push(Level { kind: Kind::DataSet, end: Some(end), encoding });
         Ok(walker)
     }
 
@@ -162,8 +140,7 @@ impl<'a> Walker<'a> {
     fn in_sequence(&mut self, level: Level) -> Result<Option<Token>, ReadError> {
         let end = level.end.unwrap_or(self.end);
         let header = self.cursor.at(self.offset, 8)?;
-        let Some(header) = Header::item(header, level.encoding).filter(|_| self.offset < end)
-        else {
+        let Some(header) = Header::item(header, level.encoding).filter(|_| self.offset < end) else {
             self.offset = self.offset.max(end);
             return Ok(self.close());
         };
@@ -188,16 +165,11 @@ impl<'a> Walker<'a> {
     fn open_item(&mut self, header: Header, level: Level) -> Result<Token, ReadError> {
         self.count()?;
         self.offset += ITEM_HEADER_BYTES;
-        let end = (header.length != UNDEFINED)
-            .then(|| self.offset.saturating_add(u64::from(header.length)));
+        let end = (header.length != UNDEFINED).then(|| self.offset.saturating_add(u64::from(header.length)));
         self.truncated |= end.is_some_and(|end| end > self.end);
         let end = end.map(|end| end.min(self.end));
         let encoding = self.detect(level.encoding, end.unwrap_or(self.end))?;
-        self.levels.push(Level {
-            kind: Kind::DataSet,
-            end,
-            encoding,
-        });
+        self.levels.push(Level { kind: Kind::DataSet, end, encoding });
         Ok(Token::ItemStart)
     }
 
@@ -223,10 +195,7 @@ impl<'a> Walker<'a> {
             // The item's delimiter is missing: the sequence goes on or ends here.
             ITEM | SEQUENCE_DELIMITER if !root => return Ok(self.close()),
             ITEM => {
-                return Err(ReadError::malformed(
-                    self.offset,
-                    "an item outside a sequence",
-                ));
+                return Err(ReadError::malformed(self.offset, "an item outside a sequence"));
             }
             Tag(0, 0) if root && bytes.first_chunk::<8>() == Some(&[0; 8]) => {
                 self.offset = end; // trailing zeros
@@ -253,33 +222,19 @@ impl<'a> Walker<'a> {
         if start.saturating_add(bytes) > self.end {
             let pixels = header.tag.group() == 0x7FE0 && !sequence;
             if !pixels && !sequence {
-                return Err(ReadError::malformed(
-                    self.offset,
-                    "a value leaves the data set",
-                ));
+                return Err(ReadError::malformed(self.offset, "a value leaves the data set"));
             }
             self.truncated = true;
             bytes = self.end.saturating_sub(start);
         }
         if sequence && bytes > 0 && !self.bounds.flat {
             // A sequence behind UN is in implicit VR, as all UN is.
-            let items = if header.vr == Some(VR::UN) {
-                IMPLICIT
-            } else {
-                encoding
-            };
+            let items = if header.vr == Some(VR::UN) { IMPLICIT } else { encoding };
             return self.open_sequence(header.tag, start, Some(start.saturating_add(bytes)), items);
         }
         self.offset = start.saturating_add(bytes);
         let big_endian = encoding.big_endian && header.vr != Some(VR::UN);
-        Ok(Token::Element(Element {
-            tag: header.tag,
-            vr,
-            offset: start,
-            bytes,
-            big_endian,
-            encapsulated: false,
-        }))
+        Ok(Token::Element(Element { tag: header.tag, vr, offset: start, bytes, big_endian, encapsulated: false }))
     }
 
     fn undefined(
@@ -297,19 +252,12 @@ impl<'a> Walker<'a> {
                 None => matches!(vr, VirtualVr::Exact(VR::SQ | VR::UN)),
             };
         if sequence {
-            let items = if header.vr == Some(VR::UN) {
-                IMPLICIT
-            } else {
-                encoding
-            };
+            let items = if header.vr == Some(VR::UN) { IMPLICIT } else { encoding };
             return self.open_sequence(header.tag, start, None, items);
         }
         let fragments = pixels || vr.exact().is_none_or(is_binary);
         if !fragments {
-            return Err(ReadError::malformed(
-                self.offset,
-                "a text or number of undefined length",
-            ));
+            return Err(ReadError::malformed(self.offset, "a text or number of undefined length"));
         }
         let end = self.fragments_end(start, encoding)?;
         Ok(Token::Element(Element {
@@ -333,9 +281,9 @@ impl<'a> Walker<'a> {
                     self.offset = at.saturating_add(ITEM_HEADER_BYTES);
                     return Ok(at);
                 }
-                Some((ITEM, length)) if length != UNDEFINED => at
-                    .saturating_add(ITEM_HEADER_BYTES)
-                    .saturating_add(u64::from(length)),
+                Some((ITEM, length)) if length != UNDEFINED => {
+                    at.saturating_add(ITEM_HEADER_BYTES).saturating_add(u64::from(length))
+                }
                 // The delimiter is missing, or the stream was cut off.
                 Some(_) | None => {
                     self.truncated = true;
@@ -360,17 +308,10 @@ impl<'a> Walker<'a> {
         encoding: Encoding,
     ) -> Result<Token, ReadError> {
         if self.depth() >= self.bounds.depth_max {
-            return Err(ReadError::malformed(
-                self.offset,
-                "sequences are nested too deeply",
-            ));
+            return Err(ReadError::malformed(self.offset, "sequences are nested too deeply"));
         }
         self.offset = start;
-        self.levels.push(Level {
-            kind: Kind::Sequence,
-            end,
-            encoding,
-        });
+        self.levels.push(Level { kind: Kind::Sequence, end, encoding });
         Ok(Token::SequenceStart { tag })
     }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tiering::{CodeProfile, ContainerId, ContainerPlaces, DeviceId, Sealed, Toc};
 
 use super::plan::Month;
+use crate::Error;
 use crate::archive::Inner;
 use crate::dataset;
 use crate::index::{self, SealedContainer, SealedSegment, SealedShard};
-use crate::Error;
 
 /// Describes a container that was just sealed.
 pub(super) fn sealed(archive: &Inner, sealed: &Sealed, month: Month, toc: &Toc) -> Result<SealedContainer, Error> {

@@ -8,13 +8,11 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tiering::{
-    ContainerWriter, Extent, InstanceKind, Manifest, ManifestInstance, Tier, Toc, TocSegment,
-};
+use tiering::{ContainerWriter, Extent, InstanceKind, Manifest, ManifestInstance, Tier, Toc, TocSegment};
 use tokio_util::sync::CancellationToken;
 
-use super::{Progress, describe};
 use super::plan::{Batch, Month, Patience, batches};
+use super::{Progress, describe};
 use crate::archive::Inner;
 use crate::checksum::crc32c;
 use crate::dataset::{self, InstanceUids, Limits};
@@ -231,11 +229,7 @@ fn kind_of(hot: &Hot, kinds: &mut Vec<Arc<InstanceKind>>) -> Arc<InstanceKind> {
 
 /// Finds the pixel data, and lists the fragments of encapsulated frames beside it. An instance whose pixel data cannot
 /// be made out is packed all the same; its frames are looked for when they are asked for.
-fn layout(
-    source: &PayloadSource,
-    hot: &Hot,
-    writer: &mut ContainerWriter,
-) -> Result<(u64, Option<Extent>), Error> {
+fn layout(source: &PayloadSource, hot: &Hot, writer: &mut ContainerWriter) -> Result<(u64, Option<Extent>), Error> {
     let Some(syntax) = dataset::transfer_syntax(hot.transfer_syntax_uid.as_str()) else { return Ok((0, None)) };
     let Ok(parsed) = dataset::read(source, syntax, &Limits::default()) else { return Ok((0, None)) };
     let Some(pixel_data) = parsed.pixel_data.as_ref().filter(|_| !syntax.deflated) else { return Ok((0, None)) };
@@ -286,9 +280,8 @@ pub(super) async fn release(archive: &Arc<Inner>, index: &Index) -> Result<(), E
     let held = index.hot_segments(archive.journal.id(), archive.journal.segment_bytes()).await?;
     let Some(before) = *archive.applied.borrow() else { return Ok(()) };
     let releaser = Arc::clone(archive);
-    let released = tokio::task::spawn_blocking(move || {
-        releaser.journal.release(&|segment| held.contains(&segment), before)
-    });
+    let released =
+        tokio::task::spawn_blocking(move || releaser.journal.release(&|segment| held.contains(&segment), before));
     joined(released.await)??;
     Ok(())
 }

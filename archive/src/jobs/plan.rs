@@ -36,9 +36,9 @@ pub(crate) fn batches(
     let mut open: BTreeMap<Month, (Batch, i64)> = BTreeMap::new();
     let mut full = Vec::new();
     for study in studies {
-        let (batch, _) = open.entry(study.month).or_insert_with(|| {
-            (Batch { month: study.month, studies: Vec::new(), bytes: 0 }, study.oldest_received)
-        });
+        let (batch, _) = open
+            .entry(study.month)
+            .or_insert_with(|| (Batch { month: study.month, studies: Vec::new(), bytes: 0 }, study.oldest_received));
         batch.studies.push(study.study_instance_uid.to_string());
         batch.bytes = batch.bytes.saturating_add(study.bytes);
         if batch.bytes >= container_bytes

@@ -83,15 +83,19 @@ pub(crate) async fn verify(archive: &Arc<Inner>, progress: Progress) -> Result<V
 }
 
 fn fault(id: ContainerId, verification: &tiering::Verification) -> Option<ContainerFault> {
-    let shards: Vec<String> = verification.shards.iter().filter_map(|shard| {
-        let what = match &shard.verdict {
-            Verdict::Healthy => return None,
-            Verdict::Missing => "missing".to_owned(),
-            Verdict::Damaged { what, .. } => (*what).to_owned(),
-        };
-        let device = shard.device.map_or_else(|| "no device".to_owned(), |device| device.to_string());
-        Some(format!("shard {} on {device}: {what}", shard.number))
-    }).collect();
+    let shards: Vec<String> = verification
+        .shards
+        .iter()
+        .filter_map(|shard| {
+            let what = match &shard.verdict {
+                Verdict::Healthy => return None,
+                Verdict::Missing => "missing".to_owned(),
+                Verdict::Damaged { what, .. } => (*what).to_owned(),
+            };
+            let device = shard.device.map_or_else(|| "no device".to_owned(), |device| device.to_string());
+            Some(format!("shard {} on {device}: {what}", shard.number))
+        })
+        .collect();
     if shards.is_empty() {
         return None;
     }

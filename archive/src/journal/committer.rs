@@ -70,59 +70,23 @@ impl Committer {
         let room_bytes = u32::try_from(shared.options.queue_bytes_max).unwrap_or(u32::MAX);
         let workers = Worker::start_all(&shared)?;
         let noted = shared.require_copies()?;
-        let writer = Writer {
-            shared: Arc::clone(&shared),
-            current,
-            workers,
-            noted,
-            broken: false,
-        };
+        let writer = Writer { shared: Arc::clone(&shared), current, workers, noted, broken: false };
         let commands = StopOnExit(Arc::clone(&queue));
         let thread = spawn("journal-commit", move || writer.run(&commands.0))?;
-        let room = Arc::new(Semaphore::new(
-            usize::try_from(room_bytes).unwrap_or(Semaphore::MAX_PERMITS),
-        ));
-        Ok(Self {
-            shared,
-            queue,
-            room,
-            room_bytes,
-            thread: Mutex::new(Some(thread)),
-        })
+        let room = Arc::new(Semaphore::new(usize::try_from(room_bytes).unwrap_or(Semaphore::MAX_PERMITS)));
+        Ok(Self { shared, queue, room, room_bytes, thread: Mutex::new(Some(thread)) })
     }
 
-    pub(super) async fn append(
-        &self,
-        head: RecordHead,
-        payload: Payload,
-    ) -> Result<RecordRef, Error> {
-        let head_bytes = record::head_bytes(&head).ok_or(Error::Refused {
-            reason: "an AE title is longer than 64 bytes; let the caller shorten it",
-        })?;
+    pub(super) async fn append(&self, head: RecordHead, payload: Payload) -> Result<RecordRef, Error> {
+        let head_bytes = record::head_bytes(&head)
+            .ok_or(Error::Refused { reason: "an AE title is longer than 64 bytes; let the caller shorten it" })?;
         let (payload_bytes, crc32c) = self.measure(&payload)?;
         self.shared.require_copies()?;
-        let inline = if matches!(payload, Payload::Large(_)) {
-            0
-        } else {
-            payload_bytes
-        };
-        let room = u32::try_from(u64::from(head_bytes) + inline)
-            .unwrap_or(u32::MAX)
-            .min(self.room_bytes);
-        let room = Arc::clone(&self.room)
-            .acquire_many_owned(room)
-            .await
-            .map_err(|_| Error::Closed)?;
+        let inline = if matches!(payload, Payload::Large(_)) { 0 } else { payload_bytes };
+        let room = u32::try_from(u64::from(head_bytes) + inline).unwrap_or(u32::MAX).min(self.room_bytes);
+        let room = Arc::clone(&self.room).acquire_many_owned(room).await.map_err(|_| Error::Closed)?;
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting {
-            head,
-            head_bytes,
-            payload,
-            payload_bytes,
-            crc32c,
-            reply,
-            _room: room,
-        };
+        let waiting = Waiting { head, head_bytes, payload, payload_bytes, crc32c, reply, _room: room };
         self.queue.push(Command::Append(Box::new(waiting)))?;
         answer.await.map_err(|_| Error::Closed)?
     }
@@ -134,26 +98,19 @@ impl Committer {
                 return Ok((large.bytes, large.crc32c));
             }
             Payload::Large(_) => {
-                return Err(Error::Refused {
-                    reason: "the large payload is of another journal",
-                });
+                return Err(Error::Refused { reason: "the large payload is of another journal" });
             }
             Payload::Inline(pieces) => pieces,
         };
         let bytes = pieces.iter().map(|piece| len64(piece.len())).sum();
         if bytes > self.shared.options.inline_bytes_max {
-            return Err(Error::Refused {
-                reason: "the payload is too long for memory; write it with begin_large",
-            });
+            return Err(Error::Refused { reason: "the payload is too long for memory; write it with begin_large" });
         }
         let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
         for piece in pieces {
             digest.update(piece);
         }
-        Ok((
-            bytes,
-            u32::try_from(digest.finalize()).expect("CRC-32C has 32 bits"),
-        ))
+        Ok((bytes, u32::try_from(digest.finalize()).expect("CRC-32C has 32 bits")))
     }
 
     pub(super) fn seal_current(&self) -> Result<(), Error> {
@@ -164,11 +121,7 @@ impl Committer {
 
     pub(super) async fn close(&self) {
         self.stop();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let joined = tokio::task::spawn_blocking(move || join(thread)).await;
             if let Err(error) = joined {
@@ -187,11 +140,7 @@ impl Committer {
 impl Drop for Committer {
     fn drop(&mut self) {
         self.stop();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         thread.into_iter().for_each(join);
     }
 }
@@ -226,10 +175,7 @@ impl Queue {
     fn take(&self) -> Option<Vec<Command>> {
         let state = self.lock();
         let idle = |state: &mut QueueState| state.commands.is_empty() && !state.stopping;
-        let mut state = self
-            .filled
-            .wait_while(state, idle)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.filled.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
         let commands = mem::take(&mut state.commands);
         (!commands.is_empty()).then_some(commands)
     }
@@ -279,9 +225,7 @@ impl Writer {
     /// Adds a record to the batch; writes the batch out first if the record begins the next segment.
     fn add(&mut self, batch: &mut Batch, waiting: Box<Waiting>) {
         let mut header = self.header(batch, &waiting);
-        if self.current.offset + batch.bytes + header.placed.record_bytes()
-            > self.shared.options.segment_bytes
-        {
+        if self.current.offset + batch.bytes + header.placed.record_bytes() > self.shared.options.segment_bytes {
             self.write_out(mem::take(batch));
             if let Err(error) = self.rotate(0) {
                 return answer(waiting, Err(error));
@@ -292,11 +236,8 @@ impl Writer {
         batch.buffers.push(record::encode(&header, epoch));
         if let Payload::Inline(pieces) = &waiting.payload {
             batch.buffers.extend(pieces.iter().cloned());
-            let padding = usize::try_from(waiting.payload_bytes.wrapping_neg() % ALIGN_BYTES)
-                .unwrap_or_default();
-            batch.buffers.push(Bytes::from_static(
-                PADDING.get(..padding).unwrap_or_default(),
-            ));
+            let padding = usize::try_from(waiting.payload_bytes.wrapping_neg() % ALIGN_BYTES).unwrap_or_default();
+            batch.buffers.push(Bytes::from_static(PADDING.get(..padding).unwrap_or_default()));
         }
         batch.bytes += header.placed.record_bytes();
         batch.waiting.push((header.placed.record_ref(), waiting));
@@ -315,10 +256,7 @@ impl Writer {
             },
             head_bytes: waiting.head_bytes,
         };
-        Header {
-            placed,
-            head: waiting.head.clone(),
-        }
+        Header { placed, head: waiting.head.clone() }
     }
 
     /// Writes and flushes a batch on every copy, then answers everybody in it.
@@ -330,8 +268,7 @@ impl Writer {
         if written.is_ok() {
             self.name_large(&batch);
             self.current.offset += batch.bytes;
-            self.shared
-                .set_durable(self.current.number, self.current.offset);
+            self.shared.set_durable(self.current.number, self.current.offset);
         }
         for (at, waiting) in batch.waiting {
             let result = match &written {
@@ -360,12 +297,7 @@ impl Writer {
             self.broken = true;
             return Err(());
         }
-        let Self {
-            shared,
-            current,
-            workers,
-            ..
-        } = self;
+        let Self { shared, current, workers, .. } = self;
         if let ([disk], [Some(file)]) = (shared.disks.as_slice(), current.files.as_slice()) {
             if let Err(error) = disk.commit(file, current.offset, &batch.buffers) {
                 disk.poison("write journal segment", &error);
@@ -389,12 +321,7 @@ impl Writer {
 
     fn poisoned(&self) -> Error {
         let required = self.shared.options.copies_required;
-        let healthy = self
-            .shared
-            .disks
-            .iter()
-            .filter(|disk| disk.is_healthy())
-            .count();
+        let healthy = self.shared.disks.iter().filter(|disk| disk.is_healthy()).count();
         Error::Poisoned { healthy, required }
     }
 
@@ -407,11 +334,7 @@ impl Writer {
         let created = self.shared.create_segment(number, freed_bytes);
         self.broken = matches!(created, Err(Error::Poisoned { .. }));
         let files = created?;
-        self.current = Current {
-            number,
-            offset: 0,
-            files,
-        };
+        self.current = Current { number, offset: 0, files };
         Ok(())
     }
 

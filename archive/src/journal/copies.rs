@@ -13,14 +13,10 @@ const BLOCK_BYTES: u64 = 4096;
 
 /// Tells whether the options can be met.
 pub(super) fn check(options: &JournalOptions) -> Result<(), Error> {
-    let record_bytes_max = options
-        .inline_bytes_max
-        .saturating_add(len64(HEAD_BYTES_MAX) + 8);
+    let record_bytes_max = options.inline_bytes_max.saturating_add(len64(HEAD_BYTES_MAX) + 8);
     let reason = if options.copies_required == 0 || options.copies_required > options.copies.len() {
         "the copies required must be at least one and at most the copies configured"
-    } else if !options.segment_bytes.is_multiple_of(BLOCK_BYTES)
-        || options.segment_bytes < record_bytes_max
-    {
+    } else if !options.segment_bytes.is_multiple_of(BLOCK_BYTES) || options.segment_bytes < record_bytes_max {
         "a segment must be a multiple of 4096 bytes and longer than the longest payload in memory"
     } else if options.bytes_max / 2 < options.segment_bytes {
         "the limit must be at least two segments"
@@ -35,10 +31,7 @@ pub(super) fn check(options: &JournalOptions) -> Result<(), Error> {
 /// Decides what each directory is, takes the locks, and decides again now that nobody else can change them.
 pub(super) fn lock_copies(options: &JournalOptions) -> Result<(Vec<Disk>, Verdict), Error> {
     let look_at_all = || {
-        let found = options
-            .copies
-            .iter()
-            .map(|path| Ok((path.clone(), identity::look(path)?)));
+        let found = options.copies.iter().map(|path| Ok((path.clone(), identity::look(path)?)));
         found.collect::<Result<Vec<_>, Error>>()
     };
     let verdict = identity::judge(look_at_all()?, options.segment_bytes)?;
@@ -49,10 +42,7 @@ pub(super) fn lock_copies(options: &JournalOptions) -> Result<(Vec<Disk>, Verdic
             Role::Absent(_) => Disk::absent(path),
         });
     }
-    let Verdict {
-        identity,
-        mut roles,
-    } = identity::judge(look_at_all()?, options.segment_bytes)?;
+    let Verdict { identity, mut roles } = identity::judge(look_at_all()?, options.segment_bytes)?;
     for (disk, role) in disks.iter().zip(&mut roles) {
         if !disk.is_healthy() && !matches!(role, Role::Absent(_)) {
             *role = Role::Absent("it cannot be opened".to_owned());
@@ -67,9 +57,7 @@ pub(super) fn lock_copies(options: &JournalOptions) -> Result<(Vec<Disk>, Verdic
 fn lock_copy(path: &Path) -> Result<Disk, Error> {
     match Disk::lock(path) {
         Ok(disk) => Ok(disk),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Error::Locked {
-            path: path.to_owned(),
-        }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Error::Locked { path: path.to_owned() }),
         Err(error) => {
             tracing::error!(path = %path.display(), %error, "journal copy cannot be opened");
             Ok(Disk::absent(path))

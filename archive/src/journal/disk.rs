@@ -50,14 +50,7 @@ pub enum Fault {
     Hang,
 }
 
-const FAULTS: [Fault; 6] = [
-    Fault::None,
-    Fault::Write,
-    Fault::Flush,
-    Fault::NoSpace,
-    Fault::TornWrite,
-    Fault::Hang,
-];
+const FAULTS: [Fault; 6] = [Fault::None, Fault::Write, Fault::Flush, Fault::NoSpace, Fault::TornWrite, Fault::Hang];
 
 /// One copy's directory.
 #[derive(Debug)]
@@ -76,23 +69,12 @@ impl Disk {
         create_dirs(path)?;
         for sub in ["segments", "free", "large"] {
             // Data sets name patients: nobody else may read them.
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(path.join(sub))?;
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(path.join(sub))?;
         }
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path.join("lock"))?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"))?;
         lock.try_lock()?;
         sync_dir(path)?;
-        let disk = Self {
-            _lock: Some(lock),
-            healthy: AtomicBool::new(true),
-            ..Self::absent(path)
-        };
+        let disk = Self { _lock: Some(lock), healthy: AtomicBool::new(true), ..Self::absent(path) };
         disk.find_free()?;
         Ok(disk)
     }
@@ -125,19 +107,12 @@ impl Disk {
     }
 
     pub(super) fn inject(&self, fault: Fault) {
-        let number = FAULTS
-            .iter()
-            .position(|&known| known == fault)
-            .unwrap_or_default();
-        self.fault
-            .store(u8::try_from(number).unwrap_or_default(), Ordering::Release);
+        let number = FAULTS.iter().position(|&known| known == fault).unwrap_or_default();
+        self.fault.store(u8::try_from(number).unwrap_or_default(), Ordering::Release);
     }
 
     fn fault(&self) -> Fault {
-        FAULTS
-            .get(usize::from(self.fault.load(Ordering::Acquire)))
-            .copied()
-            .unwrap_or(Fault::None)
+        FAULTS.get(usize::from(self.fault.load(Ordering::Acquire))).copied().unwrap_or(Fault::None)
     }
 
     /// Writes buffers one after the other from `offset` on and makes them durable.
@@ -148,11 +123,7 @@ impl Disk {
         match self.fault() {
             Fault::Write => return Err(Errno::IO.into()),
             Fault::TornWrite => {
-                write_all_at(
-                    file,
-                    offset,
-                    buffers.get(..buffers.len().div_ceil(2)).unwrap_or_default(),
-                )?;
+                write_all_at(file, offset, buffers.get(..buffers.len().div_ceil(2)).unwrap_or_default())?;
                 return Err(Errno::IO.into());
             }
             Fault::None | Fault::Flush | Fault::NoSpace | Fault::Hang => {
@@ -176,11 +147,7 @@ impl Disk {
             return Err(Errno::NOSPC.into());
         }
         let path = self.segment_path(number);
-        let free = self
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let file = if let Some(free) = free {
             if path.exists() {
                 return Err(io::ErrorKind::AlreadyExists.into()); // a rename would replace it
@@ -189,11 +156,7 @@ impl Disk {
             sync_dir(&self.path.join("free"))?;
             OpenOptions::new().read(true).write(true).open(&path)?
         } else {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .open(&path)?;
+            let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
             if let Err(error) = allocate(&file, bytes) {
                 let removed = fs::remove_file(&path);
                 tracing::debug!(?removed, "journal segment not allocated");
@@ -208,10 +171,7 @@ impl Disk {
 
     /// Opens segment `number`.
     pub(super) fn open_segment(&self, number: u64) -> io::Result<File> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.segment_path(number))
+        OpenOptions::new().read(true).write(true).open(self.segment_path(number))
     }
 
     /// Lists the numbers of the segments.
@@ -219,11 +179,7 @@ impl Disk {
         let mut numbers = Vec::new();
         for entry in fs::read_dir(self.path.join("segments"))? {
             let name = entry?.file_name();
-            match name
-                .to_str()
-                .and_then(|name| name.strip_suffix(".seg"))
-                .map(|hex| u64::from_str_radix(hex, 16))
-            {
+            match name.to_str().and_then(|name| name.strip_suffix(".seg")).map(|hex| u64::from_str_radix(hex, 16)) {
                 Some(Ok(number)) => numbers.push(number),
                 Some(Err(_)) | None => {
                     tracing::warn!(path = %self.path.display(), ?name, "unknown file among segments");
@@ -287,11 +243,7 @@ impl Disk {
 
     /// Makes an empty large file; its name is durable after `sync_large`.
     pub(super) fn create_large(&self, id: Uuid) -> io::Result<File> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(self.large_path(id))
+        OpenOptions::new().read(true).write(true).create_new(true).open(self.large_path(id))
     }
 
     /// Writes the next bytes of a large file.
@@ -323,11 +275,7 @@ impl Disk {
         for entry in fs::read_dir(self.path.join("large"))? {
             let entry = entry?;
             let name = entry.file_name();
-            match name
-                .to_str()
-                .and_then(|name| name.strip_suffix(".dcm"))
-                .map(Uuid::parse_str)
-            {
+            match name.to_str().and_then(|name| name.strip_suffix(".dcm")).map(Uuid::parse_str) {
                 Some(Ok(id)) => files.push((id, entry.metadata()?.len())),
                 Some(Err(_)) | None => {
                     tracing::warn!(path = %self.path.display(), ?name, "unknown file among large files");
@@ -352,11 +300,7 @@ impl Disk {
             return Err(Errno::IO.into());
         }
         let tmp = self.path.join("journal.json.tmp");
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&tmp)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&tmp)?;
         file.write_all_at(&serde_json::to_vec_pretty(identity)?, 0)?;
         file.sync_all()?;
         fs::rename(&tmp, self.path.join("journal.json"))?;
@@ -366,10 +310,7 @@ impl Disk {
 
 /// Tells whether an error says that there is no room, which can come back.
 pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn file_name(number: u64) -> String {
@@ -378,17 +319,11 @@ fn file_name(number: u64) -> String {
 
 /// Makes a directory and those above it; all their names are durable when it returns.
 fn create_dirs(path: &Path) -> io::Result<()> {
-    let missing = path
-        .ancestors()
-        .take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists());
+    let missing = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists());
     let missing: Vec<&Path> = missing.collect();
     fs::create_dir_all(path)?;
     for parent in missing.into_iter().filter_map(Path::parent) {
-        sync_dir(if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
-        })?;
+        sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
     }
     Ok(())
 }

@@ -41,13 +41,7 @@ pub(super) struct Identity {
 impl Identity {
     /// Returns the identity of a new journal.
     pub(super) fn new(segment_bytes: u64) -> Self {
-        Self {
-            format: FORMAT,
-            journal: Uuid::new_v4(),
-            segment_bytes,
-            changes: 0,
-            change_ids: Vec::new(),
-        }
+        Self { format: FORMAT, journal: Uuid::new_v4(), segment_bytes, changes: 0, change_ids: Vec::new() }
     }
 
     /// Adds a change of the set of copies.
@@ -60,10 +54,7 @@ impl Identity {
 
     /// Tells whether this copy has seen everything that `other` has seen.
     fn knows(&self, other: &Self) -> bool {
-        other
-            .change_ids
-            .last()
-            .is_none_or(|last| self.change_ids.contains(last))
+        other.change_ids.last().is_none_or(|last| self.change_ids.contains(last))
     }
 }
 
@@ -84,23 +75,13 @@ pub(super) fn look(path: &Path) -> Result<Found, Error> {
         Ok(bytes) => match serde_json::from_slice::<Identity>(&bytes) {
             Ok(identity) if identity.format == FORMAT => Ok(Found::Copy(identity)),
             Ok(identity) => {
-                let reason = format!(
-                    "format {} is not known, use the release that wrote it",
-                    identity.format
-                );
-                Err(Error::Unusable {
-                    path: path.to_owned(),
-                    reason,
-                })
+                let reason = format!("format {} is not known, use the release that wrote it", identity.format);
+                Err(Error::Unusable { path: path.to_owned(), reason })
             }
-            Err(error) => Ok(Found::Unusable(format!(
-                "journal.json cannot be read: {error}"
-            ))),
+            Err(error) => Ok(Found::Unusable(format!("journal.json cannot be read: {error}"))),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(look_without_identity(path)),
-        Err(error) => Ok(Found::Unusable(format!(
-            "journal.json cannot be read: {error}"
-        ))),
+        Err(error) => Ok(Found::Unusable(format!("journal.json cannot be read: {error}"))),
     }
 }
 
@@ -159,42 +140,25 @@ pub(super) fn judge(found: Vec<(PathBuf, Found)>, segment_bytes: u64) -> Result<
             Found::Empty { .. } | Found::Unusable(_) => None,
         })
         .collect();
-    let Some(&(newest_path, newest)) = identities
-        .iter()
-        .max_by_key(|(_, identity)| identity.changes)
-    else {
+    let Some(&(newest_path, newest)) = identities.iter().max_by_key(|(_, identity)| identity.changes) else {
         return judge_new(&found, segment_bytes);
     };
     for (path, identity) in &identities {
         if identity.journal != newest.journal || identity.segment_bytes != newest.segment_bytes {
-            return Err(Error::Foreign {
-                path: (*path).clone(),
-                other: newest_path.clone(),
-            });
+            return Err(Error::Foreign { path: (*path).clone(), other: newest_path.clone() });
         }
         if !newest.knows(identity) {
-            return Err(Error::Forked {
-                path: (*path).clone(),
-                other: newest_path.clone(),
-            });
+            return Err(Error::Forked { path: (*path).clone(), other: newest_path.clone() });
         }
     }
     let newest = newest.clone();
-    let roles = found
-        .into_iter()
-        .map(|(_, found)| role(found, &newest))
-        .collect();
-    Ok(Verdict {
-        identity: newest,
-        roles,
-    })
+    let roles = found.into_iter().map(|(_, found)| role(found, &newest)).collect();
+    Ok(Verdict { identity: newest, roles })
 }
 
 fn role(found: Found, newest: &Identity) -> Role {
     match found {
-        Found::Copy(identity) if identity.change_ids.last() == newest.change_ids.last() => {
-            Role::Current
-        }
+        Found::Copy(identity) if identity.change_ids.last() == newest.change_ids.last() => Role::Current,
         // A journal that was never opened to the end: the first start was interrupted.
         Found::Empty { adopt } if adopt || newest.changes == 0 => Role::Behind,
         Found::Copy(_) => Role::Behind,
@@ -208,16 +172,10 @@ fn role(found: Found, newest: &Identity) -> Role {
 fn judge_new(found: &[(PathBuf, Found)], segment_bytes: u64) -> Result<Verdict, Error> {
     for (path, found) in found {
         if let Found::Unusable(reason) = found {
-            return Err(Error::Unusable {
-                path: path.clone(),
-                reason: reason.clone(),
-            });
+            return Err(Error::Unusable { path: path.clone(), reason: reason.clone() });
         }
     }
-    Ok(Verdict {
-        identity: Identity::new(segment_bytes),
-        roles: vec![Role::Current; found.len()],
-    })
+    Ok(Verdict { identity: Identity::new(segment_bytes), roles: vec![Role::Current; found.len()] })
 }
 
 #[cfg(test)]
@@ -225,11 +183,7 @@ mod tests {
     use super::*;
 
     fn judge_all(found: Vec<Found>) -> Result<Vec<Role>, Error> {
-        let found = found
-            .into_iter()
-            .enumerate()
-            .map(|(n, found)| (PathBuf::from(n.to_string()), found))
-            .collect();
+        let found = found.into_iter().enumerate().map(|(n, found)| (PathBuf::from(n.to_string()), found)).collect();
         judge(found, 1 << 20).map(|verdict| verdict.roles)
     }
 
@@ -250,19 +204,13 @@ mod tests {
     #[test]
     fn copies_used_without_each_other_are_refused() {
         let first = changed(&Identity::new(1 << 20));
-        let found = vec![
-            Found::Copy(changed(&first)),
-            Found::Copy(changed(&changed(&first))),
-        ];
+        let found = vec![Found::Copy(changed(&first)), Found::Copy(changed(&changed(&first)))];
         assert!(matches!(judge_all(found), Err(Error::Forked { .. })));
     }
 
     #[test]
     fn copies_of_two_journals_are_refused() {
-        let found = vec![
-            Found::Copy(Identity::new(1 << 20)),
-            Found::Copy(Identity::new(1 << 20)),
-        ];
+        let found = vec![Found::Copy(Identity::new(1 << 20)), Found::Copy(Identity::new(1 << 20))];
         assert!(matches!(judge_all(found), Err(Error::Foreign { .. })));
     }
 
@@ -276,32 +224,19 @@ mod tests {
             Found::Unusable("x".to_owned()),
         ]);
         let roles = roles.unwrap();
-        assert!(
-            matches!(roles[1], Role::Absent(_)),
-            "perhaps its device is not mounted"
-        );
-        assert_eq!(
-            (&roles[0], &roles[2], &roles[3]),
-            (&Role::Current, &Role::Behind, &Role::Absent("x".to_owned()))
-        );
+        assert!(matches!(roles[1], Role::Absent(_)), "perhaps its device is not mounted");
+        assert_eq!((&roles[0], &roles[2], &roles[3]), (&Role::Current, &Role::Behind, &Role::Absent("x".to_owned())));
     }
 
     #[test]
     fn a_first_start_that_was_interrupted_goes_on() {
-        let roles = judge_all(vec![
-            Found::Copy(Identity::new(1 << 20)),
-            Found::Empty { adopt: false },
-        ])
-        .unwrap();
+        let roles = judge_all(vec![Found::Copy(Identity::new(1 << 20)), Found::Empty { adopt: false }]).unwrap();
         assert_eq!(roles, [Role::Current, Role::Behind]);
     }
 
     #[test]
     fn a_new_journal_is_not_made_beside_something_unusable() {
-        let found = vec![
-            Found::Empty { adopt: false },
-            Found::Unusable("x".to_owned()),
-        ];
+        let found = vec![Found::Empty { adopt: false }, Found::Unusable("x".to_owned())];
         assert!(matches!(judge_all(found), Err(Error::Unusable { .. })));
     }
 
@@ -311,9 +246,6 @@ mod tests {
         for _ in 0..1000 {
             identity.change();
         }
-        assert_eq!(
-            (identity.change_ids.len(), identity.changes),
-            (CHANGES_MAX, 1000)
-        );
+        assert_eq!((identity.change_ids.len(), identity.changes), (CHANGES_MAX, 1000));
     }
 }

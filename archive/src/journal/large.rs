@@ -34,13 +34,7 @@ impl LargeWriter {
     pub(super) fn begin(shared: &Arc<Shared>) -> Result<Self, Error> {
         shared.require_copies()?;
         let id = Uuid::new_v4();
-        let payload = LargePayload {
-            shared: Arc::clone(shared),
-            id,
-            bytes: 0,
-            crc32c: 0,
-            kept: false,
-        };
+        let payload = LargePayload { shared: Arc::clone(shared), id, bytes: 0, crc32c: 0, kept: false };
         let mut files = Vec::new();
         for disk in &shared.disks {
             let file = match disk.is_healthy().then(|| disk.create_large(id)).transpose() {
@@ -56,11 +50,7 @@ impl LargeWriter {
             files.push(file);
         }
         shared.require_copies()?;
-        Ok(Self {
-            files,
-            digest: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi),
-            payload,
-        })
+        Ok(Self { files, digest: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi), payload })
     }
 
     /// Writes the next bytes to every copy. Blocks. `Full`: the limit or a disk's end is reached, drop the writer.
@@ -106,12 +96,8 @@ impl LargePayload {
     /// Returns the file on a healthy copy, for reading.
     pub fn path(&self) -> PathBuf {
         let disks = &self.shared.disks;
-        let disk = disks
-            .iter()
-            .find(|disk| disk.is_healthy())
-            .or(disks.first());
-        disk.map(|disk| disk.large_path(self.id))
-            .unwrap_or_default()
+        let disk = disks.iter().find(|disk| disk.is_healthy()).or(disks.first());
+        disk.map(|disk| disk.large_path(self.id)).unwrap_or_default()
     }
 
     /// Returns the bytes of the payload.

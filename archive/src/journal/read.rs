@@ -25,23 +25,8 @@ struct Sources {
 
 impl Sources {
     fn views(&self) -> impl Iterator<Item = (usize, SegmentView<'_>)> {
-        let Self {
-            epoch,
-            start,
-            end: len,
-            ..
-        } = *self;
-        self.files.iter().map(move |(copy, file)| {
-            (
-                *copy,
-                SegmentView {
-                    file,
-                    epoch,
-                    start,
-                    len,
-                },
-            )
-        })
+        let Self { epoch, start, end: len, .. } = *self;
+        self.files.iter().map(move |(copy, file)| (*copy, SegmentView { file, epoch, start, len }))
     }
 }
 
@@ -54,12 +39,7 @@ enum Answer {
 }
 
 impl Shared {
-    pub(super) fn read_from(
-        &self,
-        from: Lsn,
-        records_max: usize,
-        bytes_max: u64,
-    ) -> Result<Vec<Record>, Error> {
+    pub(super) fn read_from(&self, from: Lsn, records_max: usize, bytes_max: u64) -> Result<Vec<Record>, Error> {
         let mut records = Vec::new();
         let mut bytes = 0;
         let segment_bytes = self.options.segment_bytes;
@@ -75,11 +55,7 @@ impl Shared {
                     return Ok(records);
                 }
                 offset = header.placed.end().0 - sources.start;
-                records.push(Record {
-                    at: header.placed.record_ref(),
-                    end: header.placed.end(),
-                    head: header.head,
-                });
+                records.push(Record { at: header.placed.record_ref(), end: header.placed.end(), head: header.head });
             }
             number += 1;
             offset = 0;
@@ -103,11 +79,7 @@ impl Shared {
         let mut failed = None;
         for (copy, view) in sources.views() {
             match view.next_header(offset) {
-                Ok(Some(found))
-                    if nearest
-                        .as_ref()
-                        .is_none_or(|known| found.placed.lsn < known.placed.lsn) =>
-                {
+                Ok(Some(found)) if nearest.as_ref().is_none_or(|known| found.placed.lsn < known.placed.lsn) => {
                     nearest = Some(found);
                 }
                 Ok(Some(_) | None) => {}
@@ -115,16 +87,8 @@ impl Shared {
             }
         }
         if let (None, Some((copy, error))) = (&nearest, failed) {
-            let path = self
-                .disks
-                .get(copy)
-                .map(|disk| disk.path().to_owned())
-                .unwrap_or_default();
-            return Err(Error::Io {
-                doing: "read journal copy",
-                path,
-                source: error,
-            });
+            let path = self.disks.get(copy).map(|disk| disk.path().to_owned()).unwrap_or_default();
+            return Err(Error::Io { doing: "read journal copy", path, source: error });
         }
         if self.is_present(sources.number) {
             self.report_damage(Lsn(sources.start + offset));
@@ -173,11 +137,9 @@ impl Shared {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Answer::Gone),
                 Err(error) => return Err(error),
             },
-            (Some(_), None) | (None, _) => read_up_to(
-                view.file,
-                &mut buf,
-                offset + u64::from(at.head_bytes) + range.start,
-            )?,
+            (Some(_), None) | (None, _) => {
+                read_up_to(view.file, &mut buf, offset + u64::from(at.head_bytes) + range.start)?
+            }
         };
         let whole = *range == (0..at.payload_bytes);
         if read < buf.len() || (whole && crc32c(&buf) != at.crc32c) {
@@ -195,22 +157,13 @@ impl Shared {
             return None; // opening its file may wait for a disk
         }
         let offset = at.lsn.0 - view.start;
-        let mut head = vec![
-            0;
-            usize::try_from(at.head_bytes)
-                .ok()?
-                .min(record::HEAD_BYTES_MAX)
-        ];
+        let mut head = vec![0; usize::try_from(at.head_bytes).ok()?.min(record::HEAD_BYTES_MAX)];
         let mut payload = vec![0; range_len(&range)];
         if range.start == 0 {
             read_now(view.file, &mut [&mut head, &mut payload], offset)?;
         } else {
             read_now(view.file, &mut [&mut head], offset)?;
-            read_now(
-                view.file,
-                &mut [&mut payload],
-                offset + u64::from(at.head_bytes) + range.start,
-            )?;
+            read_now(view.file, &mut [&mut payload], offset + u64::from(at.head_bytes) + range.start)?;
         }
         let header = record::decode(&head, view.epoch, at.lsn)?;
         let whole = range == (0..at.payload_bytes);
@@ -239,10 +192,7 @@ impl Shared {
     }
 
     fn log_read(&self, copy: usize, error: &io::Error) {
-        let path = self
-            .disks
-            .get(copy)
-            .map(|disk| disk.path().display().to_string());
+        let path = self.disks.get(copy).map(|disk| disk.path().display().to_string());
         tracing::warn!(path, %error, "journal copy not read");
     }
 
@@ -257,38 +207,20 @@ impl Shared {
     fn sources_from(&self, number: u64) -> Option<Sources> {
         let segments = self.read_segments();
         let (&number, segment) = segments.range(number..).next()?;
-        let present = segment
-            .files
-            .iter()
-            .enumerate()
-            .filter_map(|(copy, file)| Some((copy, Arc::clone(file.as_ref()?))));
-        let healthy = |copy: usize| {
-            self.disks
-                .get(copy)
-                .is_some_and(super::disk::Disk::is_healthy)
-        };
+        let present =
+            segment.files.iter().enumerate().filter_map(|(copy, file)| Some((copy, Arc::clone(file.as_ref()?))));
+        let healthy = |copy: usize| self.disks.get(copy).is_some_and(super::disk::Disk::is_healthy);
         let (mut files, given_up): (Vec<_>, Vec<_>) = present.partition(|&(copy, _)| healthy(copy));
         // A copy that was given up can still have what was durable before.
         files.extend(given_up);
         let start = number * self.options.segment_bytes;
-        Some(Sources {
-            number,
-            epoch: record::epoch(self.id(), number),
-            start,
-            end: segment.end,
-            files,
-        })
+        Some(Sources { number, epoch: record::epoch(self.id(), number), start, end: segment.end, files })
     }
 }
 
 fn check_range(at: &RecordRef, range: &Range<u64>) -> Result<(), Error> {
-    if range.start > range.end
-        || range.end > at.payload_bytes
-        || usize::try_from(range.end).is_err()
-    {
-        return Err(Error::Refused {
-            reason: "the range to read is not inside the payload",
-        });
+    if range.start > range.end || range.end > at.payload_bytes || usize::try_from(range.end).is_err() {
+        return Err(Error::Refused { reason: "the range to read is not inside the payload" });
     }
     Ok(())
 }
@@ -300,10 +232,7 @@ fn range_len(range: &Range<u64>) -> usize {
 /// Fills all buffers from the page cache, or returns nothing.
 fn read_now(file: &File, buffers: &mut [&mut [u8]], offset: u64) -> Option<()> {
     let wanted: usize = buffers.iter().map(|buffer| buffer.len()).sum();
-    let mut slices: Vec<IoSliceMut<'_>> = buffers
-        .iter_mut()
-        .map(|buffer| IoSliceMut::new(buffer))
-        .collect();
+    let mut slices: Vec<IoSliceMut<'_>> = buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
     let read = rustix::io::preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT).ok()?;
     (read == wanted).then_some(())
 }

@@ -41,8 +41,7 @@ pub(super) const FIELD_BYTES_MAX: usize = 64;
 /// Number of fields.
 const FIELDS: usize = 7;
 /// Longest head.
-pub(super) const HEAD_BYTES_MAX: usize =
-    (FIXED_BYTES + FIELDS * (1 + FIELD_BYTES_MAX)).next_multiple_of(8);
+pub(super) const HEAD_BYTES_MAX: usize = (FIXED_BYTES + FIELDS * (1 + FIELD_BYTES_MAX)).next_multiple_of(8);
 /// Flag: the payload is a large file.
 const FLAG_LARGE: u32 = 1;
 
@@ -78,17 +77,9 @@ pub(super) struct Placed {
 impl Placed {
     /// Returns the bytes the record takes in its segment.
     pub(super) fn record_bytes(&self) -> u64 {
-        let inline = if self.large.is_some() {
-            0
-        } else {
-            self.payload_bytes
-        };
+        let inline = if self.large.is_some() { 0 } else { self.payload_bytes };
         // A parsed length can be anything: saturation makes it too long for every segment.
-        u64::from(self.head_bytes).saturating_add(
-            inline
-                .checked_next_multiple_of(ALIGN_BYTES)
-                .unwrap_or(u64::MAX),
-        )
+        u64::from(self.head_bytes).saturating_add(inline.checked_next_multiple_of(ALIGN_BYTES).unwrap_or(u64::MAX))
     }
 
     /// Returns where the record ends.
@@ -170,11 +161,7 @@ pub(super) fn encode(header: &Header, epoch: u64) -> Bytes {
     out.extend_from_slice(placed.large.unwrap_or_default().as_bytes());
     out.extend_from_slice(&placed.head_bytes.to_le_bytes());
     out.extend_from_slice(&placed.crc32c.to_le_bytes());
-    let flags = if placed.large.is_some() {
-        FLAG_LARGE
-    } else {
-        0
-    };
+    let flags = if placed.large.is_some() { FLAG_LARGE } else { 0 };
     out.extend_from_slice(&flags.to_le_bytes());
     debug_assert_eq!(out.len(), HEAD_CRC_AT);
     let mut rest = Vec::with_capacity(HEAD_BYTES_MAX);
@@ -228,17 +215,7 @@ pub(super) fn decode(bytes: &[u8], epoch: u64, lsn: Lsn) -> Option<Header> {
         received_millis,
     };
     let large = (flags & FLAG_LARGE != 0).then_some(large);
-    Some(Header {
-        placed: Placed {
-            lsn,
-            durable,
-            payload_bytes,
-            crc32c: payload_crc,
-            large,
-            head_bytes,
-        },
-        head,
-    })
+    Some(Header { placed: Placed { lsn, durable, payload_bytes, crc32c: payload_crc, large, head_bytes }, head })
 }
 
 /// Reads fields one after the other; nothing once the bytes are used up.
@@ -290,14 +267,7 @@ mod tests {
         };
         let head_bytes = head_bytes(&head).unwrap();
         let large = lsn.is_multiple_of(2).then(|| Uuid::from_u128(7));
-        let placed = Placed {
-            lsn: Lsn(lsn),
-            durable: Lsn(lsn / 2),
-            payload_bytes,
-            crc32c: 9,
-            large,
-            head_bytes,
-        };
+        let placed = Placed { lsn: Lsn(lsn), durable: Lsn(lsn / 2), payload_bytes, crc32c: 9, large, head_bytes };
         Header { placed, head }
     }
 
@@ -343,8 +313,7 @@ mod tests {
     #[test]
     fn no_two_segments_share_an_epoch() {
         let journal = Uuid::from_u128(0x0123_4567_89AB_CDEF_0011_2233_4455_6677);
-        let epochs: std::collections::HashSet<u64> =
-            (0..10_000).map(|n| epoch(journal, n)).collect();
+        let epochs: std::collections::HashSet<u64> = (0..10_000).map(|n| epoch(journal, n)).collect();
         assert_eq!(epochs.len(), 10_000);
         assert_ne!(epoch(journal, 1), epoch(Uuid::from_u128(1), 1));
     }

@@ -26,26 +26,15 @@ pub(super) fn open(mut options: JournalOptions) -> Result<(Shared, Current), Err
     if identity.changes == 0 {
         // So that a start that is interrupted between two copies does not look like a missing device.
         for disk in &disks {
-            on_copy(disk, "write journal.json", || {
-                disk.write_identity(&identity)
-            });
+            on_copy(disk, "write journal.json", || disk.write_identity(&identity));
         }
     }
-    let recovery = Recovery {
-        disks,
-        roles,
-        identity,
-        options,
-    };
+    let recovery = Recovery { disks, roles, identity, options };
     recovery.run()
 }
 
 /// Runs an operation on a healthy copy; a failure gives the copy up.
-fn on_copy<T>(
-    disk: &Disk,
-    doing: &'static str,
-    operation: impl FnOnce() -> io::Result<T>,
-) -> Option<T> {
+fn on_copy<T>(disk: &Disk, doing: &'static str, operation: impl FnOnce() -> io::Result<T>) -> Option<T> {
     if !disk.is_healthy() {
         return None;
     }
@@ -96,20 +85,12 @@ impl Recovery {
             let files = self.heal(&segment, Some(number) == newest && !clean);
             self.require_copies()?;
             damaged.extend(&segment.damaged);
-            for (id, bytes) in segment
-                .union
-                .iter()
-                .filter_map(|record| Some((record.large?, record.payload_bytes)))
-            {
+            for (id, bytes) in segment.union.iter().filter_map(|record| Some((record.large?, record.payload_bytes))) {
                 large.insert(id, (number, bytes));
             }
             // Where nothing was ever written, writing goes on; elsewhere a new segment follows.
             let offset = if clean { 0 } else { self.options.segment_bytes };
-            current = Some(Current {
-                number,
-                offset,
-                files: files.clone(),
-            });
+            current = Some(Current { number, offset, files: files.clone() });
             let first = segment.union.first().map(|record| record.durable);
             scanned.push((number, segment.end, first, files));
         }
@@ -122,13 +103,7 @@ impl Recovery {
         let current = |(disk, role): &(&Disk, &Role)| disk.is_healthy() && **role == Role::Current;
         let healthy = self.disks.iter().filter(|disk| disk.is_healthy()).count();
         let required = self.options.copies_required;
-        if healthy < required
-            || !self
-                .disks
-                .iter()
-                .zip(&self.roles)
-                .any(|copy| current(&copy))
-        {
+        if healthy < required || !self.disks.iter().zip(&self.roles).any(|copy| current(&copy)) {
             return Err(Error::Poisoned { healthy, required });
         }
         Ok(())
@@ -141,32 +116,16 @@ impl Recovery {
     /// Returns the numbers of the segments that current copies have; removes others from those behind.
     fn remove_strangers(&self) -> BTreeSet<u64> {
         let mut numbers = BTreeSet::new();
-        let list = |disk: &Disk| {
-            on_copy(disk, "list journal segments", || disk.segments()).unwrap_or_default()
-        };
+        let list = |disk: &Disk| on_copy(disk, "list journal segments", || disk.segments()).unwrap_or_default();
         for (copy, disk) in self.disks.iter().enumerate() {
             if self.is_current(copy) {
                 numbers.extend(list(disk));
             }
         }
-        for (copy, disk) in self
-            .disks
-            .iter()
-            .enumerate()
-            .filter(|&(copy, _)| !self.is_current(copy))
-        {
-            for number in list(disk)
-                .into_iter()
-                .filter(|number| !numbers.contains(number))
-            {
-                tracing::info!(
-                    copy,
-                    number,
-                    "segment that only a copy that was left behind has is removed"
-                );
-                on_copy(disk, "remove journal segment", || {
-                    disk.recycle(number, 0, false)
-                });
+        for (copy, disk) in self.disks.iter().enumerate().filter(|&(copy, _)| !self.is_current(copy)) {
+            for number in list(disk).into_iter().filter(|number| !numbers.contains(number)) {
+                tracing::info!(copy, number, "segment that only a copy that was left behind has is removed");
+                on_copy(disk, "remove journal segment", || disk.recycle(number, 0, false));
             }
         }
         numbers
@@ -174,58 +133,28 @@ impl Recovery {
 
     fn view<'a>(&self, number: u64, file: &'a File, len: u64) -> SegmentView<'a> {
         let epoch = record::epoch(self.identity.journal, number);
-        SegmentView {
-            file,
-            epoch,
-            start: number * self.options.segment_bytes,
-            len,
-        }
+        SegmentView { file, epoch, start: number * self.options.segment_bytes, len }
     }
 
     fn scan(&self, number: u64, newest: bool) -> Scanned {
         let mut copies: Vec<Option<CopyOfSegment>> = self
             .disks
             .iter()
-            .map(|disk| {
-                on_copy(disk, "read journal segment", || {
-                    self.scan_copy(disk, number)
-                })
-                .flatten()
-            })
+            .map(|disk| on_copy(disk, "read journal segment", || self.scan_copy(disk, number)).flatten())
             .collect();
-        let boundary = copies
-            .iter()
-            .flatten()
-            .flat_map(|copy| &copy.records)
-            .map(|record| record.durable)
-            .max();
+        let boundary = copies.iter().flatten().flat_map(|copy| &copy.records).map(|record| record.durable).max();
         let boundary = boundary.filter(|_| newest).unwrap_or(Lsn(u64::MAX));
         for (copy, disk) in self.disks.iter().enumerate() {
             // A copy that is behind was perhaps given up while it was written: there any record can be torn.
-            let from = if self.is_current(copy) {
-                boundary
-            } else {
-                Lsn(0)
-            };
+            let from = if self.is_current(copy) { boundary } else { Lsn(0) };
             let Some(found) = copies.get_mut(copy).and_then(Option::as_mut) else {
                 continue;
             };
-            if on_copy(disk, "read journal segment", || {
-                self.drop_torn(number, found, from)
-            })
-            .is_none()
-            {
-                copies
-                    .get_mut(copy)
-                    .into_iter()
-                    .for_each(|found| *found = None);
+            if on_copy(disk, "read journal segment", || self.drop_torn(number, found, from)).is_none() {
+                copies.get_mut(copy).into_iter().for_each(|found| *found = None);
             }
         }
-        self.unite(
-            number,
-            copies,
-            if newest { boundary } else { Lsn(u64::MAX) },
-        )
+        self.unite(number, copies, if newest { boundary } else { Lsn(u64::MAX) })
     }
 
     fn scan_copy(&self, disk: &Disk, number: u64) -> io::Result<Option<CopyOfSegment>> {
@@ -236,20 +165,14 @@ impl Recovery {
         };
         let len = file.metadata()?.len().min(self.options.segment_bytes);
         let records = self.view(number, &file, len).records()?;
-        Ok(Some(CopyOfSegment {
-            file,
-            len,
-            records,
-            torn: Vec::new(),
-        }))
+        Ok(Some(CopyOfSegment { file, len, records, torn: Vec::new() }))
     }
 
     /// Sorts out the records at or behind `from` whose payload is not what was written.
     fn drop_torn(&self, number: u64, copy: &mut CopyOfSegment, from: Lsn) -> io::Result<()> {
         let view = self.view(number, &copy.file, copy.len);
         for record in std::mem::take(&mut copy.records) {
-            let whole =
-                record.lsn < from || record.large.is_some() || view.payload_is_whole(&record)?;
+            let whole = record.lsn < from || record.large.is_some() || view.payload_is_whole(&record)?;
             if whole {
                 copy.records.push(record);
             } else {
@@ -263,11 +186,7 @@ impl Recovery {
     fn unite(&self, number: u64, copies: Vec<Option<CopyOfSegment>>, boundary: Lsn) -> Scanned {
         let start = number * self.options.segment_bytes;
         let mut all: BTreeMap<Lsn, Placed> = BTreeMap::new();
-        for (_, copy) in copies
-            .iter()
-            .enumerate()
-            .filter(|&(copy, _)| self.is_current(copy))
-        {
+        for (_, copy) in copies.iter().enumerate().filter(|&(copy, _)| self.is_current(copy)) {
             for record in copy.iter().flat_map(|copy| &copy.records) {
                 all.entry(record.lsn).or_insert(*record);
             }
@@ -277,10 +196,7 @@ impl Recovery {
         let mut end = Lsn(start);
         for record in all.into_values() {
             if record.lsn < end {
-                tracing::error!(
-                    lsn = record.lsn.0,
-                    "journal copies contradict each other, the first one counts"
-                );
+                tracing::error!(lsn = record.lsn.0, "journal copies contradict each other, the first one counts");
                 continue;
             }
             if record.lsn > end && end < boundary {
@@ -289,37 +205,23 @@ impl Recovery {
             end = record.end();
             union.push(record);
         }
-        Scanned {
-            number,
-            copies,
-            union,
-            damaged,
-            end: end.0 - start,
-        }
+        Scanned { number, copies, union, damaged, end: end.0 - start }
     }
 
     /// Tells whether nothing was ever written to the segment, on any copy, so that it can be begun.
     fn is_unused(&self, segment: &Scanned) -> bool {
-        self.disks
-            .iter()
-            .zip(&segment.copies)
-            .filter(|(disk, _)| disk.is_healthy())
-            .all(|(_, copy)| {
-                copy.as_ref().is_some_and(|copy| {
-                    copy.records.is_empty()
-                        && copy.torn.is_empty()
-                        && copy.len == self.options.segment_bytes
-                })
+        self.disks.iter().zip(&segment.copies).filter(|(disk, _)| disk.is_healthy()).all(|(_, copy)| {
+            copy.as_ref().is_some_and(|copy| {
+                copy.records.is_empty() && copy.torn.is_empty() && copy.len == self.options.segment_bytes
             })
+        })
     }
 
     /// Makes all copies of a segment equal; returns their files.
     fn heal(&self, segment: &Scanned, cut: bool) -> Vec<Option<Arc<File>>> {
         let mut files = Vec::new();
         for (disk, copy) in self.disks.iter().zip(&segment.copies) {
-            files.push(on_copy(disk, "heal journal segment", || {
-                self.heal_copy(disk, segment, copy.as_ref(), cut)
-            }));
+            files.push(on_copy(disk, "heal journal segment", || self.heal_copy(disk, segment, copy.as_ref(), cut)));
         }
         files
     }
@@ -338,16 +240,8 @@ impl Recovery {
         let start = segment.number * self.options.segment_bytes;
         let own: &[Placed] = copy.map_or(&[], |copy| &copy.records);
         let torn: &[Placed] = copy.map_or(&[], |copy| &copy.torn);
-        for record in own
-            .iter()
-            .filter(|record| !has(&segment.union, record))
-            .chain(torn)
-        {
-            disk.commit(
-                &file,
-                record.lsn.0 - start,
-                &[Bytes::from_static(&[0; record::MAGIC.len()])],
-            )?;
+        for record in own.iter().filter(|record| !has(&segment.union, record)).chain(torn) {
+            disk.commit(&file, record.lsn.0 - start, &[Bytes::from_static(&[0; record::MAGIC.len()])])?;
         }
         let mut healed = 0;
         for record in segment.union.iter().filter(|record| !has(own, record)) {
@@ -395,9 +289,7 @@ impl Recovery {
         for (number, end, first_durable, _) in scanned.iter_mut().rev() {
             let start = *number * segment_bytes;
             // Outside: the segment in which it ended was released.
-            let known = next
-                .and_then(|known| known.0.checked_sub(start))
-                .filter(|&known| known <= segment_bytes);
+            let known = next.and_then(|known| known.0.checked_sub(start)).filter(|&known| known <= segment_bytes);
             if let Some(known) = known.filter(|known| known > end) {
                 damaged.push(Lsn(start + *end));
                 *end = known;
@@ -410,11 +302,9 @@ impl Recovery {
     fn recover_large(&self, named: HashMap<Uuid, (u64, u64)>) -> HashMap<Uuid, (u64, u64)> {
         let mut present: Vec<HashSet<Uuid>> = Vec::new();
         for disk in &self.disks {
-            let found =
-                on_copy(disk, "list large files", || disk.large_files()).unwrap_or_default();
-            let (good, bad): (Vec<_>, Vec<_>) = found.into_iter().partition(|(id, bytes)| {
-                named.get(id).is_some_and(|(_, expected)| expected == bytes)
-            });
+            let found = on_copy(disk, "list large files", || disk.large_files()).unwrap_or_default();
+            let (good, bad): (Vec<_>, Vec<_>) =
+                found.into_iter().partition(|(id, bytes)| named.get(id).is_some_and(|(_, expected)| expected == bytes));
             for (id, _) in bad {
                 on_copy(disk, "remove large file", || disk.remove_large(id));
             }
@@ -422,9 +312,7 @@ impl Recovery {
         }
         let holder = |id: &Uuid| {
             let mut copies = present.iter().enumerate().zip(&self.disks);
-            copies
-                .find(|((copy, ids), _)| self.is_current(*copy) && ids.contains(id))
-                .map(|(_, disk)| disk)
+            copies.find(|((copy, ids), _)| self.is_current(*copy) && ids.contains(id)).map(|(_, disk)| disk)
         };
         let mut kept = HashMap::new();
         for (id, place) in named {
@@ -458,24 +346,13 @@ impl Recovery {
         let mut segments = BTreeMap::new();
         let mut durable = Lsn(0);
         for (number, end, _, files) in scanned {
-            let lens = files
-                .iter()
-                .flatten()
-                .filter_map(|file| Some(file.metadata().ok()?.len()));
+            let lens = files.iter().flatten().filter_map(|file| Some(file.metadata().ok()?.len()));
             let file_bytes = lens.max().unwrap_or(segment_bytes);
             // An empty segment has no record end: a follower would wait for one in vain.
             if end > 0 {
                 durable = durable.max(Lsn(number * segment_bytes + end));
             }
-            segments.insert(
-                number,
-                Segment {
-                    end,
-                    file_bytes,
-                    files,
-                    large: HashMap::new(),
-                },
-            );
+            segments.insert(number, Segment { end, file_bytes, files, large: HashMap::new() });
         }
         for (id, (number, bytes)) in large {
             segments.get_mut(&number).into_iter().for_each(|segment| {
@@ -483,9 +360,7 @@ impl Recovery {
             });
         }
         for disk in &self.disks {
-            on_copy(disk, "trim free journal segments", || {
-                disk.trim_free(segment_bytes)
-            });
+            on_copy(disk, "trim free journal segments", || disk.trim_free(segment_bytes));
         }
         let shared = Shared::new(self.options, self.disks, self.identity, segments, durable);
         shared.note_change()?;
@@ -501,11 +376,7 @@ impl Recovery {
         }
         let current = match current {
             Some(current) => current,
-            None => Current {
-                number: 0,
-                offset: 0,
-                files: shared.create_segment(0, 0)?,
-            },
+            None => Current { number: 0, offset: 0, files: shared.create_segment(0, 0)? },
         };
         Ok((shared, current))
     }

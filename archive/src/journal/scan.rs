@@ -28,16 +28,11 @@ impl SegmentView<'_> {
     pub(super) fn header_at(&self, offset: u64) -> io::Result<Option<Header>> {
         let mut buf = [0; HEAD_BYTES_MAX];
         let wanted = self.len.saturating_sub(offset).min(len64(buf.len()));
-        let Some(buf) = usize::try_from(wanted)
-            .ok()
-            .and_then(|wanted| buf.get_mut(..wanted))
-        else {
+        let Some(buf) = usize::try_from(wanted).ok().and_then(|wanted| buf.get_mut(..wanted)) else {
             return Ok(None);
         };
         let read = read_up_to(self.file, buf, offset)?;
-        let header = buf
-            .get(..read)
-            .and_then(|buf| record::decode(buf, self.epoch, Lsn(self.start + offset)));
+        let header = buf.get(..read).and_then(|buf| record::decode(buf, self.epoch, Lsn(self.start + offset)));
         Ok(header.filter(|header| header.placed.record_bytes() <= self.len - offset))
     }
 
@@ -55,11 +50,7 @@ impl SegmentView<'_> {
         let mut chunk = vec![0; CHUNK_BYTES];
         while chunk_at < self.len {
             let wanted = chunk_len(self.len - chunk_at);
-            let read = read_up_to(
-                self.file,
-                chunk.get_mut(..wanted).unwrap_or_default(),
-                chunk_at,
-            )?;
+            let read = read_up_to(self.file, chunk.get_mut(..wanted).unwrap_or_default(), chunk_at)?;
             let bytes = chunk.get(..read).unwrap_or_default();
             for found in memchr::memmem::find_iter(bytes, &MAGIC) {
                 let at = chunk_at + len64(found);
@@ -114,9 +105,7 @@ impl SegmentView<'_> {
 }
 
 fn chunk_len(left: u64) -> usize {
-    usize::try_from(left)
-        .unwrap_or(CHUNK_BYTES)
-        .min(CHUNK_BYTES)
+    usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES)
 }
 
 /// Reads until `buf` is full or the file ends; returns the bytes read.

@@ -80,10 +80,7 @@ impl Shared {
         segments: BTreeMap<u64, Segment>,
         durable: Lsn,
     ) -> Self {
-        let large_bytes = segments
-            .values()
-            .flat_map(|segment| segment.large.values())
-            .sum();
+        let large_bytes = segments.values().flat_map(|segment| segment.large.values()).sum();
         Self {
             options,
             disks,
@@ -113,17 +110,11 @@ impl Shared {
         if let Some(found) = self.write_segments().get_mut(&segment) {
             found.end = end;
         }
-        self.durable
-            .send_replace(Lsn(segment * self.options.segment_bytes + end));
+        self.durable.send_replace(Lsn(segment * self.options.segment_bytes + end));
     }
 
     pub(super) fn first(&self) -> Lsn {
-        let first = self
-            .read_segments()
-            .keys()
-            .next()
-            .copied()
-            .unwrap_or_default();
+        let first = self.read_segments().keys().next().copied().unwrap_or_default();
         Lsn(first * self.options.segment_bytes)
     }
 
@@ -136,20 +127,14 @@ impl Shared {
     }
 
     pub(super) fn write_segments(&self) -> RwLockWriteGuard<'_, BTreeMap<u64, Segment>> {
-        self.segments
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.segments.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the number of healthy copies, or the error if they are too few.
     pub(super) fn require_copies(&self) -> Result<usize, Error> {
         let healthy = self.disks.iter().filter(|disk| disk.is_healthy()).count();
         let required = self.options.copies_required;
-        if healthy < required {
-            Err(Error::Poisoned { healthy, required })
-        } else {
-            Ok(healthy)
-        }
+        if healthy < required { Err(Error::Poisoned { healthy, required }) } else { Ok(healthy) }
     }
 
     /// Notes on the remaining copies that the set of copies has changed. Nothing may be acknowledged before.
@@ -170,18 +155,12 @@ impl Shared {
     }
 
     pub(super) fn used_bytes(&self) -> u64 {
-        let segments: u64 = self
-            .read_segments()
-            .values()
-            .map(|segment| segment.file_bytes)
-            .sum();
+        let segments: u64 = self.read_segments().values().map(|segment| segment.file_bytes).sum();
         segments + self.large_bytes.load(Ordering::Acquire)
     }
 
     pub(super) fn full(&self) -> Error {
-        Error::Full {
-            bytes_max: self.options.bytes_max,
-        }
+        Error::Full { bytes_max: self.options.bytes_max }
     }
 
     /// Reserves room for a large file's next bytes.
@@ -200,22 +179,14 @@ impl Shared {
     }
 
     /// Makes segment `number` on every healthy copy; nothing is left of it if one finds no space.
-    pub(super) fn create_segment(
-        &self,
-        number: u64,
-        freed_bytes: u64,
-    ) -> Result<Vec<Option<Arc<File>>>, Error> {
+    pub(super) fn create_segment(&self, number: u64, freed_bytes: u64) -> Result<Vec<Option<Arc<File>>>, Error> {
         let bytes = self.options.segment_bytes;
         if self.used_bytes().saturating_sub(freed_bytes) + bytes > self.options.bytes_max {
             return Err(self.full());
         }
         let mut files = Vec::new();
         for disk in &self.disks {
-            let created = if disk.is_healthy() {
-                disk.create_segment(number, bytes).map(Some)
-            } else {
-                Ok(None)
-            };
+            let created = if disk.is_healthy() { disk.create_segment(number, bytes).map(Some) } else { Ok(None) };
             match created {
                 Ok(file) => files.push(file.map(Arc::new)),
                 // Nothing was written, so nothing is in doubt: the same can succeed later.
@@ -230,23 +201,13 @@ impl Shared {
             }
         }
         self.require_copies()?;
-        let segment = Segment {
-            end: 0,
-            file_bytes: bytes,
-            files: files.clone(),
-            large: HashMap::new(),
-        };
+        let segment = Segment { end: 0, file_bytes: bytes, files: files.clone(), large: HashMap::new() };
         self.write_segments().insert(number, segment);
         Ok(files)
     }
 
     fn undo_create(&self, number: u64, copies: usize) {
-        for disk in self
-            .disks
-            .iter()
-            .take(copies)
-            .filter(|disk| disk.is_healthy())
-        {
+        for disk in self.disks.iter().take(copies).filter(|disk| disk.is_healthy()) {
             if let Err(error) = disk.recycle(number, self.options.segment_bytes, true) {
                 disk.poison("remove journal segment", &error);
             }
@@ -255,11 +216,7 @@ impl Shared {
 
     /// Cuts a segment that will not be written any more to its used bytes.
     pub(super) fn truncate(&self, number: u64) {
-        let Some((end, files)) = self
-            .read_segments()
-            .get(&number)
-            .map(|found| (found.end, found.files.clone()))
-        else {
+        let Some((end, files)) = self.read_segments().get(&number).map(|found| (found.end, found.files.clone())) else {
             return;
         };
         for (disk, file) in self.disks.iter().zip(&files) {
@@ -276,11 +233,8 @@ impl Shared {
 
     pub(super) fn release(&self, keep: &dyn Fn(u64) -> bool, before: Lsn) -> Result<u64, Error> {
         let segment_bytes = self.options.segment_bytes;
-        let ends: Vec<(u64, u64)> = self
-            .read_segments()
-            .iter()
-            .map(|(&number, segment)| (number, segment.end))
-            .collect();
+        let ends: Vec<(u64, u64)> =
+            self.read_segments().iter().map(|(&number, segment)| (number, segment.end)).collect();
         let current = ends.last().map_or(0, |&(number, _)| number);
         let mut freed = 0;
         for (number, end) in ends {
@@ -305,22 +259,17 @@ impl Shared {
         let bytes = self.options.segment_bytes;
         let keep = self.used_bytes() + bytes <= self.options.bytes_max;
         for disk in self.disks.iter().filter(|disk| disk.is_healthy()) {
-            disk.recycle(number, bytes, keep)
-                .map_err(Error::io("release segment of journal copy", disk.path()))?;
+            disk.recycle(number, bytes, keep).map_err(Error::io("release segment of journal copy", disk.path()))?;
         }
         Ok(())
     }
 
     pub(super) fn release_large(&self, at: &RecordRef) -> Result<(), Error> {
         let Some(id) = self.large_id(at)? else {
-            return Err(Error::Refused {
-                reason: "the record has no large file to release",
-            });
+            return Err(Error::Refused { reason: "the record has no large file to release" });
         };
-        let removed = self
-            .write_segments()
-            .get_mut(&self.segment_of(at.lsn))
-            .and_then(|segment| segment.large.remove(&id));
+        let removed =
+            self.write_segments().get_mut(&self.segment_of(at.lsn)).and_then(|segment| segment.large.remove(&id));
         match removed {
             Some(bytes) => self.remove_large(id, bytes),
             None => Ok(()),
@@ -329,8 +278,7 @@ impl Shared {
 
     fn remove_large(&self, id: Uuid, bytes: u64) -> Result<(), Error> {
         for disk in self.disks.iter().filter(|disk| disk.is_healthy()) {
-            disk.remove_large(id)
-                .map_err(Error::io("release large file of journal copy", disk.path()))?;
+            disk.remove_large(id).map_err(Error::io("release large file of journal copy", disk.path()))?;
         }
         self.free_large(bytes);
         Ok(())
@@ -338,8 +286,7 @@ impl Shared {
 
     /// Remembers and logs a place that no copy can read.
     pub(super) fn report_damage(&self, at: Lsn) {
-        let mut damaged: MutexGuard<'_, Vec<Lsn>> =
-            self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut damaged: MutexGuard<'_, Vec<Lsn>> = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
         if !damaged.contains(&at) && damaged.len() < DAMAGED_MAX {
             damaged.push(at);
             tracing::error!(lsn = at.0, "journal record damaged on every copy");
@@ -353,21 +300,14 @@ impl Shared {
             copies: self
                 .disks
                 .iter()
-                .map(|disk| CopyStatus {
-                    path: disk.path().to_owned(),
-                    healthy: disk.is_healthy(),
-                })
+                .map(|disk| CopyStatus { path: disk.path().to_owned(), healthy: disk.is_healthy() })
                 .collect(),
             copies_required: self.options.copies_required,
             used_bytes,
             bytes_max: self.options.bytes_max,
             segments: segments.len(),
             large_files: segments.values().map(|segment| segment.large.len()).sum(),
-            damaged: self
-                .damaged
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            damaged: self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 

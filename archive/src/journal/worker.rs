@@ -30,28 +30,15 @@ pub(super) struct Worker {
 }
 
 /// Writes one batch on every copy at once; a copy that fails or does not answer in time is given up.
-pub(super) fn commit_all(
-    shared: &Shared,
-    current: &Current,
-    workers: &mut [Worker],
-    buffers: &[Bytes],
-) {
+pub(super) fn commit_all(shared: &Shared, current: &Current, workers: &mut [Worker], buffers: &[Bytes]) {
     let buffers: Arc<[Bytes]> = buffers.into();
     let mut asked = Vec::new();
     for ((disk, file), worker) in shared.disks.iter().zip(&current.files).zip(workers) {
         let Some(file) = file.as_ref().filter(|_| disk.is_healthy()) else {
             continue;
         };
-        let job = Job {
-            file: Arc::clone(file),
-            offset: current.offset,
-            buffers: Arc::clone(&buffers),
-        };
-        if worker
-            .jobs
-            .as_ref()
-            .is_some_and(|jobs| jobs.send(job).is_ok())
-        {
+        let job = Job { file: Arc::clone(file), offset: current.offset, buffers: Arc::clone(&buffers) };
+        if worker.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok()) {
             asked.push((disk, worker));
         } else {
             disk.poison("write journal segment", &io::ErrorKind::BrokenPipe.into());
@@ -75,14 +62,8 @@ pub(super) fn commit_all(
 impl Worker {
     /// Starts a thread for each copy; none if there is one copy, which the committer writes itself.
     pub(super) fn start_all(shared: &Arc<Shared>) -> Result<Vec<Self>, Error> {
-        let copies = if shared.disks.len() > 1 {
-            shared.disks.len()
-        } else {
-            0
-        };
-        (0..copies)
-            .map(|copy| Self::start(Arc::clone(shared), copy))
-            .collect()
+        let copies = if shared.disks.len() > 1 { shared.disks.len() } else { 0 };
+        (0..copies).map(|copy| Self::start(Arc::clone(shared), copy)).collect()
     }
 
     fn start(shared: Arc<Shared>, copy: usize) -> Result<Self, Error> {
@@ -100,11 +81,7 @@ impl Worker {
                 }
             }
         })?;
-        Ok(Self {
-            jobs: Some(jobs),
-            done,
-            thread: Some(thread),
-        })
+        Ok(Self { jobs: Some(jobs), done, thread: Some(thread) })
     }
 }
 
@@ -118,10 +95,7 @@ impl Drop for Worker {
 }
 
 /// Starts a named thread.
-pub(super) fn spawn(
-    name: &str,
-    work: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, Error> {
+pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
     spawned.map_err(Error::io("start journal thread", name.as_ref()))
 }

@@ -11,9 +11,7 @@ use futures_util::{StreamExt, stream};
 use super::body::{chunked, open, read_range};
 use super::{Frame, Frames, InstanceBody, InstanceRef, Location, Sealed, Shared};
 use crate::archive::Inner;
-use crate::dataset::{
-    self, Attributes, BulkPath, ByteOrder, FragmentTable, Limits, Parsed, PixelData, TransferSyntax,
-};
+use crate::dataset::{self, Attributes, BulkPath, ByteOrder, FragmentTable, Limits, Parsed, PixelData, TransferSyntax};
 use crate::receive::joined;
 use crate::source::{PayloadSource, Windowed, record_source};
 use crate::{Error, Uid};
@@ -25,10 +23,18 @@ const CHUNK_BYTES: u64 = 1024 * 1024;
 
 /// How the frames of one instance lie in its data set.
 enum Layout {
-    Native { attributes: Attributes, pixel_data: Range<u64>, swap: Option<VR> },
+    Native {
+        attributes: Attributes,
+        pixel_data: Range<u64>,
+        swap: Option<VR>,
+    },
     Encapsulated(FragmentTable),
     /// The deflated transfer syntax: frames lie in the inflated data set.
-    Inflated { data_set: Bytes, attributes: Attributes, pixel_data: Range<u64> },
+    Inflated {
+        data_set: Bytes,
+        attributes: Attributes,
+        pixel_data: Range<u64>,
+    },
 }
 
 /// Returns frames by their 1-based numbers.
@@ -58,7 +64,9 @@ pub(crate) async fn frames(archive: &Shared, instance: &InstanceRef, numbers: &[
 /// Returns the number of frames.
 pub(crate) async fn frame_count(archive: &Shared, instance: &InstanceRef) -> Result<u32, Error> {
     match layout(archive, instance, syntax_of(instance)?).await? {
-        Layout::Native { attributes, .. } | Layout::Inflated { attributes, .. } => Ok(dataset::frame_count(&attributes)),
+        Layout::Native { attributes, .. } | Layout::Inflated { attributes, .. } => {
+            Ok(dataset::frame_count(&attributes))
+        }
         Layout::Encapsulated(table) => Ok(u32::try_from(table.frames()).unwrap_or(u32::MAX)),
     }
 }
@@ -83,8 +91,7 @@ pub(crate) async fn bulk_data(
             let swap = (syntax.byte_order == ByteOrder::Big).then_some(found.vr);
             return Ok(Value::Range(found.offset..found.offset.saturating_add(found.bytes), swap));
         }
-        let pixel_data =
-            PixelData { offset: found.offset, bytes: found.bytes, encapsulated: true, vr: found.vr };
+        let pixel_data = PixelData { offset: found.offset, bytes: found.bytes, encapsulated: true, vr: found.vr };
         let table = dataset::fragment_table(&source, &pixel_data, &Attributes::default())?;
         let ranges = table.all().iter().map(|part| part.offset..part.offset.saturating_add(part.bytes));
         Ok(Value::Ranges(ranges.collect()))
@@ -95,7 +102,10 @@ pub(crate) async fn bulk_data(
             let first = range.start..range.end.min(range.start.saturating_add(CHUNK_BYTES));
             let first = read_range(archive, instance, first).await?;
             let body = chunked(Arc::clone(archive), instance.clone(), first, range);
-            Ok(InstanceBody { bytes: body.bytes, chunks: Box::pin(body.chunks.map(move |piece| Ok(swapped(piece?, swap)))) })
+            Ok(InstanceBody {
+                bytes: body.bytes,
+                chunks: Box::pin(body.chunks.map(move |piece| Ok(swapped(piece?, swap)))),
+            })
         }
         Value::Ranges(ranges) => Ok(joined_ranges(archive, instance, ranges)),
     }

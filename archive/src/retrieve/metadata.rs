@@ -84,8 +84,8 @@ async fn unsealed(archive: &Arc<Inner>, instance: &InstanceRef, record: &journal
     let made = tokio::task::spawn_blocking(move || {
         // Tells a record that is gone from one that cannot be read.
         journal.read_payload(&record, 0..record.payload_bytes.min(1))?;
-        let syntax = dataset::transfer_syntax(instance.transfer_syntax_uid.as_str())
-            .ok_or(Error::TransferSyntaxNotSupported)?;
+        let syntax =
+            dataset::transfer_syntax(instance.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)?;
         let uids = InstanceUids {
             study_instance_uid: &instance.study_instance_uid,
             series_instance_uid: &instance.series_instance_uid,

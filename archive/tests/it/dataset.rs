@@ -54,11 +54,7 @@ fn explicit(group: u16, element: u16, vr: &str, value: &[u8]) -> Vec<u8> {
 fn explicit_header(group: u16, element: u16, vr: &str, length: u32) -> Vec<u8> {
     let mut out = [group.to_le_bytes(), element.to_le_bytes()].concat();
     out.extend_from_slice(vr.as_bytes());
-    if [
-        "OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV",
-    ]
-    .contains(&vr)
-    {
+    if ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"].contains(&vr) {
         out.extend_from_slice(&[0, 0]);
         out.extend_from_slice(&length.to_le_bytes());
     } else {

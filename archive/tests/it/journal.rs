@@ -1,9 +1,5 @@
 //! The journal's promises, on real files.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests may panic"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests may panic")]
 
 mod append;
 mod copies;
@@ -14,9 +10,7 @@ mod release;
 
 use std::path::{Path, PathBuf};
 
-use archive::journal::{
-    Error, Journal, JournalOptions, Lsn, Payload, Record, RecordHead, RecordRef,
-};
+use archive::journal::{Error, Journal, JournalOptions, Lsn, Payload, Record, RecordHead, RecordRef};
 use bytes::Bytes;
 
 /// Bytes of a segment in these tests.
@@ -51,15 +45,11 @@ fn head(number: usize) -> RecordHead {
 
 /// Bytes that differ from record to record.
 fn bytes(number: usize, len: usize) -> Bytes {
-    (0..len)
-        .map(|at| u8::try_from((at * 31 + number * 7 + at / 251) % 256).unwrap())
-        .collect()
+    (0..len).map(|at| u8::try_from((at * 31 + number * 7 + at / 251) % 256).unwrap()).collect()
 }
 
 async fn append(journal: &Journal, number: usize, len: usize) -> Result<RecordRef, Error> {
-    journal
-        .append(head(number), Payload::Inline(vec![bytes(number, len)]))
-        .await
+    journal.append(head(number), Payload::Inline(vec![bytes(number, len)])).await
 }
 
 fn all(journal: &Journal) -> Vec<Record> {
@@ -72,9 +62,7 @@ fn numbers(journal: &Journal) -> Vec<usize> {
         let uid = record.head.sop_instance_uid.as_str().to_owned();
         let number = uid.rsplit('.').next().unwrap().parse().unwrap();
         assert_eq!(record.head, head(number));
-        let payload = journal
-            .read_payload(&record.at, 0..record.at.payload_bytes)
-            .unwrap();
+        let payload = journal.read_payload(&record.at, 0..record.at.payload_bytes).unwrap();
         assert_eq!(payload, bytes(number, payload.len()), "payload of {number}");
         number
     });
@@ -101,11 +89,7 @@ fn crash_copy(from: &Path, to: &Path) {
 
 fn flip(path: &Path, at: u64, mask: u8) {
     use std::os::unix::fs::FileExt;
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .unwrap();
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
     file.write_all_at(&[byte[0] ^ mask], at).unwrap();

@@ -23,9 +23,7 @@ pub(super) struct Sent {
 pub(super) fn send(address: &str, first_seed: u64, associations: u32) -> Sent {
     let mut sent = Sent::default();
     std::thread::scope(|scope| {
-        let sender = |number: u32| {
-            scope.spawn(move || send_one(address, first_seed + u64::from(number) * STUDIES_MAX))
-        };
+        let sender = |number: u32| scope.spawn(move || send_one(address, first_seed + u64::from(number) * STUDIES_MAX));
         let senders: Vec<_> = (0..associations).map(sender).collect();
         for one in senders {
             let one = one.join().expect("a sender has no reason to panic");

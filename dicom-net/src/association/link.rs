@@ -38,22 +38,11 @@ pub(crate) struct Link {
 impl Link {
     /// Wraps a connection. Small messages are not held back: a response that waits for Nagle's
     /// algorithm and a delayed acknowledgement costs 44 ms.
-    pub(crate) fn new(
-        stream: TcpStream,
-        phase: Phase,
-        pdu_bytes_max: u32,
-        timeouts: Timeouts,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(stream: TcpStream, phase: Phase, pdu_bytes_max: u32, timeouts: Timeouts) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let (read, write) = stream.into_split();
         let decoder = Decoder::new(phase, pdu_bytes_max);
-        let link = Self {
-            read,
-            write,
-            decoder,
-            timeouts,
-            torn: false,
-        };
+        let link = Self { read, write, decoder, timeouts, torn: false };
         link.acknowledge_at_once();
         Ok(link)
     }
@@ -70,11 +59,7 @@ impl Link {
 
     /// Waits for the next event. `idle` bounds the wait for a PDU to begin (`None`: for ever); one
     /// that has begun must go on within the PDU read timeout. Cancel safe.
-    pub(crate) async fn next(
-        &mut self,
-        idle: Option<Duration>,
-        what: &'static str,
-    ) -> Result<Event, End> {
+    pub(crate) async fn next(&mut self, idle: Option<Duration>, what: &'static str) -> Result<Event, End> {
         let idle_deadline = idle.map(|idle| Instant::now() + idle);
         let mut pdu_deadline = None;
         loop {
@@ -144,11 +129,7 @@ impl Link {
         let buffer = &mut self.decoder.buffer;
         if buffer.capacity() - buffer.len() < READ_BYTES_MIN {
             let rest = usize::try_from(self.decoder.data_rest_bytes()).unwrap_or(usize::MAX);
-            let room = if rest > DATA_REST_SHORT {
-                READ_BYTES_MAX
-            } else {
-                READ_BYTES_MIN
-            };
+            let room = if rest > DATA_REST_SHORT { READ_BYTES_MAX } else { READ_BYTES_MIN };
             self.decoder.buffer.reserve(room);
         }
         let read = self.read.read_buf(&mut self.decoder.buffer).await?;
@@ -167,18 +148,10 @@ impl Link {
     }
 }
 
-async fn write_parts(
-    write: &mut OwnedWriteHalf,
-    parts: Vec<Bytes>,
-    wait: Duration,
-) -> Result<(), End> {
+async fn write_parts(write: &mut OwnedWriteHalf, parts: Vec<Bytes>, wait: Duration) -> Result<(), End> {
     let mut parts = VecDeque::from(parts);
     while !parts.is_empty() {
-        let slices: Vec<IoSlice<'_>> = parts
-            .iter()
-            .take(WRITE_PARTS_MAX)
-            .map(|part| IoSlice::new(part))
-            .collect();
+        let slices: Vec<IoSlice<'_>> = parts.iter().take(WRITE_PARTS_MAX).map(|part| IoSlice::new(part)).collect();
         let written = timeout(wait, write.write_vectored(&slices)).await;
         let mut written = written.map_err(|_| End::TimedOut("write"))??;
         if written == 0 {

@@ -26,11 +26,7 @@ pub(crate) enum ConnectError {
     TimedOut { host_port: String },
     /// The peer refused.
     #[error("request association: refused with {result}/{source_code}/{reason}")]
-    Rejected {
-        result: u8,
-        source_code: u8,
-        reason: u8,
-    },
+    Rejected { result: u8, source_code: u8, reason: u8 },
     /// The association ended before it began.
     #[error("request association")]
     Ended(#[from] End),
@@ -52,8 +48,7 @@ pub(crate) async fn connect(
         Err(_) => return Err(ConnectError::TimedOut { host_port }),
     };
     let wait = timeouts.association_reply;
-    let mut link =
-        Link::new(stream, Phase::AwaitingReply, max_pdu_bytes, timeouts).map_err(End::from)?;
+    let mut link = Link::new(stream, Phase::AwaitingReply, max_pdu_bytes, timeouts).map_err(End::from)?;
     let request = write_request(calling_ae, called_ae, proposals, max_pdu_bytes);
     link.send(vec![Bytes::from(request)]).await?;
     let answered = timeout(wait, link.next(Some(wait), "association reply")).await;
@@ -61,22 +56,16 @@ pub(crate) async fn connect(
         Event::AssociateAccept(pdu) => match read_accept(&pdu, proposals) {
             Ok(agreed) => {
                 link.establish(max_pdu_bytes);
-                Ok(Association::new(
-                    link,
-                    agreed.contexts,
-                    agreed.peer_pdu_bytes_max,
-                ))
+                Ok(Association::new(link, agreed.contexts, agreed.peer_pdu_bytes_max))
             }
             Err(reason) => {
                 link.abort(reason).await;
                 Err(End::Violation(reason).into())
             }
         },
-        Event::AssociateReject([result, source_code, reason]) => Err(ConnectError::Rejected {
-            result,
-            source_code,
-            reason,
-        }),
+        Event::AssociateReject([result, source_code, reason]) => {
+            Err(ConnectError::Rejected { result, source_code, reason })
+        }
         event @ (Event::AssociateRequest(_)
         | Event::Fragment(_)
         | Event::ReleaseRequest

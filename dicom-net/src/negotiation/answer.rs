@@ -2,15 +2,13 @@
 
 use archive::dataset::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 use dicom_ul::pdu::{
-    AssociationAC, Pdu, PresentationContextProposed, PresentationContextResult,
-    PresentationContextResultReason, RequestorRoles, UserVariableItem, write_pdu,
+    AssociationAC, Pdu, PresentationContextProposed, PresentationContextResult, PresentationContextResultReason,
+    RequestorRoles, UserVariableItem, write_pdu,
 };
 
 use super::extended;
 use super::request::{ASYNC_WINDOW_ITEM, AssociateRequest, ECHOED_AT, ECHOED_BYTES, OfferedRoles};
-use super::{
-    APPLICATION_CONTEXT, Context, Contexts, IMPLICIT_LITTLE_ENDIAN, Service, usable_pdu_bytes,
-};
+use super::{APPLICATION_CONTEXT, Context, Contexts, IMPLICIT_LITTLE_ENDIAN, Service, usable_pdu_bytes};
 use crate::options::ServerOptions;
 use crate::pdu::Rejection;
 
@@ -29,10 +27,7 @@ pub(crate) struct Accepted {
 
 /// Decides what is accepted of a request. That all contexts are refused is no reason to refuse
 /// the association (UL-038).
-pub(crate) fn negotiate(
-    request: &AssociateRequest,
-    options: &ServerOptions,
-) -> Result<Accepted, Rejection> {
+pub(crate) fn negotiate(request: &AssociateRequest, options: &ServerOptions) -> Result<Accepted, Rejection> {
     if !options.accept_any_called_ae && !options.ae_titles.contains(&request.called_ae) {
         return Err(Rejection::CalledAe);
     }
@@ -46,11 +41,7 @@ pub(crate) fn negotiate(
     let mut contexts = Vec::new();
     let mut results = Vec::with_capacity(request.contexts.len());
     for proposed in &request.contexts {
-        let proposed_syntaxes: Vec<&str> = proposed
-            .transfer_syntaxes
-            .iter()
-            .map(String::as_str)
-            .collect();
+        let proposed_syntaxes: Vec<&str> = proposed.transfer_syntaxes.iter().map(String::as_str).collect();
         let service = Service::of(&proposed.abstract_syntax);
         let chosen = service.and_then(|service| service.choose(&proposed_syntaxes, rules));
         results.push(result_of(proposed, service, chosen));
@@ -62,13 +53,10 @@ pub(crate) fn negotiate(
             transfer_syntax: syntax.to_owned(),
             requestor_is_scp: service == Some(Service::Storage)
                 && offered.map_or(rules.get_without_role, |roles| roles.scp),
-            relational: offered_options(request, &proposed.abstract_syntax)
-                .is_some_and(extended::is_relational),
+            relational: offered_options(request, &proposed.abstract_syntax).is_some_and(extended::is_relational),
         });
     }
-    let own_pdu_bytes_max = options
-        .max_pdu_bytes
-        .saturating_mul(if rules.accept_oversized_pdus { 2 } else { 1 });
+    let own_pdu_bytes_max = options.max_pdu_bytes.saturating_mul(if rules.accept_oversized_pdus { 2 } else { 1 });
     Ok(Accepted {
         pdu: write_accept(request, results, user_items(request, options, &contexts)),
         contexts: Contexts::new(contexts),
@@ -89,17 +77,11 @@ fn result_of(
     };
     // A refused context has a transfer syntax item too; its value means nothing (UL-037).
     let transfer_syntax = chosen.unwrap_or(IMPLICIT_LITTLE_ENDIAN).to_owned();
-    PresentationContextResult {
-        id: proposed.id,
-        reason,
-        transfer_syntax,
-    }
+    PresentationContextResult { id: proposed.id, reason, transfer_syntax }
 }
 
 fn offered_roles<'a>(roles: &'a [OfferedRoles], sop_class_uid: &str) -> Option<&'a OfferedRoles> {
-    roles
-        .iter()
-        .find(|roles| roles.sop_class_uid == sop_class_uid)
+    roles.iter().find(|roles| roles.sop_class_uid == sop_class_uid)
 }
 
 fn offered_options<'a>(request: &'a AssociateRequest, sop_class_uid: &str) -> Option<&'a [u8]> {
@@ -108,52 +90,33 @@ fn offered_options<'a>(request: &'a AssociateRequest, sop_class_uid: &str) -> Op
     Some(offered)
 }
 
-fn user_items(
-    request: &AssociateRequest,
-    options: &ServerOptions,
-    contexts: &[Context],
-) -> Vec<UserVariableItem> {
+fn user_items(request: &AssociateRequest, options: &ServerOptions, contexts: &[Context]) -> Vec<UserVariableItem> {
     let mut items = vec![
         UserVariableItem::MaxLength(options.max_pdu_bytes),
         UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.to_owned()),
     ];
     if request.offers_async_window {
         // One operation at a time, each way, which is never more than offered (UL-067).
-        items.push(UserVariableItem::Unknown(
-            ASYNC_WINDOW_ITEM,
-            vec![0, 1, 0, 1],
-        ));
+        items.push(UserVariableItem::Unknown(ASYNC_WINDOW_ITEM, vec![0, 1, 0, 1]));
     }
-    let mut classes: Vec<&str> = contexts
-        .iter()
-        .map(|context| context.abstract_syntax.as_str())
-        .collect();
+    let mut classes: Vec<&str> = contexts.iter().map(|context| context.abstract_syntax.as_str()).collect();
     classes.sort_unstable();
     classes.dedup();
     for uid in &classes {
         if let Some(offered) = offered_roles(&request.roles, uid) {
             // We can send what we store, so the peer may be its SCP (UL-070); nothing else.
             let scp = offered.scp && Service::of(uid) == Some(Service::Storage);
-            let roles = RequestorRoles {
-                scu: offered.scu,
-                scp,
-            };
-            items.push(UserVariableItem::ScuScpRoleSelectionSubItem(
-                (*uid).to_owned(),
-                roles,
-            ));
+            let roles = RequestorRoles { scu: offered.scu, scp };
+            items.push(UserVariableItem::ScuScpRoleSelectionSubItem((*uid).to_owned(), roles));
         }
     }
     let version = IMPLEMENTATION_VERSION_NAME.to_owned();
     items.push(UserVariableItem::ImplementationVersionName(version));
     for uid in classes {
-        let answered = offered_options(request, uid)
-            .and_then(|offered| extended::answer(Service::of(uid)?, offered));
+        let answered = offered_options(request, uid).and_then(|offered| extended::answer(Service::of(uid)?, offered));
         if let Some(answer) = answered {
             let uid = uid.to_owned();
-            items.push(UserVariableItem::SopClassExtendedNegotiationSubItem(
-                uid, answer,
-            ));
+            items.push(UserVariableItem::SopClassExtendedNegotiationSubItem(uid, answer));
         }
     }
     items
@@ -175,8 +138,6 @@ fn write_accept(
     let mut pdu = Vec::new();
     write_pdu(&mut pdu, &answer).expect("a Vec takes all bytes, and titles fit their fields");
     let echoed = pdu.get_mut(ECHOED_AT..ECHOED_AT + ECHOED_BYTES);
-    echoed
-        .expect("an A-ASSOCIATE-AC has 68 fixed bytes")
-        .copy_from_slice(&request.echoed);
+    echoed.expect("an A-ASSOCIATE-AC has 68 fixed bytes").copy_from_slice(&request.echoed);
     pdu
 }

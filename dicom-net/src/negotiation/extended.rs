@@ -43,28 +43,16 @@ mod tests {
         // UL-073 to UL-077
         let find = Service::Find(Root::Study);
         for (service, offered, expected) in [
-            (
-                Service::Storage,
-                &[3, 0, 3, 0, 2, 0][..],
-                Some(vec![2, 0, 2, 0, 0, 0]),
-            ),
+            (Service::Storage, &[3, 0, 3, 0, 2, 0][..], Some(vec![2, 0, 2, 0, 0, 0])),
             (Service::Storage, &[2], Some(vec![2])),
-            (
-                find,
-                &[1, 1, 1, 1, 1, 1, 1, 1, 1],
-                Some(vec![1, 0, 0, 0, 0, 0, 0]),
-            ),
+            (find, &[1, 1, 1, 1, 1, 1, 1, 1, 1], Some(vec![1, 0, 0, 0, 0, 0, 0])),
             (find, &[1], Some(vec![1])),
             (find, &[0, 1, 1], Some(vec![0, 0, 0])),
             (Service::Get(Root::Patient), &[1, 1], Some(vec![1, 0])),
             (Service::Move(Root::Patient), &[], Some(vec![])),
             (Service::Verification, &[1], None),
         ] {
-            assert_eq!(
-                answer(service, offered),
-                expected,
-                "{service:?} {offered:?}"
-            );
+            assert_eq!(answer(service, offered), expected, "{service:?} {offered:?}");
         }
     }
 }

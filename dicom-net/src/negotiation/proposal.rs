@@ -3,8 +3,8 @@
 use archive::dataset::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 use bytes::Bytes;
 use dicom_ul::pdu::{
-    AssociationRQ, Pdu, PresentationContextProposed, PresentationContextResultReason,
-    RequestorRoles, UserVariableItem, read_pdu, write_pdu,
+    AssociationRQ, Pdu, PresentationContextProposed, PresentationContextResultReason, RequestorRoles, UserVariableItem,
+    read_pdu, write_pdu,
 };
 
 use super::{APPLICATION_CONTEXT, Context, Contexts, trimmed, usable_pdu_bytes};
@@ -58,19 +58,12 @@ pub(crate) fn write_request(
         UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.to_owned()),
     ];
     let mut roles: Vec<&str> = Vec::new();
-    for proposal in proposals
-        .iter()
-        .take(CONTEXTS_MAX)
-        .filter(|proposal| proposal.as_scp)
-    {
+    for proposal in proposals.iter().take(CONTEXTS_MAX).filter(|proposal| proposal.as_scp) {
         if !roles.contains(&proposal.abstract_syntax.as_str()) {
             roles.push(&proposal.abstract_syntax);
             user_variables.push(UserVariableItem::ScuScpRoleSelectionSubItem(
                 proposal.abstract_syntax.clone(),
-                RequestorRoles {
-                    scu: true,
-                    scp: true,
-                },
+                RequestorRoles { scu: true, scp: true },
             ));
         }
     }
@@ -92,15 +85,12 @@ pub(crate) fn write_request(
 /// Reads a whole A-ASSOCIATE-AC that answers `proposals`.
 pub(crate) fn read_accept(pdu: &Bytes, proposals: &[Proposal]) -> Result<Agreed, AbortReason> {
     let pdu = without_refused_contexts(pdu)?;
-    let Ok(Some(Pdu::AssociationAC(accept))) = read_pdu(pdu.as_slice(), ASSOCIATE_BYTES_MAX, true)
-    else {
+    let Ok(Some(Pdu::AssociationAC(accept))) = read_pdu(pdu.as_slice(), ASSOCIATE_BYTES_MAX, true) else {
         return Err(AbortReason::InvalidParameter);
     };
     let scp_of = |uid: &str| {
         accept.user_variables.iter().any(|item| match item {
-            UserVariableItem::ScuScpRoleSelectionSubItem(class, roles) => {
-                trimmed(class) == uid && roles.scp
-            }
+            UserVariableItem::ScuScpRoleSelectionSubItem(class, roles) => trimmed(class) == uid && roles.scp,
             UserVariableItem::Unknown(..)
             | UserVariableItem::MaxLength(_)
             | UserVariableItem::ImplementationClassUID(_)
@@ -134,10 +124,7 @@ pub(crate) fn read_accept(pdu: &Bytes, proposals: &[Proposal]) -> Result<Agreed,
         | UserVariableItem::UserIdentityItem(_) => None,
     });
     let peer_pdu_bytes_max = usable_pdu_bytes(maximum);
-    Ok(Agreed {
-        contexts: Contexts::new(contexts),
-        peer_pdu_bytes_max,
-    })
+    Ok(Agreed { contexts: Contexts::new(contexts), peer_pdu_bytes_max })
 }
 
 /// Returns the PDU without the refused contexts: what stands in them has no meaning and must not

@@ -5,8 +5,7 @@
 
 use bytes::Bytes;
 use dicom_ul::pdu::{
-    Pdu, PduVariableItem, PresentationContextProposed, ReadError, UserIdentityType,
-    UserVariableItem, read_pdu,
+    Pdu, PduVariableItem, PresentationContextProposed, ReadError, UserIdentityType, UserVariableItem, read_pdu,
 };
 
 use super::{APPLICATION_CONTEXT, trimmed};
@@ -65,16 +64,12 @@ impl From<Rejection> for Refusal {
 /// Reads a whole A-ASSOCIATE-RQ.
 pub(crate) fn read_request(pdu: &Bytes) -> Result<AssociateRequest, Refusal> {
     let invalid = Refusal::Abort(AbortReason::InvalidParameter);
-    let version = pdu
-        .get(HEADER_BYTES..)
-        .and_then(|body| body.first_chunk::<2>());
+    let version = pdu.get(HEADER_BYTES..).and_then(|body| body.first_chunk::<2>());
     // Only bit 0 is tested (UL-030).
     if u16::from_be_bytes(*version.ok_or(invalid)?) & 1 == 0 {
         return Err(Rejection::ProtocolVersion.into());
     }
-    let echoed = pdu
-        .get(ECHOED_AT..)
-        .and_then(|rest| rest.first_chunk::<ECHOED_BYTES>());
+    let echoed = pdu.get(ECHOED_AT..).and_then(|rest| rest.first_chunk::<ECHOED_BYTES>());
     let echoed = *echoed.ok_or(invalid)?;
     let (titles, _) = echoed.split_at(32);
     let (called, calling) = titles.split_at(16);
@@ -119,18 +114,11 @@ impl AssociateRequest {
                 });
             }
             UserVariableItem::UserIdentityItem(identity) => {
-                self.has_credentials = matches!(
-                    identity.identity_type(),
-                    UserIdentityType::UsernamePassword | UserIdentityType::Jwt
-                );
+                self.has_credentials =
+                    matches!(identity.identity_type(), UserIdentityType::UsernamePassword | UserIdentityType::Jwt);
             }
             UserVariableItem::ImplementationVersionName(name) => {
-                self.implementation = Some(
-                    name.chars()
-                        .filter(char::is_ascii_graphic)
-                        .take(16)
-                        .collect(),
-                );
+                self.implementation = Some(name.chars().filter(char::is_ascii_graphic).take(16).collect());
             }
             // What nobody defined yet is no error (UL-042).
             UserVariableItem::Unknown(kind, _) => {
@@ -144,9 +132,7 @@ impl AssociateRequest {
     }
 }
 
-fn checked_contexts(
-    contexts: Vec<PresentationContextProposed>,
-) -> Result<Vec<PresentationContextProposed>, Refusal> {
+fn checked_contexts(contexts: Vec<PresentationContextProposed>) -> Result<Vec<PresentationContextProposed>, Refusal> {
     let mut seen = [false; 256];
     let mut checked = Vec::with_capacity(contexts.len());
     for mut context in contexts {
@@ -170,13 +156,7 @@ fn refusal_of(error: &ReadError) -> Refusal {
         return Rejection::ApplicationContext.into();
     }
     let unknown = matches!(error, ReadError::UnknownPresentationContextSubItem { .. })
-        || matches!(
-            error,
-            ReadError::InvalidPduVariable {
-                var_item: PduVariableItem::Unknown(_),
-                ..
-            }
-        );
+        || matches!(error, ReadError::InvalidPduVariable { var_item: PduVariableItem::Unknown(_), .. });
     Refusal::Abort(if unknown {
         AbortReason::UnrecognizedParameter // UL-043
     } else {

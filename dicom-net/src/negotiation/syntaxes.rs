@@ -46,12 +46,7 @@ impl Service {
     /// loses the value representation of private elements, so it is not what a sender should be
     /// held to.
     pub(crate) fn choose<'a>(self, proposed: &[&'a str], rules: &Rules) -> Option<&'a str> {
-        let usable = || {
-            proposed
-                .iter()
-                .copied()
-                .filter(|uid| self.takes(uid, rules))
-        };
+        let usable = || proposed.iter().copied().filter(|uid| self.takes(uid, rules));
         usable()
             .find(|uid| *uid != IMPLICIT_LITTLE_ENDIAN && *uid != EXPLICIT_BIG_ENDIAN)
             .or_else(|| usable().find(|uid| *uid == IMPLICIT_LITTLE_ENDIAN))
@@ -68,8 +63,9 @@ impl Service {
             }
             Self::Storage => match &rules.transfer_syntaxes {
                 Some(listed) => listed.iter().any(|one| one == uid),
-                None => dataset::transfer_syntax(uid)
-                    .map_or(rules.store_opaque && is_uid(uid), |syntax| syntax.accepted),
+                None => {
+                    dataset::transfer_syntax(uid).map_or(rules.store_opaque && is_uid(uid), |syntax| syntax.accepted)
+                }
             },
         }
     }
@@ -93,11 +89,7 @@ mod tests {
     #[test]
     fn the_first_proposed_wins_but_big_endian_and_implicit_come_last() {
         // UL-051, UL-054
-        let (be, imp, exp) = (
-            EXPLICIT_BIG_ENDIAN,
-            IMPLICIT_LITTLE_ENDIAN,
-            EXPLICIT_LITTLE_ENDIAN,
-        );
+        let (be, imp, exp) = (EXPLICIT_BIG_ENDIAN, IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN);
         assert_eq!(choose(Service::Storage, &[be, imp, RLE, exp]), Some(RLE));
         assert_eq!(choose(Service::Storage, &[exp, RLE]), Some(exp));
         assert_eq!(choose(Service::Storage, &[be, imp]), Some(imp));
@@ -110,15 +102,9 @@ mod tests {
     fn unknown_syntaxes_need_a_rule_and_lists_restrict() {
         // UL-050, UL-053
         assert_eq!(choose(Service::Storage, &[PRIVATE]), None);
-        let opaque = Rules {
-            store_opaque: true,
-            ..Rules::default()
-        };
+        let opaque = Rules { store_opaque: true, ..Rules::default() };
         assert_eq!(Service::Storage.choose(&[PRIVATE], &opaque), Some(PRIVATE));
-        let listed = Rules {
-            transfer_syntaxes: Some(vec![RLE.to_owned()]),
-            ..Rules::default()
-        };
+        let listed = Rules { transfer_syntaxes: Some(vec![RLE.to_owned()]), ..Rules::default() };
         let proposed = [EXPLICIT_LITTLE_ENDIAN, RLE];
         assert_eq!(Service::Storage.choose(&proposed, &listed), Some(RLE));
     }
@@ -126,19 +112,9 @@ mod tests {
     #[test]
     fn query_and_print_classes_are_not_storage() {
         // ST-062
-        assert_eq!(
-            Service::of("1.2.840.10008.5.1.4.1.1.2"),
-            Some(Service::Storage)
-        );
-        assert_eq!(
-            Service::of("1.2.840.10008.5.1.4.1.2.2.1"),
-            Some(Service::Find(Root::Study))
-        );
-        for uid in [
-            "1.2.840.10008.5.1.4.31",
-            "1.2.840.10008.3.1.2.3.3",
-            "1.2.840.10008.5.1.1.9",
-        ] {
+        assert_eq!(Service::of("1.2.840.10008.5.1.4.1.1.2"), Some(Service::Storage));
+        assert_eq!(Service::of("1.2.840.10008.5.1.4.1.2.2.1"), Some(Service::Find(Root::Study)));
+        for uid in ["1.2.840.10008.5.1.4.31", "1.2.840.10008.3.1.2.3.3", "1.2.840.10008.5.1.1.9"] {
             assert_eq!(Service::of(uid), None, "{uid}");
         }
     }

@@ -2,9 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{
-    ASSOCIATE_BYTES_MAX, AbortReason, FIXED_BODY_BYTES, HEADER_BYTES, PduType, VALUE_HEADER_BYTES,
-};
+use super::{ASSOCIATE_BYTES_MAX, AbortReason, FIXED_BODY_BYTES, HEADER_BYTES, PduType, VALUE_HEADER_BYTES};
 
 /// Longest piece of a fragment that is handed on at once. Shorter ones are handed on only when
 /// they are complete, so that a trickle of bytes does not become a trickle of pieces.
@@ -78,13 +76,7 @@ impl Decoder {
     /// Returns a decoder that refuses P-DATA-TF PDUs of more than `data_bytes_max` bytes.
     pub(crate) fn new(phase: Phase, data_bytes_max: u32) -> Self {
         let buffer = BytesMut::new();
-        Self {
-            buffer,
-            phase,
-            data_bytes_max,
-            body_rest_bytes: 0,
-            value: None,
-        }
+        Self { buffer, phase, data_bytes_max, body_rest_bytes: 0, value: None }
     }
 
     /// Notes that the association is established; `data_bytes_max` as negotiated, 0 for no limit.
@@ -151,10 +143,7 @@ impl Decoder {
                     })
                 }))
             }
-            PduType::AssociateReject
-            | PduType::ReleaseRequest
-            | PduType::ReleaseReply
-            | PduType::Abort => {
+            PduType::AssociateReject | PduType::ReleaseRequest | PduType::ReleaseReply | PduType::Abort => {
                 if body_bytes != FIXED_BODY_BYTES {
                     return Err(AbortReason::InvalidParameter);
                 }
@@ -188,17 +177,10 @@ impl Decoder {
             .checked_sub(4)
             .and_then(|rest| rest.checked_sub(value_bytes))
             .ok_or(AbortReason::InvalidParameter)?;
-        let rest_bytes = value_bytes
-            .checked_sub(2)
-            .ok_or(AbortReason::InvalidParameter)?;
+        let rest_bytes = value_bytes.checked_sub(2).ok_or(AbortReason::InvalidParameter)?;
         self.buffer.advance(6);
         self.body_rest_bytes = after;
-        self.value = Some(Value {
-            context_id,
-            command: control & 1 != 0,
-            last: control & 2 != 0,
-            rest_bytes,
-        });
+        self.value = Some(Value { context_id, command: control & 1 != 0, last: control & 2 != 0, rest_bytes });
         Ok(true)
     }
 
@@ -212,12 +194,8 @@ impl Decoder {
         let data = self.buffer.split_to(piece).freeze();
         value.rest_bytes -= piece_bytes;
         let complete = value.rest_bytes == 0;
-        let fragment = Fragment {
-            context_id: value.context_id,
-            command: value.command,
-            last: value.last && complete,
-            data,
-        };
+        let fragment =
+            Fragment { context_id: value.context_id, command: value.command, last: value.last && complete, data };
         if complete {
             self.value = None;
         }
@@ -234,9 +212,7 @@ fn is_expected(phase: Phase, kind: PduType) -> bool {
     match kind {
         PduType::AssociateRequest => phase == Phase::AwaitingRequest,
         PduType::AssociateAccept | PduType::AssociateReject => phase == Phase::AwaitingReply,
-        PduType::Data | PduType::ReleaseRequest | PduType::ReleaseReply => {
-            phase == Phase::Established
-        }
+        PduType::Data | PduType::ReleaseRequest | PduType::ReleaseReply => phase == Phase::Established,
         PduType::Abort => true,
     }
 }
@@ -306,18 +282,10 @@ mod tests {
     #[test]
     fn lengths_out_of_range_abort_before_anything_is_buffered() {
         // UL-007, UL-027, UL-062, UL-063
-        for bytes in [
-            &[1, 0, 0xFF, 0xFF, 0xFF, 0xFF][..],
-            &[1, 0, 0, 0x10, 0, 1],
-            &[7, 0, 0xFF, 0xFF, 0xFF, 0xFF],
-        ] {
+        for bytes in [&[1, 0, 0xFF, 0xFF, 0xFF, 0xFF][..], &[1, 0, 0, 0x10, 0, 1], &[7, 0, 0xFF, 0xFF, 0xFF, 0xFF]] {
             let mut decoder = Decoder::new(Phase::AwaitingRequest, 131_072);
             decoder.buffer.extend_from_slice(bytes);
-            assert_eq!(
-                decoder.decode(),
-                Err(AbortReason::InvalidParameter),
-                "{bytes:?}"
-            );
+            assert_eq!(decoder.decode(), Err(AbortReason::InvalidParameter), "{bytes:?}");
         }
         for bytes in [
             &[4, 0, 0, 2, 0, 1][..],
@@ -328,11 +296,7 @@ mod tests {
         ] {
             let mut decoder = established();
             decoder.buffer.extend_from_slice(bytes);
-            assert_eq!(
-                decoder.decode(),
-                Err(AbortReason::InvalidParameter),
-                "{bytes:?}"
-            );
+            assert_eq!(decoder.decode(), Err(AbortReason::InvalidParameter), "{bytes:?}");
         }
     }
 
@@ -341,23 +305,15 @@ mod tests {
         // UL-022, UL-023
         let decode = |phase, kind| {
             let mut decoder = Decoder::new(phase, 131_072);
-            decoder
-                .buffer
-                .extend_from_slice(&[kind, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
+            decoder.buffer.extend_from_slice(&[kind, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
             decoder.decode().map(|_| ())
         };
         for kind in [2, 3, 4, 5, 6] {
             let unexpected = Err(AbortReason::UnexpectedPdu);
             assert_eq!(decode(Phase::AwaitingRequest, kind), unexpected, "{kind}");
         }
-        assert_eq!(
-            decode(Phase::Established, 1),
-            Err(AbortReason::UnexpectedPdu)
-        );
-        assert_eq!(
-            decode(Phase::Established, 0x42),
-            Err(AbortReason::UnrecognizedPdu)
-        );
+        assert_eq!(decode(Phase::Established, 1), Err(AbortReason::UnexpectedPdu));
+        assert_eq!(decode(Phase::Established, 0x42), Err(AbortReason::UnrecognizedPdu));
         assert_eq!(decode(Phase::AwaitingRequest, 7), Ok(()));
     }
 
@@ -370,9 +326,7 @@ mod tests {
             .unwrap()
             .into_iter()
             .map(|event| {
-                let Event::Fragment(fragment) = event else {
-                    panic!("{event:?}")
-                };
+                let Event::Fragment(fragment) = event else { panic!("{event:?}") };
                 (fragment.data.len(), fragment.last)
             })
             .collect();

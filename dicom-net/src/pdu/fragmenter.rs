@@ -26,14 +26,7 @@ impl Fragmenter {
     /// which counts the value header (PS3.8 §D.1).
     pub(crate) fn new(context_id: u8, command: bool, pdu_bytes_max: u32, set_bytes: u64) -> Self {
         let payload_bytes_max = pdu_bytes_max.saturating_sub(VALUE_HEADER_BYTES).max(2) & !1;
-        Self {
-            context_id,
-            command,
-            payload_bytes_max,
-            set_rest_bytes: set_bytes,
-            pdu_rest_bytes: 0,
-            begun: false,
-        }
+        Self { context_id, command, payload_bytes_max, set_rest_bytes: set_bytes, pdu_rest_bytes: 0, begun: false }
     }
 
     /// Returns how many bytes are still to come.
@@ -90,9 +83,7 @@ mod tests {
         decoder.buffer.extend_from_slice(bytes);
         let (mut data, mut ended) = (Vec::new(), false);
         while let Some(event) = decoder.decode().unwrap() {
-            let Event::Fragment(fragment) = event else {
-                panic!("{event:?}")
-            };
+            let Event::Fragment(fragment) = event else { panic!("{event:?}") };
             assert!(!ended, "nothing follows the last fragment");
             assert_eq!((fragment.context_id, fragment.command), (5, false));
             data.extend_from_slice(&fragment.data);
@@ -128,9 +119,7 @@ mod tests {
     fn a_set_that_ends_early_is_not_completed() {
         let mut fragmenter = Fragmenter::new(5, false, 16, 20);
         let mut parts = Vec::new();
-        fragmenter
-            .push(Bytes::from_static(&[1; 10]), &mut parts)
-            .unwrap();
+        fragmenter.push(Bytes::from_static(&[1; 10]), &mut parts).unwrap();
         assert_eq!(decode(&parts.concat(), 16), (vec![1; 10], false));
         assert_eq!(fragmenter.rest_bytes(), 10);
     }

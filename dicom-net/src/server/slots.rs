@@ -28,11 +28,7 @@ pub(super) struct Slot {
 
 impl Slots {
     pub(super) fn new(all_max: usize, one_max: usize) -> Self {
-        Self {
-            open: Arc::default(),
-            all_max,
-            one_max,
-        }
+        Self { open: Arc::default(), all_max, one_max }
     }
 
     /// Takes a slot, `None` when there is none left.
@@ -44,10 +40,7 @@ impl Slots {
         }
         open.all += 1;
         open.by_calling_ae.insert(calling_ae.clone(), one + 1);
-        Some(Slot {
-            open: Arc::clone(&self.open),
-            calling_ae: calling_ae.clone(),
-        })
+        Some(Slot { open: Arc::clone(&self.open), calling_ae: calling_ae.clone() })
     }
 }
 
@@ -55,11 +48,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.all -= 1;
-        let one = open
-            .by_calling_ae
-            .get(&self.calling_ae)
-            .copied()
-            .unwrap_or(0);
+        let one = open.by_calling_ae.get(&self.calling_ae).copied().unwrap_or(0);
         if one <= 1 {
             open.by_calling_ae.remove(&self.calling_ae);
         } else {

@@ -83,10 +83,7 @@ impl Delivery {
     /// (DI-053). Dropped, it leaves an association that the destination sees closed.
     pub(super) async fn run<B: Backend>(&self, backend: &B, instances: Vec<InstanceRef>) {
         for batch in batches(instances) {
-            let Batch {
-                proposals,
-                mut instances,
-            } = batch;
+            let Batch { proposals, mut instances } = batch;
             for _ in 0..=RECONNECTS_MAX {
                 if instances.is_empty() || self.is_cancelled() {
                     break;
@@ -132,9 +129,8 @@ impl Delivery {
         mut association: Association,
         instances: Vec<InstanceRef>,
     ) -> Vec<InstanceRef> {
-        let (sendable, refused): (Vec<_>, Vec<_>) = instances
-            .into_iter()
-            .partition(|one| context_for(&association, one).is_some());
+        let (sendable, refused): (Vec<_>, Vec<_>) =
+            instances.into_iter().partition(|one| context_for(&association, one).is_some());
         for instance in &refused {
             self.locked().fail(instance); // DI-092
         }
@@ -146,10 +142,7 @@ impl Delivery {
             }
             tried += 1;
             let sent = match body {
-                Ok(body) => {
-                    self.send_one(&mut association, &instance, body, tried)
-                        .await
-                }
+                Ok(body) => self.send_one(&mut association, &instance, body, tried).await,
                 Err(error) => Err(SendError::Unreadable(error)),
             };
             match sent {
@@ -184,9 +177,7 @@ impl Delivery {
         };
         // IDs only tell outstanding messages apart, and there is one.
         let message_id = u16::try_from(number % usize::from(u16::MAX)).unwrap_or(0);
-        association
-            .send_body(context_id, self.command(instance, message_id), body)
-            .await?;
+        association.send_body(context_id, self.command(instance, message_id), body).await?;
         let response = association.response(message_id, |_| {}).await?;
         let status = response.status();
         if status != Status::SUCCESS {
@@ -198,10 +189,7 @@ impl Delivery {
     fn command(&self, instance: &InstanceRef, message_id: u16) -> CommandSet {
         store_command(instance, message_id)
             .with_text(element::MOVE_ORIGINATOR_AE, self.originator_ae.as_str())
-            .with_u16(
-                element::MOVE_ORIGINATOR_MESSAGE_ID,
-                self.originator_message_id,
-            )
+            .with_u16(element::MOVE_ORIGINATOR_MESSAGE_ID, self.originator_message_id)
     }
 
     fn locked(&self) -> MutexGuard<'_, Progress> {
@@ -220,14 +208,8 @@ impl From<SendError> for End {
 
 /// Returns the context in which an instance can be sent as it is stored.
 fn context_for(association: &Association, instance: &InstanceRef) -> Option<u8> {
-    let (class, syntax) = (
-        instance.sop_class_uid.as_str(),
-        instance.transfer_syntax_uid.as_str(),
-    );
-    association
-        .contexts()
-        .with_syntax(class, syntax)
-        .map(|context| context.id)
+    let (class, syntax) = (instance.sop_class_uid.as_str(), instance.transfer_syntax_uid.as_str());
+    association.contexts().with_syntax(class, syntax).map(|context| context.id)
 }
 
 /// Sorts instances into batches: each SOP class and stored transfer syntax is a context of its
@@ -256,14 +238,9 @@ impl Batch {
     fn makes_room_for(&mut self, instance: &InstanceRef) -> bool {
         let class = instance.sop_class_uid.as_str();
         let own = [instance.transfer_syntax_uid.to_string()];
-        let uncompressed = [
-            EXPLICIT_LITTLE_ENDIAN.to_owned(),
-            IMPLICIT_LITTLE_ENDIAN.to_owned(),
-        ];
+        let uncompressed = [EXPLICIT_LITTLE_ENDIAN.to_owned(), IMPLICIT_LITTLE_ENDIAN.to_owned()];
         let has = |proposals: &[Proposal], syntaxes: &[String]| {
-            proposals
-                .iter()
-                .any(|one| one.abstract_syntax == class && one.transfer_syntaxes == syntaxes)
+            proposals.iter().any(|one| one.abstract_syntax == class && one.transfer_syntaxes == syntaxes)
         };
         let missing: Vec<Proposal> = [&own[..], &uncompressed[..]]
             .into_iter()
@@ -291,13 +268,7 @@ mod tests {
 
     fn instance(class: usize, syntax: usize) -> InstanceRef {
         let uid = |text: String| text.parse().unwrap();
-        let record = RecordRef {
-            lsn: Lsn(0),
-            head_bytes: 0,
-            payload_bytes: 0,
-            crc32c: 0,
-            large: false,
-        };
+        let record = RecordRef { lsn: Lsn(0), head_bytes: 0, payload_bytes: 0, crc32c: 0, large: false };
         InstanceRef {
             study_instance_uid: uid("1".to_owned()),
             series_instance_uid: uid("1.1".to_owned()),
@@ -314,11 +285,7 @@ mod tests {
         // DI-050
         let batches = batches(vec![instance(1, 1), instance(1, 1), instance(1, 2)]);
         assert_eq!(batches.len(), 1);
-        let syntaxes: Vec<usize> = batches[0]
-            .proposals
-            .iter()
-            .map(|one| one.transfer_syntaxes.len())
-            .collect();
+        let syntaxes: Vec<usize> = batches[0].proposals.iter().map(|one| one.transfer_syntaxes.len()).collect();
         assert_eq!(syntaxes, [1, 2, 1]);
         assert_eq!(batches[0].instances.len(), 3);
     }
@@ -329,10 +296,8 @@ mod tests {
         let classes = (0..100).map(|class| instance(class, 1));
         let again = (0..100).map(|class| instance(class, 1));
         let batches = batches(classes.chain(again).collect());
-        let sizes: Vec<(usize, usize)> = batches
-            .iter()
-            .map(|batch| (batch.proposals.len(), batch.instances.len()))
-            .collect();
+        let sizes: Vec<(usize, usize)> =
+            batches.iter().map(|batch| (batch.proposals.len(), batch.instances.len())).collect();
         assert_eq!(sizes, [(128, 128), (72, 72)]);
     }
 }

@@ -33,11 +33,7 @@ impl<B: Backend> Services<B> {
     }
 
     /// Tells whether an identifier must name the levels above its own (QR-011).
-    pub(super) fn is_strict(
-        &self,
-        association: &Association,
-        request: &Request,
-    ) -> Result<bool, End> {
+    pub(super) fn is_strict(&self, association: &Association, request: &Request) -> Result<bool, End> {
         let relational = association.context(request.context_id)?.relational;
         Ok(self.peer.rules.strict_identifiers && !relational)
     }
@@ -51,10 +47,7 @@ impl<B: Backend> Services<B> {
     ) -> Result<Result<Identifier, BadIdentifier>, End> {
         let Some(bytes) = association.read_data(IDENTIFIER_BYTES_MAX).await? else {
             let comment = "identifier is too long";
-            return Ok(Err(BadIdentifier {
-                status: Status::OUT_OF_RESOURCES,
-                comment,
-            }));
+            return Ok(Err(BadIdentifier { status: Status::OUT_OF_RESOURCES, comment }));
         };
         let syntax = &association.context(request.context_id)?.transfer_syntax;
         Ok(Identifier::read(&bytes, syntax, root))
@@ -68,10 +61,7 @@ impl<B: Backend> Services<B> {
         bad: BadIdentifier,
     ) -> Result<Status, End> {
         warn!(status = %bad.status, comment = bad.comment, "identifier refused");
-        let response = request
-            .command
-            .response(bad.status)
-            .with_comment(bad.comment);
+        let response = request.command.response(bad.status).with_comment(bad.comment);
         association.send(request.context_id, &response).await?;
         Ok(bad.status)
     }
@@ -83,11 +73,7 @@ impl<B: Backend> Services<B> {
         identifier: &Identifier,
         asked: Asked,
     ) -> Result<Status, End> {
-        let pending = if asked.has_unmatched_keys {
-            Status::PENDING_UNMATCHED_KEYS
-        } else {
-            Status::PENDING
-        };
+        let pending = if asked.has_unmatched_keys { Status::PENDING_UNMATCHED_KEYS } else { Status::PENDING };
         debug!(level = ?identifier.level, keys = asked.query.keys.len(), "query");
         let searched = tokio::select! {
             biased;
@@ -111,8 +97,7 @@ impl<B: Backend> Services<B> {
                 Some(None) => return self.conclude(association, request, Status::SUCCESS).await,
                 Some(Some(Ok(found))) => {
                     let answer = identifier.answer(&found, self.retrieve_ae());
-                    self.send_match(association, request, pending, &answer)
-                        .await?;
+                    self.send_match(association, request, pending, &answer).await?;
                 }
                 Some(Some(Err(error))) => return self.fail(association, request, &error).await,
             }
@@ -128,20 +113,11 @@ impl<B: Backend> Services<B> {
     ) -> Result<(), End> {
         let response = request.command.response(pending);
         let data = encoded(association, request, answer)?;
-        association
-            .send_with_data(request.context_id, response, data)
-            .await
+        association.send_with_data(request.context_id, response, data).await
     }
 
-    async fn conclude(
-        &self,
-        association: &mut Association,
-        request: &Request,
-        status: Status,
-    ) -> Result<Status, End> {
-        association
-            .send(request.context_id, &request.command.response(status))
-            .await?;
+    async fn conclude(&self, association: &mut Association, request: &Request, status: Status) -> Result<Status, End> {
+        association.send(request.context_id, &request.command.response(status)).await?;
         Ok(status)
     }
 
@@ -161,11 +137,7 @@ impl<B: Backend> Services<B> {
 
     /// Returns the title under which what is found can be retrieved.
     pub(super) fn retrieve_ae(&self) -> &str {
-        self.options
-            .ae_titles
-            .first()
-            .unwrap_or(&self.peer.called_ae)
-            .as_str()
+        self.options.ae_titles.first().unwrap_or(&self.peer.called_ae).as_str()
     }
 }
 
@@ -176,8 +148,7 @@ pub(super) fn encoded(
     attributes: &Attributes,
 ) -> Result<bytes::Bytes, End> {
     let syntax = &association.context(request.context_id)?.transfer_syntax;
-    let syntax = dataset::transfer_syntax(syntax)
-        .ok_or(End::Torn("response identifier has no transfer syntax"))?;
+    let syntax = dataset::transfer_syntax(syntax).ok_or(End::Torn("response identifier has no transfer syntax"))?;
     Ok(dataset::encode(attributes, syntax).into())
 }
 
@@ -185,9 +156,7 @@ pub(super) fn encoded(
 fn failure(error: &Error) -> (Status, &'static str) {
     match error {
         Error::InvalidKey(invalid) => (Status::DATA_SET_MISMATCH, invalid.reason),
-        Error::IndexAway(_) | Error::OutOfResources { .. } => {
-            (Status::OUT_OF_RESOURCES, "index is away, try again")
-        }
+        Error::IndexAway(_) | Error::OutOfResources { .. } => (Status::OUT_OF_RESOURCES, "index is away, try again"),
         Error::Malformed { .. }
         | Error::MissingIdentifier { .. }
         | Error::Contradiction { .. }

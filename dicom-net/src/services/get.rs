@@ -34,9 +34,8 @@ impl<B: Backend> Services<B> {
             Err(status) => return Ok(status),
         };
         let mut progress = Progress::of(instances.len());
-        let (sendable, refused): (Vec<_>, Vec<_>) = instances
-            .into_iter()
-            .partition(|instance| context_for(association, instance).is_some());
+        let (sendable, refused): (Vec<_>, Vec<_>) =
+            instances.into_iter().partition(|instance| context_for(association, instance).is_some());
         for instance in &refused {
             progress.fail(instance); // DI-102, DI-105
         }
@@ -74,11 +73,7 @@ impl<B: Backend> Services<B> {
                 }
             }
         }
-        let status = if cancelled {
-            Status::CANCEL
-        } else {
-            progress.final_status()
-        };
+        let status = if cancelled { Status::CANCEL } else { progress.final_status() };
         self.finish(association, request, &progress, status).await
     }
 }
@@ -97,10 +92,7 @@ async fn give(
     message_id: u16,
 ) -> Result<Sent, End> {
     let mut cancelled = Vec::new();
-    let failed = Sent {
-        status: Status::PROCESSING_FAILURE,
-        cancelled: Vec::new(),
-    };
+    let failed = Sent { status: Status::PROCESSING_FAILURE, cancelled: Vec::new() };
     let Some(context_id) = context_for(association, instance).map(|context| context.id) else {
         return Ok(failed);
     };
@@ -113,46 +105,29 @@ async fn give(
         }
         Err(SendError::Ended(end)) => return Err(end),
     }
-    let response = association
-        .response(message_id, |id| cancelled.push(id))
-        .await?;
+    let response = association.response(message_id, |id| cancelled.push(id)).await?;
     debug!(sop_instance_uid = %instance.sop_instance_uid, status = %response.status(), "sent");
-    Ok(Sent {
-        status: response.status(),
-        cancelled,
-    })
+    Ok(Sent { status: response.status(), cancelled })
 }
 
 /// Returns the C-STORE-RQ of a sub-operation.
 pub(super) fn store_command(instance: &InstanceRef, message_id: u16) -> CommandSet {
     CommandSet::request(0x0001, message_id, instance.sop_class_uid.as_str())
-        .with_uid(
-            element::AFFECTED_SOP_INSTANCE_UID,
-            instance.sop_instance_uid.as_str(),
-        )
+        .with_uid(element::AFFECTED_SOP_INSTANCE_UID, instance.sop_instance_uid.as_str())
         .with_u16(element::PRIORITY, 0)
 }
 
 /// Returns the next message ID of ours, never that of the retrieve itself (DI-103).
 fn following(message_id: u16, taken: u16) -> u16 {
     let next = message_id.wrapping_add(1);
-    if next == taken {
-        next.wrapping_add(1)
-    } else {
-        next
-    }
+    if next == taken { next.wrapping_add(1) } else { next }
 }
 
 /// Returns the context in which an instance can be sent as it is stored.
 fn context_for<'a>(association: &'a Association, instance: &InstanceRef) -> Option<&'a Context> {
     let contexts = association.contexts();
-    let (class, syntax) = (
-        instance.sop_class_uid.as_str(),
-        instance.transfer_syntax_uid.as_str(),
-    );
-    contexts
-        .with_syntax(class, syntax)
-        .filter(|context| context.requestor_is_scp)
+    let (class, syntax) = (instance.sop_class_uid.as_str(), instance.transfer_syntax_uid.as_str());
+    contexts.with_syntax(class, syntax).filter(|context| context.requestor_is_scp)
 }
 
 #[cfg(test)]

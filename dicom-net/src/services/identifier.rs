@@ -55,19 +55,13 @@ pub(super) struct Asked {
 }
 
 fn mismatch(comment: &'static str) -> BadIdentifier {
-    BadIdentifier {
-        status: Status::DATA_SET_MISMATCH,
-        comment,
-    }
+    BadIdentifier { status: Status::DATA_SET_MISMATCH, comment }
 }
 
 impl Identifier {
     /// Reads an identifier in the transfer syntax of its context.
     pub(super) fn read(bytes: &[u8], syntax: &str, root: Root) -> Result<Self, BadIdentifier> {
-        let unreadable = BadIdentifier {
-            status: Status::CANNOT_UNDERSTAND,
-            comment: "identifier cannot be read",
-        };
+        let unreadable = BadIdentifier { status: Status::CANNOT_UNDERSTAND, comment: "identifier cannot be read" };
         let syntax = dataset::transfer_syntax(syntax).ok_or(unreadable)?;
         let parsed = dataset::read(bytes, syntax, &Limits::default()).map_err(|_| unreadable)?;
         if !parsed.complete {
@@ -81,11 +75,7 @@ impl Identifier {
             Some("IMAGE" | "INSTANCE") => Level::Instance, // QR-007
             Some(_) | None => return Err(mismatch("(0008,0052) is absent or no level")),
         };
-        Ok(Self {
-            level,
-            attributes,
-            root,
-        })
+        Ok(Self { level, attributes, root })
     }
 
     /// Returns the query. `strict` wants one value for the unique key of each level above.
@@ -95,24 +85,10 @@ impl Identifier {
         }
         let (mut keys, mut has_unmatched_keys) = (Vec::new(), false);
         let mut path = Vec::new();
-        self.gather(
-            &self.attributes,
-            &mut path,
-            &mut keys,
-            &mut has_unmatched_keys,
-        )?;
+        self.gather(&self.attributes, &mut path, &mut keys, &mut has_unmatched_keys)?;
         let level = self.level;
-        let query = Query {
-            level,
-            keys,
-            limit: None,
-            offset: 0,
-            combined_date_time: false,
-        };
-        Ok(Asked {
-            query,
-            has_unmatched_keys,
-        })
+        let query = Query { level, keys, limit: None, offset: 0, combined_date_time: false };
+        Ok(Asked { query, has_unmatched_keys })
     }
 
     /// Returns what is to be retrieved (PS3.4 §C.4.2.2.1). Without a unique key of its own level
@@ -154,9 +130,7 @@ impl Identifier {
             if self.is_below(*tag) || lacks_creator(&self.attributes, *tag) {
                 continue; // QR-013, QR-065
             }
-            answer
-                .0
-                .insert(*tag, projected(asked, found.get(*tag), *tag));
+            answer.0.insert(*tag, projected(asked, found.get(*tag), *tag));
         }
         for (level, tag) in UNIQUE_KEYS {
             if let Some(unique) = found.get(tag).filter(|_| level == self.level) {
@@ -195,12 +169,9 @@ impl Identifier {
                     let whole = TagPath(path.clone());
                     match known_key(&whole) {
                         Some(known) if known.level <= self.level => {
-                            let matching = Matching::parse(&whole, known.vr, &text)
-                                .map_err(|invalid| mismatch(invalid.reason))?;
-                            keys.extend(matching.map(|matching| Key {
-                                path: whole,
-                                matching,
-                            }));
+                            let matching =
+                                Matching::parse(&whole, known.vr, &text).map_err(|invalid| mismatch(invalid.reason))?;
+                            keys.extend(matching.map(|matching| Key { path: whole, matching }));
                         }
                         Some(_) => {} // below the level: neither matched nor returned (QR-013)
                         None => *has_unmatched_keys = true,
@@ -220,11 +191,9 @@ impl Identifier {
 
     fn values(&self, tag: Tag) -> Vec<&str> {
         match self.attributes.get(tag).map(|attribute| &attribute.value) {
-            Some(Value::Text(values)) => values
-                .iter()
-                .map(|value| value.trim())
-                .filter(|value| !value.is_empty())
-                .collect(),
+            Some(Value::Text(values)) => {
+                values.iter().map(|value| value.trim()).filter(|value| !value.is_empty()).collect()
+            }
             Some(
                 Value::Empty
                 | Value::PersonNames(_)
@@ -239,23 +208,14 @@ impl Identifier {
     }
 
     fn names_upper_levels(&self) -> bool {
-        let top = if self.root == Root::Patient {
-            Level::Patient
-        } else {
-            Level::Study
-        };
-        let mut upper = UNIQUE_KEYS
-            .iter()
-            .filter(|(level, _)| *level >= top && *level < self.level);
+        let top = if self.root == Root::Patient { Level::Patient } else { Level::Study };
+        let mut upper = UNIQUE_KEYS.iter().filter(|(level, _)| *level >= top && *level < self.level);
         upper.all(|(_, tag)| self.values(*tag).len() == 1)
     }
 
     fn has_other_keys(&self) -> bool {
         let allowed = |tag: &Tag| UNIQUE_KEYS.iter().any(|(_, unique)| unique == tag);
-        self.attributes
-            .0
-            .keys()
-            .any(|tag| is_key(*tag) && !allowed(tag))
+        self.attributes.0.keys().any(|tag| is_key(*tag) && !allowed(tag))
     }
 }
 
@@ -270,20 +230,14 @@ pub(super) fn failed_list<'a>(failed: impl Iterator<Item = &'a Uid>) -> Attribut
         listed.push(uid.to_string());
     }
     let mut list = Attributes::default();
-    let list_attribute = Attribute {
-        vr: VR::UI,
-        value: Value::Text(listed),
-    };
+    let list_attribute = Attribute { vr: VR::UI, value: Value::Text(listed) };
     list.0.insert(FAILED_SOP_INSTANCE_UID_LIST, list_attribute);
     list
 }
 
 /// Tells whether an element of an identifier asks for something (DI-067).
 fn is_key(tag: Tag) -> bool {
-    tag.0 >= 0x0008
-        && tag.1 != 0x0000
-        && tag != SPECIFIC_CHARACTER_SET
-        && tag != QUERY_RETRIEVE_LEVEL
+    tag.0 >= 0x0008 && tag.1 != 0x0000 && tag != SPECIFIC_CHARACTER_SET && tag != QUERY_RETRIEVE_LEVEL
 }
 
 /// Tells whether a private element comes without the creator that gives it a meaning.
@@ -296,35 +250,21 @@ fn lacks_creator(asked: &Attributes, tag: Tag) -> bool {
 fn projected(asked: &Attribute, found: Option<&Attribute>, tag: Tag) -> Attribute {
     let private_creator = tag.0 % 2 == 1 && (0x0010..=0x00FF).contains(&tag.1);
     let Some(found) = found else {
-        let value = if private_creator {
-            asked.value.clone()
-        } else {
-            Value::Empty
-        };
-        return Attribute {
-            vr: asked.vr,
-            value,
-        };
+        let value = if private_creator { asked.value.clone() } else { Value::Empty };
+        return Attribute { vr: asked.vr, value };
     };
-    let (Value::Sequence(asked_items), Value::Sequence(items)) = (&asked.value, &found.value)
-    else {
+    let (Value::Sequence(asked_items), Value::Sequence(items)) = (&asked.value, &found.value) else {
         return found.clone();
     };
     let Some(keys) = asked_items.first().filter(|keys| !keys.0.is_empty()) else {
         return found.clone(); // an empty item asks for whole items
     };
     let project = |item: &Attributes| {
-        let nested = keys
-            .0
-            .iter()
-            .map(|(tag, asked)| (*tag, projected(asked, item.get(*tag), *tag)));
+        let nested = keys.0.iter().map(|(tag, asked)| (*tag, projected(asked, item.get(*tag), *tag)));
         Attributes(nested.collect())
     };
     let value = Value::Sequence(items.iter().map(project).collect());
-    Attribute {
-        vr: found.vr,
-        value,
-    }
+    Attribute { vr: found.vr, value }
 }
 
 enum KeyText<'a> {
@@ -372,13 +312,7 @@ mod tests {
         for (tag, text) in keys {
             let values = text.split('\\').map(str::to_owned).collect();
             let vr = if *tag == PATIENT_ID { VR::LO } else { VR::UI };
-            attributes.0.insert(
-                *tag,
-                Attribute {
-                    vr,
-                    value: Value::Text(values),
-                },
-            );
+            attributes.0.insert(*tag, Attribute { vr, value: Value::Text(values) });
         }
         let syntax = dataset::transfer_syntax(EXPLICIT_LITTLE_ENDIAN).unwrap();
         let bytes = dataset::encode(&attributes, syntax);
@@ -403,28 +337,15 @@ mod tests {
         let select = |root, level| identifier(root, level, &keys).selector(false).unwrap();
         assert_eq!(
             select(Root::Patient, "PATIENT"),
-            Selector {
-                patient_id: patient_id.clone(),
-                ..Selector::default()
-            }
+            Selector { patient_id: patient_id.clone(), ..Selector::default() }
         );
         assert_eq!(
             select(Root::Patient, "SERIES"),
-            Selector {
-                patient_id,
-                studies: studies.clone(),
-                series: series.clone(),
-                ..Selector::default()
-            }
+            Selector { patient_id, studies: studies.clone(), series: series.clone(), ..Selector::default() }
         );
         assert_eq!(
             select(Root::Study, "IMAGE"),
-            Selector {
-                patient_id: None,
-                studies,
-                series,
-                instances: uids(&["1.1.1.1"])
-            }
+            Selector { patient_id: None, studies, series, instances: uids(&["1.1.1.1"]) }
         );
     }
 
@@ -461,18 +382,12 @@ mod tests {
     #[test]
     fn the_failed_list_fits_its_length_field() {
         // DI-086
-        let uid: Uid = "1.2.840.113619.2.55.3.604688119.969.1268071029.320"
-            .parse()
-            .unwrap();
+        let uid: Uid = "1.2.840.113619.2.55.3.604688119.969.1268071029.320".parse().unwrap();
         let many = vec![uid; 5_000];
         let list = failed_list(many.iter());
         let syntax = dataset::transfer_syntax(EXPLICIT_LITTLE_ENDIAN).unwrap();
         let bytes = dataset::encode(&list, syntax);
         assert_eq!(bytes.get(4..6), Some(&b"UI"[..]));
-        assert!(
-            bytes.len() > 65_000 && bytes.len() < 65_600,
-            "{}",
-            bytes.len()
-        );
+        assert!(bytes.len() > 65_000 && bytes.len() < 65_600, "{}", bytes.len());
     }
 }

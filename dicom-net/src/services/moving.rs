@@ -33,17 +33,10 @@ impl<B: Backend> Services<B> {
     ) -> Result<Status, End> {
         let destination = request.command.text(element::MOVE_DESTINATION);
         let destination: Option<AeTitle> = destination.and_then(|title| title.parse().ok());
-        let known = destination
-            .and_then(|title| Some((self.options.destinations.get(&title)?.clone(), title)));
+        let known = destination.and_then(|title| Some((self.options.destinations.get(&title)?.clone(), title)));
         let Some((destination, title)) = known else {
             let status = Status::MOVE_DESTINATION_UNKNOWN; // DI-081
-            super::refuse(
-                association,
-                request,
-                status,
-                "move destination is not configured",
-            )
-            .await?;
+            super::refuse(association, request, status, "move destination is not configured").await?;
             return Ok(status);
         };
         let instances = match self.select(association, request, root).await? {
@@ -51,16 +44,9 @@ impl<B: Backend> Services<B> {
             Err(status) => return Ok(status),
         };
         if instances.is_empty() {
-            return self
-                .finish(association, request, &Progress::default(), Status::SUCCESS)
-                .await;
+            return self.finish(association, request, &Progress::default(), Status::SUCCESS).await;
         }
-        let own = self
-            .options
-            .ae_titles
-            .first()
-            .unwrap_or(&self.peer.called_ae)
-            .clone();
+        let own = self.options.ae_titles.first().unwrap_or(&self.peer.called_ae).clone();
         let delivery = Arc::new(Delivery::new(
             &destination.host_port,
             [own, title],
@@ -73,11 +59,7 @@ impl<B: Backend> Services<B> {
         let work = Box::pin(async move { running.run(&backend, instances).await });
         self.watch(association, request, &delivery, work).await?;
         let progress = delivery.progress();
-        let status = if delivery.is_cancelled() {
-            Status::CANCEL
-        } else {
-            progress.final_status()
-        };
+        let status = if delivery.is_cancelled() { Status::CANCEL } else { progress.final_status() };
         self.finish(association, request, &progress, status).await
     }
 

@@ -16,10 +16,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn of(total: usize) -> Self {
-        Self {
-            total,
-            ..Self::default()
-        }
+        Self { total, ..Self::default() }
     }
 
     /// Counts one sub-operation by the status of its C-STORE response (DI-054).
@@ -76,11 +73,7 @@ impl Progress {
 impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (completed, warning, failed) = (self.completed, self.warning, self.failed.len());
-        write!(
-            f,
-            "{completed} completed, {warning} warned, {failed} failed of {}",
-            self.total
-        )
+        write!(f, "{completed} completed, {warning} warned, {failed} failed of {}", self.total)
     }
 }
 
@@ -95,12 +88,7 @@ mod tests {
 
     fn progress(completed: usize, warning: usize, failed: usize) -> Progress {
         let failed = vec!["1.2".parse().unwrap(); failed];
-        Progress {
-            total: completed + warning + failed.len(),
-            completed,
-            warning,
-            failed,
-        }
+        Progress { total: completed + warning + failed.len(), completed, warning, failed }
     }
 
     #[test]
@@ -115,10 +103,7 @@ mod tests {
             (0, 1, 2, 0xB000),
             (0, 0, 3, 0xA702),
         ] {
-            assert_eq!(
-                progress(completed, warning, failed).final_status().0,
-                status
-            );
+            assert_eq!(progress(completed, warning, failed).final_status().0, status);
         }
     }
 

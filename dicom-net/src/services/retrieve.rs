@@ -26,9 +26,7 @@ impl<B: Backend> Services<B> {
         let selector = match identifier.and_then(|identifier| identifier.selector(strict)) {
             Ok(selector) => selector,
             Err(bad) => {
-                return Ok(Err(self
-                    .refuse_identifier(association, request, bad)
-                    .await?));
+                return Ok(Err(self.refuse_identifier(association, request, bad).await?));
             }
         };
         let located = tokio::select! {
@@ -39,9 +37,7 @@ impl<B: Backend> Services<B> {
         match located? {
             None => {
                 let nothing = Progress::default();
-                Ok(Err(self
-                    .finish(association, request, &nothing, Status::CANCEL)
-                    .await?))
+                Ok(Err(self.finish(association, request, &nothing, Status::CANCEL).await?))
             }
             Some(Ok(instances)) => Ok(Ok(instances)),
             Some(Err(error)) => Ok(Err(self.fail(association, request, &error).await?)),
@@ -56,9 +52,7 @@ impl<B: Backend> Services<B> {
         progress: &Progress,
     ) -> Result<(), End> {
         let response = request.command.response(Status::PENDING);
-        association
-            .send(request.context_id, &progress.put(response, Status::PENDING))
-            .await
+        association.send(request.context_id, &progress.put(response, Status::PENDING)).await
     }
 
     /// Answers a retrieve for the last time, with the list of what failed (DI-086).
@@ -73,9 +67,7 @@ impl<B: Backend> Services<B> {
         let response = progress.put(request.command.response(status), status);
         if progress.has_failed() {
             let data = encoded(association, request, &failed_list(progress.failed()))?;
-            association
-                .send_with_data(request.context_id, response, data)
-                .await?;
+            association.send_with_data(request.context_id, response, data).await?;
         } else {
             association.send(request.context_id, &response).await?;
         }

@@ -20,11 +20,7 @@ struct Refused {
 impl<B: Backend> Services<B> {
     /// Takes one instance in and answers when it is durable (PS3.4 §B.2.3). Whatever goes wrong
     /// with the instance, its message is read to the end and the association goes on (DI-014).
-    pub(super) async fn c_store(
-        &self,
-        association: &mut Association,
-        request: &Request,
-    ) -> Result<Status, End> {
+    pub(super) async fn c_store(&self, association: &mut Association, request: &Request) -> Result<Status, End> {
         let taken = match self.begin(association, request) {
             Ok(receiver) => self.take_in(association, request, receiver).await?,
             Err(refused) => Err(refused),
@@ -32,40 +28,24 @@ impl<B: Backend> Services<B> {
         association.drain().await?;
         let response = match &taken {
             Ok(()) => request.command.response(Status::SUCCESS),
-            Err(refused) => request
-                .command
-                .response(refused.status)
-                .with_comment(refused.comment),
+            Err(refused) => request.command.response(refused.status).with_comment(refused.comment),
         };
         association.send(request.context_id, &response).await?;
         Ok(taken.map_or_else(|refused| refused.status, |()| Status::SUCCESS))
     }
 
     fn begin(&self, association: &Association, request: &Request) -> Result<B::Receiver, Refused> {
-        let invalid = |_| Refused {
-            status: Status::INVALID_ARGUMENT,
-            comment: "SOP class or transfer syntax is no UID",
-        };
-        let no_instance = Refused {
-            status: Status::INVALID_SOP_INSTANCE,
-            comment: "(0000,1000) is absent or no UID",
-        };
+        let invalid =
+            |_| Refused { status: Status::INVALID_ARGUMENT, comment: "SOP class or transfer syntax is no UID" };
+        let no_instance = Refused { status: Status::INVALID_SOP_INSTANCE, comment: "(0000,1000) is absent or no UID" };
         if !request.command.has_data_set() {
-            return Err(Refused {
-                status: Status::CANNOT_UNDERSTAND,
-                comment: "C-STORE without a data set",
-            });
+            return Err(Refused { status: Status::CANNOT_UNDERSTAND, comment: "C-STORE without a data set" });
         }
         let context = association
             .context(request.context_id)
-            .map_err(|_| Refused {
-                status: Status::SOP_CLASS_NOT_SUPPORTED,
-                comment: "context is not accepted",
-            })?;
+            .map_err(|_| Refused { status: Status::SOP_CLASS_NOT_SUPPORTED, comment: "context is not accepted" })?;
         let instance = request.command.text(element::AFFECTED_SOP_INSTANCE_UID);
-        let instance = instance
-            .and_then(|uid| uid.parse().ok())
-            .ok_or(no_instance)?;
+        let instance = instance.and_then(|uid| uid.parse().ok()).ok_or(no_instance)?;
         let originator = request.command.text(element::MOVE_ORIGINATOR_AE);
         if let Some(Ok(move_originator)) = originator.map(str::parse::<AeTitle>) {
             debug!(%move_originator, "instance comes from a move"); // DI-040
@@ -78,9 +58,7 @@ impl<B: Backend> Services<B> {
             calling_ae: self.peer.calling_ae.to_string(),
             called_ae: self.peer.called_ae.to_string(),
         };
-        self.backend
-            .receive(origin)
-            .map_err(|error| refused(&error))
+        self.backend.receive(origin).map_err(|error| refused(&error))
     }
 
     async fn take_in(
@@ -118,11 +96,7 @@ impl<B: Backend> Services<B> {
 }
 
 /// Waits for `work` unless the association ends first; a cancel changes nothing (PS3.7 §9.3.1).
-async fn beside<T>(
-    association: &mut Association,
-    message_id: u16,
-    work: impl Future<Output = T>,
-) -> Result<T, End> {
+async fn beside<T>(association: &mut Association, message_id: u16, work: impl Future<Output = T>) -> Result<T, End> {
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
@@ -140,19 +114,14 @@ fn refused(error: &Error) -> Refused {
         Error::MissingIdentifier { keyword } | Error::Contradiction { keyword } => {
             (Status::DATA_SET_MISMATCH, *keyword)
         }
-        Error::Conflict => (
-            Status::CONFLICT,
-            "SOP Instance UID is stored with other content",
-        ),
+        Error::Conflict => (Status::CONFLICT, "SOP Instance UID is stored with other content"),
         Error::SopClassNotSupported => (Status::SOP_CLASS_NOT_SUPPORTED, "no storage SOP class"),
         Error::TransferSyntaxNotSupported => (Status::CANNOT_UNDERSTAND, "transfer syntax is not taken"),
         Error::Deleted => (Status::DELETED, "instance was deleted and stays so"),
         Error::OutOfResources { .. } => (Status::OUT_OF_RESOURCES, "no room now, try again"),
         Error::TooLarge { .. } => (Status::OUT_OF_RESOURCES, "instance is too large"),
         Error::IndexAway(_) => (Status::OUT_OF_RESOURCES, "index is away, try again"),
-        Error::Journal(_) | Error::Io { .. } => {
-            (Status::OUT_OF_RESOURCES, "store failed, try again")
-        }
+        Error::Journal(_) | Error::Io { .. } => (Status::OUT_OF_RESOURCES, "store failed, try again"),
         Error::InvalidKey(_)
         | Error::NotFound { .. }
         | Error::NoFrames { .. }

@@ -37,15 +37,7 @@ async fn ul_004_a_silent_peer_is_closed_without_a_word() {
 async fn ul_005_after_the_last_pdu_the_server_closes_when_the_peer_does_not() {
     let running = start(|o| o.timeouts.artim = Duration::from_millis(200)).await;
     let mut refused = Peer::connect(&running).await;
-    refused
-        .send(
-            &Ask {
-                called: b"NOBODY          ".to_vec(),
-                ..Ask::default()
-            }
-            .pdu(),
-        )
-        .await;
+    refused.send(&Ask { called: b"NOBODY          ".to_vec(), ..Ask::default() }.pdu()).await;
     refused.rejected([1, 1, 7]).await;
     refused.closed(SOON).await;
     let (mut released, _) = Peer::associate(&running, &Ask::default()).await;
@@ -92,9 +84,7 @@ async fn ul_010_slots_come_back_within_a_second_after_reset_and_half_close() {
     for round in 0..20 {
         let (mut peer, _) = Peer::associate(&running, &Ask::default()).await;
         if round % 2 == 0 {
-            socket2::SockRef::from(&peer.stream)
-                .set_linger(Some(Duration::ZERO))
-                .unwrap();
+            socket2::SockRef::from(&peer.stream).set_linger(Some(Duration::ZERO)).unwrap();
             drop(peer);
         } else {
             peer.stream.shutdown().await.unwrap();
@@ -112,10 +102,7 @@ async fn free_again(running: &Running) {
         if next.read().await.0 == 2 {
             return next.release().await;
         }
-        assert!(
-            begun.elapsed() < Duration::from_secs(1),
-            "the slot is free within 1 s"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(1), "the slot is free within 1 s");
         tokio::task::yield_now().await;
     }
 }
@@ -131,21 +118,10 @@ async fn ul_011_associations_over_the_limits_are_refused_with_local_limit() {
     let mut same = Peer::connect(&running).await;
     same.send(&Ask::default().pdu()).await;
     same.rejected([2, 3, 2]).await;
-    let other = Ask {
-        calling: b"OTHER           ".to_vec(),
-        ..Ask::default()
-    };
+    let other = Ask { calling: b"OTHER           ".to_vec(), ..Ask::default() };
     let (_second, _) = Peer::associate(&running, &other).await;
     let mut third = Peer::connect(&running).await;
-    third
-        .send(
-            &Ask {
-                calling: b"THIRD           ".to_vec(),
-                ..Ask::default()
-            }
-            .pdu(),
-        )
-        .await;
+    third.send(&Ask { calling: b"THIRD           ".to_vec(), ..Ask::default() }.pdu()).await;
     third.rejected([2, 3, 2]).await;
 }
 
@@ -157,10 +133,7 @@ async fn ul_012_a_stopping_server_aborts_idle_associations_and_returns() {
     running.cancel.cancel();
     peer.aborted(ABORT_USER).await;
     drop(peer);
-    tokio::time::timeout(SOON, running.task)
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(SOON, running.task).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -208,10 +181,7 @@ async fn ul_025_release_is_answered() {
 async fn ul_026_ul_040_ih_009_large_requests_are_accepted_and_fast() {
     let running = start(|_| {}).await;
     for (syntaxes, bytes) in [(3, 14_243), (7, 27_171), (20, 70_435)] {
-        let mut ask = Ask {
-            user: item(0x51, &[0, 0, 0x40, 0]),
-            ..Ask::default()
-        };
+        let mut ask = Ask { user: item(0x51, &[0, 0, 0x40, 0]), ..Ask::default() };
         ask.contexts = (0..128_u8)
             .map(|n| {
                 let mut list = vec![EXPLICIT.as_bytes().to_vec()];
@@ -226,18 +196,9 @@ async fn ul_026_ul_040_ih_009_large_requests_are_accepted_and_fast() {
         assert_eq!(ask.pdu().len(), bytes);
         let begun = Instant::now();
         let (peer, answer) = Peer::associate(&running, &ask).await;
-        assert!(
-            begun.elapsed() < Duration::from_millis(500),
-            "{:?}",
-            begun.elapsed()
-        );
+        assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
         assert_eq!(answer.contexts.len(), 128);
-        assert!(
-            answer
-                .contexts
-                .iter()
-                .all(|(_, result, syntax)| *result == 0 && syntax == EXPLICIT)
-        );
+        assert!(answer.contexts.iter().all(|(_, result, syntax)| *result == 0 && syntax == EXPLICIT));
         peer.release().await;
     }
 }
@@ -246,26 +207,12 @@ async fn ul_026_ul_040_ih_009_large_requests_are_accepted_and_fast() {
 async fn ul_030_only_bit_0_of_the_version_counts() {
     let running = start(|_| {}).await;
     for version in [1, 3, 0x8001] {
-        let (peer, _) = Peer::associate(
-            &running,
-            &Ask {
-                version,
-                ..Ask::default()
-            },
-        )
-        .await;
+        let (peer, _) = Peer::associate(&running, &Ask { version, ..Ask::default() }).await;
         peer.release().await;
     }
     for version in [0, 2] {
         let mut peer = Peer::connect(&running).await;
-        peer.send(
-            &Ask {
-                version,
-                ..Ask::default()
-            }
-            .pdu(),
-        )
-        .await;
+        peer.send(&Ask { version, ..Ask::default() }.pdu()).await;
         peer.rejected([1, 2, 2]).await;
     }
 }
@@ -275,14 +222,7 @@ async fn ul_031_other_application_contexts_are_refused() {
     let running = start(|_| {}).await;
     for application_context in [Some(b"1.2.840.10008.3.1.1.2".to_vec()), Some(vec![]), None] {
         let mut peer = Peer::connect(&running).await;
-        peer.send(
-            &Ask {
-                application_context,
-                ..Ask::default()
-            }
-            .pdu(),
-        )
-        .await;
+        peer.send(&Ask { application_context, ..Ask::default() }.pdu()).await;
         peer.rejected([1, 1, 2]).await;
     }
 }
@@ -290,64 +230,22 @@ async fn ul_031_other_application_contexts_are_refused() {
 #[tokio::test]
 async fn ul_032_ul_033_ul_034_ae_titles() {
     let running = start(|o| o.calling_aes = vec!["PROBE".parse().unwrap()]).await;
-    for called in [
-        &b"FILMROOM        "[..],
-        b"   FILMROOM     ",
-        b"FILMROOM\0\0\0\0\0\0\0\0",
-    ] {
-        let (peer, _) = Peer::associate(
-            &running,
-            &Ask {
-                called: called.to_vec(),
-                ..Ask::default()
-            },
-        )
-        .await;
+    for called in [&b"FILMROOM        "[..], b"   FILMROOM     ", b"FILMROOM\0\0\0\0\0\0\0\0"] {
+        let (peer, _) = Peer::associate(&running, &Ask { called: called.to_vec(), ..Ask::default() }).await;
         peer.release().await;
     }
-    for called in [
-        &b"filmroom        "[..],
-        b"                ",
-        b"FILM\\ROOM       ",
-        b"FILMROOM\x1b       ",
-    ] {
+    for called in [&b"filmroom        "[..], b"                ", b"FILM\\ROOM       ", b"FILMROOM\x1b       "] {
         let mut peer = Peer::connect(&running).await;
-        peer.send(
-            &Ask {
-                called: called.to_vec(),
-                ..Ask::default()
-            }
-            .pdu(),
-        )
-        .await;
+        peer.send(&Ask { called: called.to_vec(), ..Ask::default() }.pdu()).await;
         peer.rejected([1, 1, 7]).await;
     }
-    for calling in [
-        &b"STRANGER        "[..],
-        b"                ",
-        b"PR\nOBE          ",
-        b"PROB\xc9           ",
-    ] {
+    for calling in [&b"STRANGER        "[..], b"                ", b"PR\nOBE          ", b"PROB\xc9           "] {
         let mut peer = Peer::connect(&running).await;
-        peer.send(
-            &Ask {
-                calling: calling.to_vec(),
-                ..Ask::default()
-            }
-            .pdu(),
-        )
-        .await;
+        peer.send(&Ask { calling: calling.to_vec(), ..Ask::default() }.pdu()).await;
         peer.rejected([1, 1, 3]).await;
     }
     let any = start(|o| o.accept_any_called_ae = true).await;
-    let (peer, _) = Peer::associate(
-        &any,
-        &Ask {
-            called: b"WHATEVER        ".to_vec(),
-            ..Ask::default()
-        },
-    )
-    .await;
+    let (peer, _) = Peer::associate(&any, &Ask { called: b"WHATEVER        ".to_vec(), ..Ask::default() }).await;
     peer.release().await;
 }
 
@@ -355,10 +253,7 @@ async fn ul_032_ul_033_ul_034_ae_titles() {
 async fn ul_035_even_and_repeated_context_ids_are_aborted() {
     let running = start(|_| {}).await;
     for ids in [&[2][..], &[0], &[1, 3, 1]] {
-        let contexts = ids
-            .iter()
-            .map(|id| context(*id, VERIFICATION, &[IMPLICIT]))
-            .collect();
+        let contexts = ids.iter().map(|id| context(*id, VERIFICATION, &[IMPLICIT])).collect();
         let mut peer = Peer::connect(&running).await;
         peer.send(&Ask::contexts(contexts).pdu()).await;
         peer.aborted(INVALID_PARAMETER).await;
@@ -375,11 +270,7 @@ async fn ul_036_ul_037_ul_039_each_context_gets_its_result() {
         context(7, "1.2.3.4", &[IMPLICIT]),
         context(255, CT, &[]),
     ]);
-    let results: Vec<(u8, u8)> = contexts_of(&ask)
-        .await
-        .into_iter()
-        .map(|(id, result, _)| (id, result))
-        .collect();
+    let results: Vec<(u8, u8)> = contexts_of(&ask).await.into_iter().map(|(id, result, _)| (id, result)).collect();
     assert_eq!(results, [(9, 0), (1, 0), (3, 0), (5, 4), (7, 3), (255, 4)]);
 }
 
@@ -408,20 +299,10 @@ async fn ul_042_ul_043_ul_044_unknown_and_missing_items() {
     let running = start(|_| {}).await;
     let unknown = Ask::default().with_user(&item(0x5F, b"whatever"));
     Peer::associate(&running, &unknown).await.0.release().await;
-    let nothing = Ask {
-        user: Vec::new(),
-        ..Ask::default()
-    };
+    let nothing = Ask { user: Vec::new(), ..Ask::default() };
     Peer::associate(&running, &nothing).await.0.release().await;
     let mut peer = Peer::connect(&running).await;
-    peer.send(
-        &Ask {
-            extra: item(0x60, b"new"),
-            ..Ask::default()
-        }
-        .pdu(),
-    )
-    .await;
+    peer.send(&Ask { extra: item(0x60, b"new"), ..Ask::default() }.pdu()).await;
     peer.aborted(UNRECOGNIZED_PARAMETER).await;
 }
 
@@ -435,10 +316,7 @@ async fn ul_045_titles_and_reserved_bytes_come_back_unchanged() {
         ..Ask::default()
     };
     let (_peer, answer) = Peer::associate(&running, &ask).await;
-    assert_eq!(
-        answer.echoed,
-        [&ask.called[..], &ask.calling, &ask.reserved].concat()
-    );
+    assert_eq!(answer.echoed, [&ask.called[..], &ask.calling, &ask.reserved].concat());
 }
 
 #[tokio::test]
@@ -451,10 +329,7 @@ async fn ul_051_ul_054_choice_of_transfer_syntax() {
         context(7, CT, &[BIG_ENDIAN]),
     ]))
     .await;
-    let chosen: Vec<&str> = results
-        .iter()
-        .map(|(_, _, syntax)| syntax.as_str())
-        .collect();
+    let chosen: Vec<&str> = results.iter().map(|(_, _, syntax)| syntax.as_str()).collect();
     assert_eq!(chosen, [EXPLICIT, rle, IMPLICIT, BIG_ENDIAN]);
 }
 
@@ -463,13 +338,9 @@ async fn ul_060_ul_066_maximum_length_and_implementation_are_told() {
     let running = start(|_| {}).await;
     let (_peer, answer) = Peer::associate(&running, &Ask::default()).await;
     assert_eq!(answer.user_items(0x51), [131_072_u32.to_be_bytes()]);
-    let class = archive::dataset::IMPLEMENTATION_CLASS_UID
-        .as_bytes()
-        .to_vec();
+    let class = archive::dataset::IMPLEMENTATION_CLASS_UID.as_bytes().to_vec();
     assert_eq!(answer.user_items(0x52), [class]);
-    let version = archive::dataset::IMPLEMENTATION_VERSION_NAME
-        .as_bytes()
-        .to_vec();
+    let version = archive::dataset::IMPLEMENTATION_VERSION_NAME.as_bytes().to_vec();
     assert_eq!(answer.user_items(0x55), [version]);
 }
 
@@ -478,10 +349,7 @@ async fn ul_062_data_pdus_over_our_limit_are_aborted_or_tolerated_by_rule() {
     let change = |accept_oversized_pdus| {
         start(move |o: &mut dicom_net::ServerOptions| {
             o.max_pdu_bytes = 4_096;
-            o.rules = Rules {
-                accept_oversized_pdus,
-                ..Rules::default()
-            };
+            o.rules = Rules { accept_oversized_pdus, ..Rules::default() };
         })
     };
     let long = pdu(4, &value(1, 1, &[0; 5_000]));
@@ -532,19 +400,11 @@ async fn ul_069_ul_070_roles_are_answered_for_offered_classes_only() {
         context(3, VERIFICATION, &[IMPLICIT]),
         context(5, "1.2.840.10008.5.1.4.1.1.4", &[EXPLICIT]),
     ]);
-    ask = ask
-        .with_user(&role(CT, 0, 1))
-        .with_user(&role(VERIFICATION, 1, 1));
+    ask = ask.with_user(&role(CT, 0, 1)).with_user(&role(VERIFICATION, 1, 1));
     ask = ask.with_user(&role("1.2.3.4", 1, 1));
     let (_peer, answer) = Peer::associate(&running, &ask).await;
     let roles = answer.user_items(0x54);
-    assert_eq!(
-        roles,
-        [
-            role(VERIFICATION, 1, 0)[4..].to_vec(),
-            role(CT, 0, 1)[4..].to_vec()
-        ]
-    );
+    assert_eq!(roles, [role(VERIFICATION, 1, 0)[4..].to_vec(), role(CT, 0, 1)[4..].to_vec()]);
 }
 
 #[tokio::test]
@@ -557,18 +417,12 @@ async fn ul_072_extended_negotiation_is_answered_once_and_only_if_offered() {
         item(0x56, &value)
     };
     let find = "1.2.840.10008.5.1.4.1.2.2.1";
-    let mut ask = Ask::contexts(vec![
-        context(1, find, &[IMPLICIT]),
-        context(3, find, &[EXPLICIT]),
-        context(5, CT, &[EXPLICIT]),
-    ]);
+    let mut ask =
+        Ask::contexts(vec![context(1, find, &[IMPLICIT]), context(3, find, &[EXPLICIT]), context(5, CT, &[EXPLICIT])]);
     ask = ask.with_user(&offer(find, &[1, 1, 1]));
     ask = ask.with_user(&offer("1.2.3", &[1]));
     let (_peer, answer) = Peer::associate(&running, &ask).await;
-    assert_eq!(
-        answer.user_items(0x56),
-        [offer(find, &[1, 0, 0])[4..].to_vec()]
-    );
+    assert_eq!(answer.user_items(0x56), [offer(find, &[1, 0, 0])[4..].to_vec()]);
 }
 
 #[tokio::test]
@@ -596,11 +450,7 @@ async fn ul_079_ul_082_user_identity() {
         peer.rejected([1, 1, 1]).await;
     }
     let allowed = start(|o| o.accept_plain_credentials = true).await;
-    Peer::associate(&allowed, &with_passcode)
-        .await
-        .0
-        .release()
-        .await;
+    Peer::associate(&allowed, &with_passcode).await.0.release().await;
 }
 
 #[tokio::test]
@@ -608,22 +458,15 @@ async fn di_011_unknown_operations_and_wrong_classes_are_answered() {
     use dicom_net::command::CommandSet;
     let running = start(|_| {}).await;
     let (mut peer, _) = Peer::associate(&running, &Ask::default()).await;
-    for (field, class, status) in [
-        (0x0150, VERIFICATION, 0x0211),
-        (0x0030, CT, 0x0122),
-        (0x0020, VERIFICATION, 0x0122),
-    ] {
+    for (field, class, status) in [(0x0150, VERIFICATION, 0x0211), (0x0030, CT, 0x0122), (0x0020, VERIFICATION, 0x0122)]
+    {
         let command = CommandSet::request(field, 7, class).encode();
         peer.send(&pdu(4, &value(1, 3, &command))).await;
         let response = peer.response().await;
-        assert_eq!(
-            (response.status().0, response.responded_to()),
-            (status, Some(7))
-        );
+        assert_eq!((response.status().0, response.responded_to()), (status, Some(7)));
     }
     // A cancel without an operation is ignored (DI-064).
-    peer.send(&pdu(4, &value(1, 3, &CommandSet::cancel(7).encode())))
-        .await;
+    peer.send(&pdu(4, &value(1, 3, &CommandSet::cancel(7).encode()))).await;
     peer.echo(1).await;
     peer.release().await;
 }
@@ -636,8 +479,5 @@ async fn ul_010_a_thousand_connects_leave_nothing_behind() {
     }
     free_again(&running).await;
     running.cancel.cancel();
-    tokio::time::timeout(SOON, running.task)
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(SOON, running.task).await.unwrap().unwrap();
 }

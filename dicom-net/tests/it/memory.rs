@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use archive::dataset::{Attribute, Attributes, Value};
 use archive::query::{Level, Query};
-use archive::{
-    Error, InstanceBody, InstanceRef, Location, Metrics, Origin, Outcome, Selector, Stored, Uid,
-};
+use archive::{Error, InstanceBody, InstanceRef, Location, Metrics, Origin, Outcome, Selector, Stored, Uid};
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
 use dicom_net::{Backend, Opened, Receive, Results};
@@ -64,11 +62,7 @@ impl Memory {
     }
 
     pub fn make_unreadable(&self, sop_instance_uid: &str) {
-        self.state
-            .lock()
-            .unwrap()
-            .unreadable
-            .push(sop_instance_uid.to_owned());
+        self.state.lock().unwrap().unreadable.push(sop_instance_uid.to_owned());
     }
 
     /// Reading this instance fails before its last piece.
@@ -87,10 +81,7 @@ impl Memory {
 
     pub fn data_set(&self, sop_instance_uid: &str) -> Option<Bytes> {
         let state = self.state.lock().unwrap();
-        state
-            .instances
-            .get(sop_instance_uid)
-            .map(|(_, bytes)| bytes.clone())
+        state.instances.get(sop_instance_uid).map(|(_, bytes)| bytes.clone())
     }
 
     pub fn len(&self) -> usize {
@@ -108,16 +99,8 @@ impl Memory {
         for (instance, _) in self.state.lock().unwrap().instances.values() {
             let mut one = Attributes::default();
             let uid = |uid: &Uid| uid.to_string();
-            one.put_text(
-                Tag(0x0020, 0x000D),
-                VR::UI,
-                uid(&instance.study_instance_uid),
-            );
-            one.put_text(
-                Tag(0x0020, 0x000E),
-                VR::UI,
-                uid(&instance.series_instance_uid),
-            );
+            one.put_text(Tag(0x0020, 0x000D), VR::UI, uid(&instance.study_instance_uid));
+            one.put_text(Tag(0x0020, 0x000E), VR::UI, uid(&instance.series_instance_uid));
             one.put_text(Tag(0x0008, 0x0018), VR::UI, uid(&instance.sop_instance_uid));
             one.put_text(Tag(0x0010, 0x0020), VR::LO, "ID1");
             one.put_text(Tag(0x0020, 0x1208), VR::IS, "7");
@@ -149,16 +132,9 @@ impl Backend for Memory {
             state.fault
         };
         if fault == Fault::Full {
-            return Err(Error::OutOfResources {
-                reason: "full".to_owned(),
-            });
+            return Err(Error::OutOfResources { reason: "full".to_owned() });
         }
-        Ok(MemoryReceiver {
-            memory: self.clone(),
-            origin,
-            fault,
-            bytes: Vec::new(),
-        })
+        Ok(MemoryReceiver { memory: self.clone(), origin, fault, bytes: Vec::new() })
     }
 
     async fn search(&self, query: Query) -> Result<Results<Attributes>, Error> {
@@ -177,15 +153,11 @@ impl Backend for Memory {
     async fn locate(&self, selector: &Selector) -> Result<Vec<InstanceRef>, Error> {
         let has = |list: &Vec<Uid>, uid: &Uid| list.is_empty() || list.contains(uid);
         let state = self.state.lock().unwrap();
-        let found = state
-            .instances
-            .values()
-            .map(|(instance, _)| instance)
-            .filter(|instance| {
-                has(&selector.studies, &instance.study_instance_uid)
-                    && has(&selector.series, &instance.series_instance_uid)
-                    && has(&selector.instances, &instance.sop_instance_uid)
-            });
+        let found = state.instances.values().map(|(instance, _)| instance).filter(|instance| {
+            has(&selector.studies, &instance.study_instance_uid)
+                && has(&selector.series, &instance.series_instance_uid)
+                && has(&selector.instances, &instance.sop_instance_uid)
+        });
         Ok(found.cloned().collect())
     }
 
@@ -197,11 +169,7 @@ impl Backend for Memory {
                 let (delay, unreadable, torn) = {
                     let state = memory.state.lock().unwrap();
                     let uid = instance.sop_instance_uid.to_string();
-                    (
-                        state.open_delay,
-                        state.unreadable.contains(&uid),
-                        state.torn.contains(&uid),
-                    )
+                    (state.open_delay, state.unreadable.contains(&uid), state.torn.contains(&uid))
                 };
                 if !delay.is_zero() {
                     tokio::time::sleep(delay).await;
@@ -210,22 +178,13 @@ impl Backend for Memory {
                     return (instance, Err(Error::NotFound { what: "instance" }));
                 }
                 let bytes = memory.data_set(instance.sop_instance_uid.as_str()).unwrap();
-                let mut pieces: Vec<_> = bytes
-                    .chunks(100_000)
-                    .map(|c| Ok(Bytes::copy_from_slice(c)))
-                    .collect();
+                let mut pieces: Vec<_> = bytes.chunks(100_000).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
                 if torn {
                     pieces.pop();
                     pieces.push(Err(Error::NotFound { what: "piece" }));
                 }
                 let chunks = Box::pin(stream::iter(pieces));
-                (
-                    instance,
-                    Ok(InstanceBody {
-                        bytes: bytes.len() as u64,
-                        chunks,
-                    }),
-                )
+                (instance, Ok(InstanceBody { bytes: bytes.len() as u64, chunks }))
             }
         }))
     }
@@ -247,10 +206,7 @@ pub struct MemoryReceiver {
 impl Receive for MemoryReceiver {
     async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
         if self.fault == Fault::WriteFails {
-            return Err(Error::Malformed {
-                offset: 0,
-                reason: "as told",
-            });
+            return Err(Error::Malformed { offset: 0, reason: "as told" });
         }
         self.bytes.extend_from_slice(&chunk);
         Ok(())
@@ -280,19 +236,13 @@ impl Receive for MemoryReceiver {
             location: location(),
         };
         let mut state = self.memory.state.lock().unwrap();
-        let known = state
-            .instances
-            .insert(sop_instance_uid.to_string(), (instance, self.bytes.into()));
+        let known = state.instances.insert(sop_instance_uid.to_string(), (instance, self.bytes.into()));
         Ok(Stored {
             sop_class_uid: self.origin.sop_class_uid.unwrap(),
             sop_instance_uid,
             study_instance_uid: study,
             series_instance_uid: series,
-            outcome: if known.is_some() {
-                Outcome::Duplicate
-            } else {
-                Outcome::New
-            },
+            outcome: if known.is_some() { Outcome::Duplicate } else { Outcome::New },
         })
     }
 }

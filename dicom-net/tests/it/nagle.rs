@@ -43,33 +43,20 @@ async fn a_destination_that_answers_in_two_parts_is_not_slowed_down() {
     let host_port = listener.local_addr().unwrap().to_string();
     let sink = tokio::spawn(sink_in_two_parts(listener));
     let running = start(|o| {
-        o.destinations
-            .insert("SINK".parse().unwrap(), Destination { host_port });
+        o.destinations.insert("SINK".parse().unwrap(), Destination { host_port });
     })
     .await;
-    let proposals = [
-        Proposal::new(CT, &[EXPLICIT]),
-        Proposal::new(STUDY_MOVE, &[EXPLICIT]),
-    ];
+    let proposals = [Proposal::new(CT, &[EXPLICIT]), Proposal::new(STUDY_MOVE, &[EXPLICIT])];
     let mut client = client(&running, &proposals).await;
     for n in 0..MESSAGES {
         let uid = format!("1.1.1.{n}");
-        client
-            .store(CT, &uid, EXPLICIT, Bytes::from_static(b"data"))
-            .await
-            .unwrap();
+        client.store(CT, &uid, EXPLICIT, Bytes::from_static(b"data")).await.unwrap();
     }
     let keys = identifier("STUDY", &[(Tag(0x0020, 0x000D), VR::UI, "1.1")]);
     let begun = Instant::now();
-    let moved = client
-        .move_to(STUDY_MOVE, &"SINK".parse().unwrap(), &keys)
-        .await
-        .unwrap();
+    let moved = client.move_to(STUDY_MOVE, &"SINK".parse().unwrap(), &keys).await.unwrap();
     assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
-    assert_eq!(
-        (moved.status, usize::from(moved.completed)),
-        (Status::SUCCESS, MESSAGES)
-    );
+    assert_eq!((moved.status, usize::from(moved.completed)), (Status::SUCCESS, MESSAGES));
     assert_eq!(sink.await.unwrap(), MESSAGES);
 }
 
@@ -93,11 +80,7 @@ async fn sink_in_two_parts(listener: TcpListener) -> usize {
             return stored;
         }
         let command = CommandSet::decode(&command[6..].to_vec().into()).unwrap();
-        assert_eq!(
-            command.text(element::MOVE_ORIGINATOR_AE),
-            Some("PROBE"),
-            "DI-055"
-        );
+        assert_eq!(command.text(element::MOVE_ORIGINATOR_AE), Some("PROBE"), "DI-055");
         let (_, data) = read_pdu(&mut stream).await;
         assert_eq!(&data[5..], b"\x02data");
         stored += 1;

@@ -27,22 +27,10 @@ pub fn identifier(level: &str, keys: &[(Tag, VR, &str)]) -> Attributes {
     }
     for (tag, vr, text) in keys {
         if text.is_empty() {
-            identifier.0.insert(
-                *tag,
-                Attribute {
-                    vr: *vr,
-                    value: Value::Empty,
-                },
-            );
+            identifier.0.insert(*tag, Attribute { vr: *vr, value: Value::Empty });
         } else {
             let values = text.split('\\').map(str::to_owned).collect();
-            identifier.0.insert(
-                *tag,
-                Attribute {
-                    vr: *vr,
-                    value: Value::Text(values),
-                },
-            );
+            identifier.0.insert(*tag, Attribute { vr: *vr, value: Value::Text(values) });
         }
     }
     identifier
@@ -50,9 +38,7 @@ pub fn identifier(level: &str, keys: &[(Tag, VR, &str)]) -> Attributes {
 
 pub async fn client(running: &Running, proposals: &[Proposal]) -> Client {
     let (calling, called) = ("PROBE".parse().unwrap(), "FILMROOM".parse().unwrap());
-    Client::connect(&running.address.to_string(), &calling, &called, proposals)
-        .await
-        .unwrap()
+    Client::connect(&running.address.to_string(), &calling, &called, proposals).await.unwrap()
 }
 
 /// Stores instances with these UIDs; series and study UIDs are their prefixes.
@@ -60,10 +46,7 @@ pub async fn fill(running: &Running, sop_instance_uids: &[&str]) {
     let mut client = client(running, &[Proposal::new(CT, &[EXPLICIT])]).await;
     for uid in sop_instance_uids {
         let data = Bytes::from(format!("data set of {uid}"));
-        assert_eq!(
-            client.store(CT, uid, EXPLICIT, data).await.unwrap(),
-            Status::SUCCESS
-        );
+        assert_eq!(client.store(CT, uid, EXPLICIT, data).await.unwrap(), Status::SUCCESS);
     }
     client.release().await.unwrap();
 }
@@ -90,10 +73,7 @@ async fn di_061_di_065_di_066_matches_have_the_level_and_every_requested_key() {
     let accession = Tag(0x0008, 0x0050);
     let keys = identifier("STUDY", &[(STUDY_UID, VR::UI, ""), (accession, VR::SH, "")]);
     let found = find(&running, STUDY_FIND, &keys).await.unwrap();
-    let studies: Vec<_> = found
-        .iter()
-        .map(|one| one.text(STUDY_UID).unwrap())
-        .collect();
+    let studies: Vec<_> = found.iter().map(|one| one.text(STUDY_UID).unwrap()).collect();
     assert_eq!(studies, ["1.1", "1.2"]);
     for one in &found {
         assert_eq!(one.text(LEVEL), Some("STUDY"));
@@ -102,12 +82,7 @@ async fn di_061_di_065_di_066_matches_have_the_level_and_every_requested_key() {
         assert!(one.get(SOP_UID).is_none(), "only what was asked for");
     }
     let none = identifier("STUDY", &[(STUDY_UID, VR::UI, "")]);
-    assert!(
-        find(&start(|_| {}).await, STUDY_FIND, &none)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(find(&start(|_| {}).await, STUDY_FIND, &none).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -115,28 +90,14 @@ async fn di_065_sequences_are_cut_down_to_the_requested_nested_keys() {
     let running = start(|_| {}).await;
     fill(&running, &["1.1.1.1"]).await;
     let sequence = Tag(0x0040, 0x0275);
-    let mut keys = identifier(
-        "SERIES",
-        &[(SERIES_UID, VR::UI, ""), (STUDY_UID, VR::UI, "1.1")],
-    );
-    let nested = identifier(
-        "",
-        &[
-            (Tag(0x0040, 0x0009), VR::SH, ""),
-            (Tag(0x0040, 0x1001), VR::SH, ""),
-        ],
-    );
+    let mut keys = identifier("SERIES", &[(SERIES_UID, VR::UI, ""), (STUDY_UID, VR::UI, "1.1")]);
+    let nested = identifier("", &[(Tag(0x0040, 0x0009), VR::SH, ""), (Tag(0x0040, 0x1001), VR::SH, "")]);
     let value = Value::Sequence(vec![nested]);
     keys.0.insert(sequence, Attribute { vr: VR::SQ, value });
     let found = find(&running, STUDY_FIND, &keys).await.unwrap();
-    let Value::Sequence(items) = &found[0].get(sequence).unwrap().value else {
-        panic!("{found:?}")
-    };
+    let Value::Sequence(items) = &found[0].get(sequence).unwrap().value else { panic!("{found:?}") };
     assert_eq!(items[0].text(Tag(0x0040, 0x0009)), Some("SPS1"));
-    assert_eq!(
-        items[0].get(Tag(0x0040, 0x1001)).unwrap().value,
-        Value::Empty
-    );
+    assert_eq!(items[0].get(Tag(0x0040, 0x1001)).unwrap().value, Value::Empty);
     assert!(items[0].get(Tag(0x0040, 0x0007)).is_none());
 }
 
@@ -154,27 +115,16 @@ async fn qr_020_di_067_keys_become_a_query() {
     );
     let nested = identifier("", &[(Tag(0x0040, 0x0009), VR::SH, "SPS?")]);
     let value = Value::Sequence(vec![nested]);
-    keys.0
-        .insert(Tag(0x0040, 0x0275), Attribute { vr: VR::SQ, value });
+    keys.0.insert(Tag(0x0040, 0x0275), Attribute { vr: VR::SQ, value });
     find(&running, STUDY_FIND, &keys).await.unwrap();
     let query = running.memory.queries().remove(0);
     assert_eq!(query.level, Level::Series);
-    let keys: Vec<_> = query
-        .keys
-        .iter()
-        .map(|key| (key.path.0.clone(), key.matching.clone()))
-        .collect();
+    let keys: Vec<_> = query.keys.iter().map(|key| (key.path.0.clone(), key.matching.clone())).collect();
     assert_eq!(
         keys,
         [
-            (
-                vec![STUDY_UID],
-                Matching::AnyOf(vec!["1.1".to_owned(), "1.2".to_owned()])
-            ),
-            (
-                vec![Tag(0x0040, 0x0275), Tag(0x0040, 0x0009)],
-                Matching::WildCard("SPS?".to_owned())
-            ),
+            (vec![STUDY_UID], Matching::AnyOf(vec!["1.1".to_owned(), "1.2".to_owned()])),
+            (vec![Tag(0x0040, 0x0275), Tag(0x0040, 0x0009)], Matching::WildCard("SPS?".to_owned())),
         ]
     );
 }
@@ -196,13 +146,7 @@ async fn di_063_qr_007_qr_008_levels() {
 
 #[tokio::test]
 async fn qr_010_qr_011_upper_keys_are_wanted_in_strict_mode_only() {
-    let strict = start(|o| {
-        o.rules = Rules {
-            strict_identifiers: true,
-            ..Rules::default()
-        }
-    })
-    .await;
+    let strict = start(|o| o.rules = Rules { strict_identifiers: true, ..Rules::default() }).await;
     let lenient = start(|_| {}).await;
     let without = identifier("SERIES", &[(SERIES_UID, VR::UI, "")]);
     let list = identifier("SERIES", &[(STUDY_UID, VR::UI, "1.1\\1.2")]);
@@ -259,11 +203,7 @@ async fn qr_065_private_keys_come_with_their_creator_only() {
     let creator = Tag(0x0009, 0x0010);
     let keys = identifier(
         "STUDY",
-        &[
-            (creator, VR::LO, "ACME"),
-            (Tag(0x0009, 0x1001), VR::LO, ""),
-            (Tag(0x0009, 0x1101), VR::LO, ""),
-        ],
+        &[(creator, VR::LO, "ACME"), (Tag(0x0009, 0x1001), VR::LO, ""), (Tag(0x0009, 0x1101), VR::LO, "")],
     );
     let found = find(&running, STUDY_FIND, &keys).await.unwrap();
     assert_eq!(found[0].text(creator), Some("ACME"));
@@ -273,16 +213,10 @@ async fn qr_065_private_keys_come_with_their_creator_only() {
 
 /// Sends a C-FIND-RQ by hand.
 async fn ask_by_hand(peer: &mut Peer, keys: &Attributes) {
-    let command = CommandSet::request(0x0020, 3, STUDY_FIND)
-        .with_data_set()
-        .encode();
+    let command = CommandSet::request(0x0020, 3, STUDY_FIND).with_data_set().encode();
     let syntax = dataset::transfer_syntax(EXPLICIT).unwrap();
     let data = dataset::encode(keys, syntax);
-    peer.send(&pdu(
-        4,
-        &[value(1, 3, &command), value(1, 2, &data)].concat(),
-    ))
-    .await;
+    peer.send(&pdu(4, &[value(1, 3, &command), value(1, 2, &data)].concat())).await;
 }
 
 /// Reads one response and the identifier after it.
@@ -299,12 +233,7 @@ async fn match_by_hand(peer: &mut Peer) -> (u16, Option<Attributes>) {
 }
 
 async fn by_hand(running: &Running) -> Peer {
-    Peer::associate(
-        running,
-        &Ask::contexts(vec![context(1, STUDY_FIND, &[EXPLICIT])]),
-    )
-    .await
-    .0
+    Peer::associate(running, &Ask::contexts(vec![context(1, STUDY_FIND, &[EXPLICIT])])).await.0
 }
 
 #[tokio::test]
@@ -334,8 +263,7 @@ async fn di_064_a_cancel_ends_an_endless_search_within_a_second() {
         assert_eq!(match_by_hand(&mut peer).await.0, 0xFF00);
     }
     let begun = Instant::now();
-    peer.send(&pdu(4, &value(1, 3, &CommandSet::cancel(3).encode())))
-        .await;
+    peer.send(&pdu(4, &value(1, 3, &CommandSet::cancel(3).encode()))).await;
     let last = loop {
         let (status, found) = match_by_hand(&mut peer).await;
         if found.is_none() {
@@ -351,18 +279,8 @@ async fn di_064_a_cancel_ends_an_endless_search_within_a_second() {
 async fn di_014_an_unreadable_identifier_is_answered() {
     let running = start(|_| {}).await;
     let mut peer = by_hand(&running).await;
-    let command = CommandSet::request(0x0020, 3, STUDY_FIND)
-        .with_data_set()
-        .encode();
-    peer.send(&pdu(
-        4,
-        &[
-            value(1, 3, &command),
-            value(1, 2, b"\x08\0\x52\0CS\xff\xffx"),
-        ]
-        .concat(),
-    ))
-    .await;
+    let command = CommandSet::request(0x0020, 3, STUDY_FIND).with_data_set().encode();
+    peer.send(&pdu(4, &[value(1, 3, &command), value(1, 2, b"\x08\0\x52\0CS\xff\xffx")].concat())).await;
     assert_eq!(peer.response().await.status().0, 0xC000);
     peer.release().await;
 }

@@ -32,22 +32,14 @@ pub struct Running {
 }
 
 pub async fn start(change: impl FnOnce(&mut ServerOptions)) -> Running {
-    let mut options = ServerOptions {
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        ..Default::default()
-    };
+    let mut options = ServerOptions { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Default::default() };
     change(&mut options);
     let memory = Memory::default();
     let server = Server::bind(options, memory.clone()).await.unwrap();
     let address = server.addresses()[0];
     let cancel = CancellationToken::new();
     let task = tokio::spawn(server.run(cancel.clone()));
-    Running {
-        address,
-        memory,
-        cancel,
-        task,
-    }
+    Running { address, memory, cancel, task }
 }
 
 /// An A-ASSOCIATE-RQ to be changed and encoded.
@@ -84,10 +76,7 @@ impl Default for Ask {
 
 impl Ask {
     pub fn contexts(contexts: Vec<(u8, Vec<u8>, Vec<Vec<u8>>)>) -> Self {
-        Self {
-            contexts,
-            ..Self::default()
-        }
+        Self { contexts, ..Self::default() }
     }
 
     pub fn with_user(mut self, item: &[u8]) -> Self {
@@ -146,10 +135,7 @@ pub fn pdu(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 pub fn value(context_id: u8, control: u8, data: &[u8]) -> Vec<u8> {
-    let mut value = u32::try_from(data.len() + 2)
-        .unwrap()
-        .to_be_bytes()
-        .to_vec();
+    let mut value = u32::try_from(data.len() + 2).unwrap().to_be_bytes().to_vec();
     value.extend([context_id, control]);
     value.extend(data);
     value
@@ -167,11 +153,7 @@ pub struct Answer {
 
 impl Answer {
     fn read(body: &[u8]) -> Self {
-        let mut answer = Self {
-            echoed: body[4..68].to_vec(),
-            contexts: Vec::new(),
-            user: Vec::new(),
-        };
+        let mut answer = Self { echoed: body[4..68].to_vec(), contexts: Vec::new(), user: Vec::new() };
         for (kind, value) in items(&body[68..]) {
             match kind {
                 0x21 => {

@@ -33,11 +33,9 @@ async fn pair(sink_rules: Rules) -> (Running, Running) {
     .await;
     let host_port = sink.address.to_string();
     let source = start(|o| {
-        o.destinations
-            .insert("SINK".parse().unwrap(), Destination { host_port });
+        o.destinations.insert("SINK".parse().unwrap(), Destination { host_port });
         let host_port = "127.0.0.1:1".to_owned();
-        o.destinations
-            .insert("DEAD".parse().unwrap(), Destination { host_port });
+        o.destinations.insert("DEAD".parse().unwrap(), Destination { host_port });
         o.timeouts.pending_every = Duration::from_millis(50);
     })
     .await;
@@ -46,41 +44,24 @@ async fn pair(sink_rules: Rules) -> (Running, Running) {
 
 async fn move_to(running: &Running, destination: &str, keys: &dataset::Attributes) -> Retrieved {
     let mut client = client(running, &[Proposal::new(STUDY_MOVE, &[EXPLICIT])]).await;
-    let retrieved = client
-        .move_to(STUDY_MOVE, &destination.parse().unwrap(), keys)
-        .await
-        .unwrap();
+    let retrieved = client.move_to(STUDY_MOVE, &destination.parse().unwrap(), keys).await.unwrap();
     client.release().await.unwrap();
     retrieved
 }
 
 fn retrieved(status: u16, completed: u16, failed: u16) -> Retrieved {
-    Retrieved {
-        status: Status(status),
-        completed,
-        failed,
-        warning: 0,
-    }
+    Retrieved { status: Status(status), completed, failed, warning: 0 }
 }
 
 #[tokio::test]
 async fn di_050_di_055_di_083_a_move_sends_the_stored_bytes() {
     let (source, sink) = pair(Rules::default()).await;
     fill(&source, &["1.1.1.1", "1.1.1.2", "1.2.1.1"]).await;
-    assert_eq!(
-        move_to(&source, "SINK", &study("1.1")).await,
-        retrieved(0, 2, 0)
-    );
+    assert_eq!(move_to(&source, "SINK", &study("1.1")).await, retrieved(0, 2, 0));
     assert_eq!(sink.memory.len(), 2);
-    assert_eq!(
-        sink.memory.data_set("1.1.1.2"),
-        source.memory.data_set("1.1.1.2")
-    );
+    assert_eq!(sink.memory.data_set("1.1.1.2"), source.memory.data_set("1.1.1.2"));
     let origin = sink.memory.origins().remove(0);
-    assert_eq!(
-        (origin.calling_ae.as_str(), origin.called_ae.as_str()),
-        ("FILMROOM", "SINK")
-    );
+    assert_eq!((origin.calling_ae.as_str(), origin.called_ae.as_str()), ("FILMROOM", "SINK"));
     assert_eq!(origin.transfer_syntax_uid.as_str(), EXPLICIT);
 }
 
@@ -88,42 +69,24 @@ async fn di_050_di_055_di_083_a_move_sends_the_stored_bytes() {
 async fn di_081_di_082_di_089_unknown_and_dead_destinations_and_nothing_to_send() {
     let (source, _sink) = pair(Rules::default()).await;
     fill(&source, &["1.1.1.1"]).await;
-    assert_eq!(
-        move_to(&source, "NOBODY", &study("1.1")).await,
-        retrieved(0xA801, 0, 0)
-    );
-    assert_eq!(
-        move_to(&source, "DEAD", &study("1.1")).await,
-        retrieved(0xA702, 0, 1)
-    );
-    assert_eq!(
-        move_to(&source, "SINK", &study("1.9")).await,
-        retrieved(0, 0, 0)
-    );
+    assert_eq!(move_to(&source, "NOBODY", &study("1.1")).await, retrieved(0xA801, 0, 0));
+    assert_eq!(move_to(&source, "DEAD", &study("1.1")).await, retrieved(0xA702, 0, 1));
+    assert_eq!(move_to(&source, "SINK", &study("1.9")).await, retrieved(0, 0, 0));
     let everything = identifier("STUDY", &[]);
     assert_eq!(move_to(&source, "SINK", &everything).await.status.0, 0xA900);
 }
 
 #[tokio::test]
 async fn di_092_what_the_destination_refuses_is_counted_and_the_rest_sent() {
-    let rules = Rules {
-        transfer_syntaxes: Some(vec![EXPLICIT.to_owned()]),
-        ..Rules::default()
-    };
+    let rules = Rules { transfer_syntaxes: Some(vec![EXPLICIT.to_owned()]), ..Rules::default() };
     let (source, sink) = pair(rules).await;
     fill(&source, &["1.1.1.1"]).await;
     let mut client = client(&source, &[Proposal::new(MR, &[RLE])]).await;
-    client
-        .store(MR, "1.1.1.2", RLE, Bytes::from_static(b"rle"))
-        .await
-        .unwrap();
+    client.store(MR, "1.1.1.2", RLE, Bytes::from_static(b"rle")).await.unwrap();
     client.release().await.unwrap();
     source.memory.make_unreadable("1.1.1.3");
     fill(&source, &["1.1.1.3"]).await;
-    assert_eq!(
-        move_to(&source, "SINK", &study("1.1")).await,
-        retrieved(0xB000, 1, 2)
-    );
+    assert_eq!(move_to(&source, "SINK", &study("1.1")).await, retrieved(0xB000, 1, 2));
     assert_eq!(sink.memory.len(), 1);
 }
 
@@ -131,56 +94,28 @@ async fn di_092_what_the_destination_refuses_is_counted_and_the_rest_sent() {
 async fn di_090_a_list_of_1000_uids_works() {
     let (source, sink) = pair(Rules::default()).await;
     let uids: Vec<String> = (0..1_000).map(|n| format!("1.1.1.{n}")).collect();
-    fill(
-        &source,
-        &uids.iter().map(String::as_str).collect::<Vec<_>>(),
-    )
-    .await;
-    let keys = identifier(
-        "IMAGE",
-        &[
-            (STUDY_UID, VR::UI, "1.1"),
-            (SOP_UID, VR::UI, &uids.join("\\")),
-        ],
-    );
-    assert_eq!(
-        move_to(&source, "SINK", &keys).await,
-        retrieved(0, 1_000, 0)
-    );
+    fill(&source, &uids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let keys = identifier("IMAGE", &[(STUDY_UID, VR::UI, "1.1"), (SOP_UID, VR::UI, &uids.join("\\"))]);
+    assert_eq!(move_to(&source, "SINK", &keys).await, retrieved(0, 1_000, 0));
     assert_eq!(sink.memory.len(), 1_000);
 }
 
 async fn ask_move(peer: &mut Peer, keys: &dataset::Attributes) {
-    let command = CommandSet::request(0x0021, 3, STUDY_MOVE)
-        .with_text(element::MOVE_DESTINATION, "SINK")
-        .with_data_set();
+    let command =
+        CommandSet::request(0x0021, 3, STUDY_MOVE).with_text(element::MOVE_DESTINATION, "SINK").with_data_set();
     let data = dataset::encode(keys, dataset::transfer_syntax(EXPLICIT).unwrap());
-    peer.send(&pdu(
-        4,
-        &[value(1, 3, &command.encode()), value(1, 2, &data)].concat(),
-    ))
-    .await;
+    peer.send(&pdu(4, &[value(1, 3, &command.encode()), value(1, 2, &data)].concat())).await;
 }
 
 fn counters(response: &CommandSet) -> [Option<u16>; 4] {
-    [
-        element::REMAINING,
-        element::COMPLETED,
-        element::FAILED,
-        element::WARNING,
-    ]
-    .map(|element| response.number(element))
+    [element::REMAINING, element::COMPLETED, element::FAILED, element::WARNING].map(|element| response.number(element))
 }
 
 #[tokio::test]
 async fn di_084_di_086_di_087_di_088_pending_responses_and_cancel() {
     let (source, sink) = pair(Rules::default()).await;
     let uids: Vec<String> = (0..1_000).map(|n| format!("1.1.1.{n}")).collect();
-    fill(
-        &source,
-        &uids.iter().map(String::as_str).collect::<Vec<_>>(),
-    )
-    .await;
+    fill(&source, &uids.iter().map(String::as_str).collect::<Vec<_>>()).await;
     source.memory.make_unreadable("1.1.1.0");
     source.memory.set_open_delay(Duration::from_millis(20));
     let ask = Ask::contexts(vec![context(1, STUDY_MOVE, &[EXPLICIT])]);
@@ -196,8 +131,7 @@ async fn di_084_di_086_di_087_di_088_pending_responses_and_cancel() {
         let sum: u16 = counters(&pending).into_iter().map(Option::unwrap).sum();
         assert_eq!(sum, 1_000, "DI-085");
     }
-    peer.send(&pdu(4, &value(1, 3, &CommandSet::cancel(3).encode())))
-        .await;
+    peer.send(&pdu(4, &value(1, 3, &CommandSet::cancel(3).encode()))).await;
     let last = loop {
         let response = peer.response().await;
         if response.status().0 != 0xFF00 {
@@ -211,9 +145,7 @@ async fn di_084_di_086_di_087_di_088_pending_responses_and_cancel() {
     assert_eq!(usize::from(completed), sink.memory.len());
     let (_, body) = peer.read().await;
     let syntax = dataset::transfer_syntax(EXPLICIT).unwrap();
-    let list = dataset::read(&body[6..], syntax, &dataset::Limits::default())
-        .unwrap()
-        .attributes;
+    let list = dataset::read(&body[6..], syntax, &dataset::Limits::default()).unwrap().attributes;
     assert_eq!(list.text(Tag(0x0008, 0x0058)), Some("1.1.1.0"));
     assert_eq!(list.0.len(), 1, "no character set, nothing else (QR-053)");
     peer.release().await;
@@ -234,14 +166,9 @@ async fn di_091_a_move_goes_on_when_its_requestor_is_lost() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), all)
-        .await
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(5), all).await.unwrap();
     source.cancel.cancel();
-    tokio::time::timeout(Duration::from_secs(5), source.task)
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(5), source.task).await.unwrap().unwrap();
 }
 
 async fn get(running: &Running, proposals: &[Proposal]) -> (Retrieved, BTreeMap<String, Received>) {
@@ -271,18 +198,9 @@ async fn di_101_ul_070_a_get_comes_back_over_the_same_association() {
 #[tokio::test]
 async fn ul_071_a_role_that_was_not_proposed_is_assumed_by_rule() {
     for (get_without_role, end) in [(true, retrieved(0, 1, 0)), (false, retrieved(0xA702, 0, 1))] {
-        let running = start(|o| {
-            o.rules = Rules {
-                get_without_role,
-                ..Rules::default()
-            }
-        })
-        .await;
+        let running = start(|o| o.rules = Rules { get_without_role, ..Rules::default() }).await;
         fill(&running, &["1.1.1.1"]).await;
-        assert_eq!(
-            get(&running, &[Proposal::new(CT, &[EXPLICIT])]).await.0,
-            end
-        );
+        assert_eq!(get(&running, &[Proposal::new(CT, &[EXPLICIT])]).await.0, end);
     }
 }
 
@@ -291,17 +209,10 @@ async fn di_102_di_105_instances_without_a_context_are_counted_failed() {
     let running = start(|_| {}).await;
     fill(&running, &["1.1.1.1"]).await;
     let mut client = client(&running, &[Proposal::new(MR, &[EXPLICIT])]).await;
-    client
-        .store(MR, "1.1.1.2", EXPLICIT, Bytes::from_static(b"mr"))
-        .await
-        .unwrap();
+    client.store(MR, "1.1.1.2", EXPLICIT, Bytes::from_static(b"mr")).await.unwrap();
     client.release().await.unwrap();
     let implicit = Proposal::new(MR, &[IMPLICIT]).as_scp();
-    let (end, received) = get(
-        &running,
-        &[Proposal::new(CT, &[EXPLICIT]).as_scp(), implicit],
-    )
-    .await;
+    let (end, received) = get(&running, &[Proposal::new(CT, &[EXPLICIT]).as_scp(), implicit]).await;
     assert_eq!(end, retrieved(0xB000, 1, 1));
     assert_eq!(received.len(), 1);
 }
@@ -312,15 +223,9 @@ async fn large_instances_are_streamed_within_the_peers_maximum() {
     let (source, sink) = pair(Rules::default()).await;
     let data: Vec<u8> = (0..2_500_000_u32).flat_map(u32::to_le_bytes).collect();
     let mut client = client(&source, &[Proposal::new(CT, &[EXPLICIT])]).await;
-    client
-        .store(CT, "1.1.1.1", EXPLICIT, data.clone().into())
-        .await
-        .unwrap();
+    client.store(CT, "1.1.1.1", EXPLICIT, data.clone().into()).await.unwrap();
     client.release().await.unwrap();
-    assert_eq!(
-        move_to(&source, "SINK", &study("1.1")).await,
-        retrieved(0, 1, 0)
-    );
+    assert_eq!(move_to(&source, "SINK", &study("1.1")).await, retrieved(0, 1, 0));
     assert_eq!(sink.memory.data_set("1.1.1.1").unwrap(), data);
 }
 
@@ -328,21 +233,12 @@ async fn large_instances_are_streamed_within_the_peers_maximum() {
 async fn di_103_a_cancel_between_sub_operations_of_a_get_is_seen() {
     let running = start(|_| {}).await;
     fill(&running, &["1.1.1.1", "1.1.1.2", "1.1.1.3"]).await;
-    let mut ask = Ask::contexts(vec![
-        context(1, STUDY_GET, &[EXPLICIT]),
-        context(3, CT, &[EXPLICIT]),
-    ]);
+    let mut ask = Ask::contexts(vec![context(1, STUDY_GET, &[EXPLICIT]), context(3, CT, &[EXPLICIT])]);
     ask = ask.with_user(&role(CT, 0, 1));
     let (mut peer, _) = Peer::associate(&running, &ask).await;
-    let command = CommandSet::request(0x0010, 1, STUDY_GET)
-        .with_data_set()
-        .encode();
+    let command = CommandSet::request(0x0010, 1, STUDY_GET).with_data_set().encode();
     let data = dataset::encode(&study("1.1"), dataset::transfer_syntax(EXPLICIT).unwrap());
-    peer.send(&pdu(
-        4,
-        &[value(1, 3, &command), value(1, 2, &data)].concat(),
-    ))
-    .await;
+    peer.send(&pdu(4, &[value(1, 3, &command), value(1, 2, &data)].concat())).await;
     let store = peer.response().await; // any command set
     assert_ne!(store.message_id(), Some(1), "message IDs are distinct");
     let (_, body) = peer.read().await;
@@ -362,12 +258,7 @@ async fn an_instance_that_becomes_unreadable_is_never_completed() {
     // association, and the next instance goes over another one.
     let (source, sink) = pair(Rules::default()).await;
     let mut client = client(&source, &[Proposal::new(CT, &[EXPLICIT])]).await;
-    for (uid, bytes) in [
-        ("1.1.1.1", 10),
-        ("1.1.1.2", 300_000),
-        ("1.1.1.3", 9_000_000),
-        ("1.1.1.4", 10),
-    ] {
+    for (uid, bytes) in [("1.1.1.1", 10), ("1.1.1.2", 300_000), ("1.1.1.3", 9_000_000), ("1.1.1.4", 10)] {
         let data = Bytes::from(vec![7; bytes]);
         client.store(CT, uid, EXPLICIT, data).await.unwrap();
     }

@@ -16,10 +16,7 @@ fn store_command(sop_instance_uid: &str) -> CommandSet {
 }
 
 fn ask() -> Ask {
-    Ask::contexts(vec![
-        context(1, CT, &[EXPLICIT]),
-        context(3, "1.2.840.10008.5.1.4.1.1.4", &[EXPLICIT]),
-    ])
+    Ask::contexts(vec![context(1, CT, &[EXPLICIT]), context(3, "1.2.840.10008.5.1.4.1.1.4", &[EXPLICIT])])
 }
 
 async fn store(peer: &mut Peer, command: &CommandSet, context_id: u8, data: &[u8]) -> u16 {
@@ -41,21 +38,12 @@ async fn bytes_arrive_as_sent_however_they_are_cut() {
     let running = start(|_| {}).await;
     let (mut peer, _) = Peer::associate(&running, &ask()).await;
     let data: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
-    assert_eq!(
-        store(&mut peer, &store_command("1.2.3.1"), 1, &data).await,
-        0
-    );
+    assert_eq!(store(&mut peer, &store_command("1.2.3.1"), 1, &data).await, 0);
     assert_eq!(running.memory.data_set("1.2.3.1").unwrap(), data);
     // Command and data in one PDU, in many values (UL-064).
     let command = store_command("1.2.3.2").encode();
     let (begin, end) = command.split_at(50);
-    let body = [
-        value(1, 1, begin),
-        value(1, 3, end),
-        value(1, 0, b"da"),
-        value(1, 0, b""),
-        value(1, 2, b"ta"),
-    ];
+    let body = [value(1, 1, begin), value(1, 3, end), value(1, 0, b"da"), value(1, 0, b""), value(1, 2, b"ta")];
     peer.send(&pdu(4, &body.concat())).await;
     assert_eq!(peer.response().await.status().0, 0);
     assert_eq!(running.memory.data_set("1.2.3.2").unwrap(), "data");
@@ -71,27 +59,14 @@ async fn di_014_di_033_a_refused_instance_is_drained_and_the_next_one_stored() {
     let running = start(|o| o.instance_bytes_max = 200_000).await;
     let (mut peer, _) = Peer::associate(&running, &ask()).await;
     let data = vec![1; 100_000];
-    for (fault, status) in [
-        (Fault::Full, 0xA700),
-        (Fault::WriteFails, 0xC000),
-        (Fault::Conflict, 0xC410),
-    ] {
+    for (fault, status) in [(Fault::Full, 0xA700), (Fault::WriteFails, 0xC000), (Fault::Conflict, 0xC410)] {
         running.memory.set_fault(fault);
-        assert_eq!(
-            store(&mut peer, &store_command("1.2.3.1"), 1, &data).await,
-            status
-        );
+        assert_eq!(store(&mut peer, &store_command("1.2.3.1"), 1, &data).await, status);
     }
     running.memory.set_fault(Fault::None);
-    assert_eq!(
-        store(&mut peer, &store_command("1.2.3.4"), 1, &vec![1; 200_001]).await,
-        0xA700
-    );
+    assert_eq!(store(&mut peer, &store_command("1.2.3.4"), 1, &vec![1; 200_001]).await, 0xA700);
     assert_eq!(running.memory.len(), 0);
-    assert_eq!(
-        store(&mut peer, &store_command("1.2.3.1"), 1, &data).await,
-        0
-    );
+    assert_eq!(store(&mut peer, &store_command("1.2.3.1"), 1, &data).await, 0);
     assert_eq!(running.memory.len(), 1);
     peer.release().await;
 }
@@ -100,28 +75,16 @@ async fn di_014_di_033_a_refused_instance_is_drained_and_the_next_one_stored() {
 async fn st_065_di_015_commands_that_do_not_fit_are_answered_and_drained() {
     let running = start(|_| {}).await;
     let (mut peer, _) = Peer::associate(&running, &ask()).await;
-    assert_eq!(
-        store(&mut peer, &store_command("1.2.3.1"), 3, &vec![1; 50_000]).await,
-        0x0122
-    );
+    assert_eq!(store(&mut peer, &store_command("1.2.3.1"), 3, &vec![1; 50_000]).await, 0x0122);
     let no_instance = CommandSet::request(0x0001, 9, CT).with_data_set();
-    assert_eq!(
-        store(&mut peer, &no_instance, 1, &vec![1; 50_000]).await,
-        0x0117
-    );
+    assert_eq!(store(&mut peer, &no_instance, 1, &vec![1; 50_000]).await, 0x0117);
     let bad_instance = no_instance.with_uid(element::AFFECTED_SOP_INSTANCE_UID, "1.2.x");
-    assert_eq!(
-        store(&mut peer, &bad_instance, 1, &vec![1; 50_000]).await,
-        0x0117
-    );
+    assert_eq!(store(&mut peer, &bad_instance, 1, &vec![1; 50_000]).await, 0x0117);
     let no_data = store_command("1.2.3.1").with_u16(element::DATA_SET_TYPE, 0x0101);
     peer.send(&pdu(4, &value(1, 3, &no_data.encode()))).await;
     assert_eq!(peer.response().await.status().0, 0xC000);
     assert_eq!(running.memory.len(), 0);
-    assert_eq!(
-        store(&mut peer, &store_command("1.2.3.1"), 1, &[1; 10]).await,
-        0
-    );
+    assert_eq!(store(&mut peer, &store_command("1.2.3.1"), 1, &[1; 10]).await, 0);
     peer.release().await;
 }
 
@@ -129,14 +92,8 @@ async fn st_065_di_015_commands_that_do_not_fit_are_answered_and_drained() {
 async fn di_037_an_abort_in_mid_object_leaves_the_earlier_objects_only() {
     let running = start(|o| o.associations_max = 1).await;
     let (mut peer, _) = Peer::associate(&running, &ask()).await;
-    assert_eq!(
-        store(&mut peer, &store_command("1.2.3.1"), 1, &[1; 10]).await,
-        0
-    );
-    let half = [
-        value(1, 3, &store_command("1.2.3.2").encode()),
-        value(1, 0, &[1; 1_000]),
-    ];
+    assert_eq!(store(&mut peer, &store_command("1.2.3.1"), 1, &[1; 10]).await, 0);
+    let half = [value(1, 3, &store_command("1.2.3.2").encode()), value(1, 0, &[1; 1_000])];
     peer.send(&pdu(4, &half.concat())).await;
     peer.send(&pdu(7, &[0; 4])).await;
     peer.stream.shutdown().await.unwrap();
@@ -149,14 +106,9 @@ async fn ul_010_a_reset_while_the_disks_are_slow_frees_the_association() {
     let running = start(|o| o.associations_max = 1).await;
     running.memory.set_fault(Fault::Hangs);
     let (mut peer, _) = Peer::associate(&running, &ask()).await;
-    let body = [
-        value(1, 3, &store_command("1.2.3.2").encode()),
-        value(1, 2, &[1; 1_000]),
-    ];
+    let body = [value(1, 3, &store_command("1.2.3.2").encode()), value(1, 2, &[1; 1_000])];
     peer.send(&pdu(4, &body.concat())).await;
-    socket2::SockRef::from(&peer.stream)
-        .set_linger(Some(Duration::ZERO))
-        .unwrap();
+    socket2::SockRef::from(&peer.stream).set_linger(Some(Duration::ZERO)).unwrap();
     drop(peer);
     let begun = std::time::Instant::now();
     loop {
@@ -165,10 +117,7 @@ async fn ul_010_a_reset_while_the_disks_are_slow_frees_the_association() {
         if next.read().await.0 == 2 {
             return next.release().await;
         }
-        assert!(
-            begun.elapsed() < Duration::from_secs(1),
-            "the slot is free within 1 s"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(1), "the slot is free within 1 s");
     }
 }
 
@@ -177,17 +126,10 @@ async fn ul_012_a_running_store_is_finished_or_cut_off_at_the_deadline() {
     let running = start(|o| o.timeouts.shutdown = Duration::from_millis(300)).await;
     let (mut peer, _) = Peer::associate(&running, &ask()).await;
     let command = store_command("1.2.3.2").encode();
-    peer.send(&pdu(
-        4,
-        &[value(1, 3, &command), value(1, 0, b"first")].concat(),
-    ))
-    .await;
+    peer.send(&pdu(4, &[value(1, 3, &command), value(1, 0, b"first")].concat())).await;
     let (mut other, _) = Peer::associate(&running, &ask()).await;
     running.memory.set_fault(Fault::Hangs);
-    let hanging = [
-        value(1, 3, &store_command("1.2.3.9").encode()),
-        value(1, 2, b"x"),
-    ];
+    let hanging = [value(1, 3, &store_command("1.2.3.9").encode()), value(1, 2, b"x")];
     other.send(&pdu(4, &hanging.concat())).await;
     while running.memory.origins().len() < 2 {
         tokio::task::yield_now().await;
@@ -198,10 +140,7 @@ async fn ul_012_a_running_store_is_finished_or_cut_off_at_the_deadline() {
     peer.aborted(ABORT_USER).await;
     other.aborted(ABORT_USER).await;
     drop((peer, other));
-    tokio::time::timeout(Duration::from_secs(5), running.task)
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(5), running.task).await.unwrap().unwrap();
     assert_eq!(running.memory.data_set("1.2.3.2").unwrap(), "first last");
 }
 
@@ -221,11 +160,7 @@ async fn ul_068_a_peer_that_does_not_wait_for_responses_loses_nothing() {
     for _ in 0..3 {
         assert_eq!(peer.response().await.status().0, 0);
     }
-    assert_eq!(
-        peer.read().await.0,
-        6,
-        "released after the last response (UL-025)"
-    );
+    assert_eq!(peer.read().await.0, 6, "released after the last response (UL-025)");
     assert_eq!(running.memory.data_set("1.2.3.1").unwrap(), "two");
     assert_eq!(running.memory.data_set("1.2.3.2").unwrap(), "six");
 }

@@ -46,10 +46,7 @@ impl AdminServer {
         let socket = SocketPath::new(path).with_context(binding)?;
         let listener = UnixListener::bind(socket.path()).with_context(binding)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).with_context(binding)?;
-        Ok(Self {
-            listener,
-            path: path.to_owned(),
-        })
+        Ok(Self { listener, path: path.to_owned() })
     }
 
     /// Answers until cancelled.
@@ -71,8 +68,7 @@ impl AdminServer {
                 let Ok(_place) = places.acquire_owned().await else {
                     return;
                 };
-                if let Some(Err(error)) = cancel.run_until_cancelled(answer(stream, archive)).await
-                {
+                if let Some(Err(error)) = cancel.run_until_cancelled(answer(stream, archive)).await {
                     tracing::warn!(%error, "an admin command ended early");
                 }
             });
@@ -127,16 +123,13 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn read_request(
-    reader: &mut BufReader<OwnedReadHalf>,
-) -> io::Result<Result<Request, String>> {
+async fn read_request(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<Result<Request, String>> {
     let mut line = Vec::new();
     let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
     let mut bounded = reader.take(limit);
     tokio::time::timeout(CLIENT_WAIT_MAX, bounded.read_until(b'\n', &mut line)).await??;
-    Ok(serde_json::from_slice(&line).map_err(|error| {
-        format!("read the request: {error}; client and server must be of the same version")
-    }))
+    Ok(serde_json::from_slice(&line)
+        .map_err(|error| format!("read the request: {error}; client and server must be of the same version")))
 }
 
 /// Sends events on until the work drops its reporter.

@@ -20,22 +20,14 @@ impl SocketPath {
     /// Returns `path` itself, or a way to it through its open directory when it is too long.
     pub(super) fn new(path: &Path) -> io::Result<Self> {
         if path.as_os_str().as_bytes().len() <= PATH_BYTES_MAX {
-            return Ok(Self {
-                path: path.to_owned(),
-                _directory: None,
-            });
+            return Ok(Self { path: path.to_owned(), _directory: None });
         }
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         };
         let directory = File::open(parent)?;
-        let path = Path::new("/proc/self/fd")
-            .join(directory.as_raw_fd().to_string())
-            .join(name);
-        Ok(Self {
-            path,
-            _directory: Some(directory),
-        })
+        let path = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
+        Ok(Self { path, _directory: Some(directory) })
     }
 
     /// Returns the path to bind or to connect to.

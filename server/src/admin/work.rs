@@ -8,36 +8,19 @@ use crate::import;
 use crate::progress::Reporter;
 
 /// Does what was asked. A dropped call stops an import; packing goes on in the archive.
-pub(crate) async fn execute(
-    archive: &Archive,
-    request: Request,
-    reporter: Reporter,
-) -> anyhow::Result<Answer> {
+pub(crate) async fn execute(archive: &Archive, request: Request, reporter: Reporter) -> anyhow::Result<Answer> {
     match request {
-        Request::Pools => Ok(Answer::Pools {
-            pools: pools(archive).await,
-        }),
+        Request::Pools => Ok(Answer::Pools { pools: pools(archive).await }),
         Request::Pack => {
-            let instances_packed = archive
-                .pack_now(reporter.for_archive("pack"))
-                .await
-                .context("pack")?;
+            let instances_packed = archive.pack_now(reporter.for_archive("pack")).await.context("pack")?;
             Ok(Answer::Packed { instances_packed })
         }
         Request::Verify => {
-            let report = archive
-                .verify(reporter.for_archive("verify"))
-                .await
-                .context("verify")?;
+            let report = archive.verify(reporter.for_archive("verify")).await.context("verify")?;
             let healthy = report.is_clean();
-            Ok(Answer::Verified {
-                healthy,
-                report: serde_json::to_value(report).context("write the report")?,
-            })
+            Ok(Answer::Verified { healthy, report: serde_json::to_value(report).context("write the report")? })
         }
-        Request::Import { path } => Ok(Answer::Imported(
-            import::run(archive, &path, &reporter).await?,
-        )),
+        Request::Import { path } => Ok(Answer::Imported(import::run(archive, &path, &reporter).await?)),
     }
 }
 

@@ -10,9 +10,7 @@ pub(super) fn print(answer: &Answer, devices: bool) -> anyhow::Result<()> {
     match answer {
         Answer::Pools { pools } if devices => output::line(output::table(&device_rows(pools))),
         Answer::Pools { pools } => output::line(output::table(&pool_rows(pools))),
-        Answer::Packed { instances_packed } => {
-            output::line(format!("packed {instances_packed} instances"))
-        }
+        Answer::Packed { instances_packed } => output::line(format!("packed {instances_packed} instances")),
         Answer::Imported(summary) => output::line(import_line(summary)),
         Answer::Verified { healthy, report } => {
             output::line(report_lines(report).join("\n"))?;
@@ -38,9 +36,7 @@ fn report_lines(report: &Value) -> Vec<String> {
 }
 
 fn text(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn import_line(summary: &ImportSummary) -> String {
@@ -57,9 +53,7 @@ fn import_line(summary: &ImportSummary) -> String {
 }
 
 fn pool_rows(pools: &[PoolLine]) -> Vec<Vec<String>> {
-    let header = ["POOL", "TIER", "CODE", "ONLINE", "FREE", "TOTAL"]
-        .map(str::to_owned)
-        .to_vec();
+    let header = ["POOL", "TIER", "CODE", "ONLINE", "FREE", "TOTAL"].map(str::to_owned).to_vec();
     let row = |pool: &PoolLine| {
         let online = pool.devices.iter().filter(|device| device.online).count();
         vec![
@@ -71,15 +65,11 @@ fn pool_rows(pools: &[PoolLine]) -> Vec<Vec<String>> {
             output::bytes(pool.devices.iter().map(|device| device.total_bytes).sum()),
         ]
     };
-    std::iter::once(header)
-        .chain(pools.iter().map(row))
-        .collect()
+    std::iter::once(header).chain(pools.iter().map(row)).collect()
 }
 
 fn device_rows(pools: &[PoolLine]) -> Vec<Vec<String>> {
-    let header = ["POOL", "STATE", "SHARDS", "FREE", "TOTAL", "ID", "PATH"]
-        .map(str::to_owned)
-        .to_vec();
+    let header = ["POOL", "STATE", "SHARDS", "FREE", "TOTAL", "ID", "PATH"].map(str::to_owned).to_vec();
     let rows = pools.iter().flat_map(|pool| {
         pool.devices.iter().map(|device| {
             vec![
@@ -104,13 +94,7 @@ mod tests {
     fn reports_name_every_item_of_a_list() {
         let report = serde_json::json!({ "containers": 2, "lost_containers": ["a"], "faults": [{ "container": "b" }] });
         let lines = report_lines(&report);
-        let expected = [
-            "containers: 2",
-            "faults: 1",
-            "  {\"container\":\"b\"}",
-            "lost containers: 1",
-            "  a",
-        ];
+        let expected = ["containers: 2", "faults: 1", "  {\"container\":\"b\"}", "lost containers: 1", "  a"];
         assert_eq!(lines, expected);
     }
 }

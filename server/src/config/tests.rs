@@ -20,9 +20,7 @@ fn refused(text: &str, expected: &Expect) {
 fn example_with_every_key() -> String {
     let is_key = |line: &str| {
         let key = line.split(" = ").next().unwrap_or_default();
-        line.contains(" = ")
-            && !key.is_empty()
-            && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        line.contains(" = ") && !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     };
     let lines = EXAMPLE.lines().map(|line| match line.strip_prefix("# ") {
         Some(rest) if is_key(rest) => rest,
@@ -36,11 +34,7 @@ fn key_names(value: &toml::Value, prefix: &str, names: &mut BTreeSet<String>) {
     match value {
         toml::Value::Table(table) if prefix != "dicom.destinations" => {
             for (key, value) in table {
-                let name = if prefix.is_empty() {
-                    key.clone()
-                } else {
-                    format!("{prefix}.{key}")
-                };
+                let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
                 key_names(value, &name, names);
             }
         }
@@ -76,8 +70,7 @@ fn example_describes_every_key() {
     let mut full = Config::default();
     full.fill_in();
     full.http.public_url = Some("https://pacs.example.org/dicomweb".to_owned());
-    full.index.url =
-        Some(DatabaseUrl::try_from("postgres://filmroom@db/filmroom".to_owned()).unwrap());
+    full.index.url = Some(DatabaseUrl::try_from("postgres://filmroom@db/filmroom".to_owned()).unwrap());
     full.journal.copies_required = Some(1);
     let example = example_with_every_key();
     Config::parse("filmroom.example.toml", &example).unwrap();
@@ -91,25 +84,17 @@ fn example_describes_every_key() {
 fn every_key_of_the_example_has_words_above_it() {
     let lines: Vec<&str> = EXAMPLE.lines().collect();
     for (number, pair) in lines.windows(2).enumerate() {
-        let key =
-            pair[1].contains(" = ") && !pair[1].starts_with("    ") && !pair[1].starts_with("# ");
-        let described =
-            pair[0].starts_with("# ") || pair[0].contains(" = ") || pair[0] == "[[pool]]";
+        let key = pair[1].contains(" = ") && !pair[1].starts_with("    ") && !pair[1].starts_with("# ");
+        let described = pair[0].starts_with("# ") || pair[0].contains(" = ") || pair[0] == "[[pool]]";
         assert!(!key || described, "line {}: {}", number + 2, pair[1]);
     }
 }
 
 #[test]
 fn one_value_or_a_list() {
-    let config = Config::parse(
-        "t",
-        "[dicom]\nlisten = [\"127.0.0.1:1\", \"[::1]:2\"]\nae_title = [\"A\", \"B\"]",
-    )
-    .unwrap();
-    assert_eq!(
-        (config.dicom.listen.len(), config.dicom.ae_title.len()),
-        (2, 2)
-    );
+    let config =
+        Config::parse("t", "[dicom]\nlisten = [\"127.0.0.1:1\", \"[::1]:2\"]\nae_title = [\"A\", \"B\"]").unwrap();
+    assert_eq!((config.dicom.listen.len(), config.dicom.ae_title.len()), (2, 2));
     let config = Config::parse("t", "[http]\nlisten = \"127.0.0.1:1\"").unwrap();
     assert_eq!(config.http.listen, [SocketAddr::from(([127, 0, 0, 1], 1))]);
 }
@@ -118,10 +103,7 @@ fn one_value_or_a_list() {
 fn data_on_the_command_line_moves_what_follows_from_it() {
     let config = Config::load(None, Some(Path::new("/srv/film"))).unwrap();
     assert_eq!(config.journal.copies, [Path::new("/srv/film/journal")]);
-    assert_eq!(
-        config.pool[0].devices[5].0,
-        Path::new("/srv/film/devices/6")
-    );
+    assert_eq!(config.pool[0].devices[5].0, Path::new("/srv/film/devices/6"));
 }
 
 #[test]
@@ -154,10 +136,7 @@ fn wrong_values_are_refused_with_their_line() {
             r#"filmroom.toml:2: `2 minutes` is no length of time: write a whole number and ms, s, min, h or d, as in "2min""#
         ]],
     );
-    refused(
-        "[pack]\nquiet = 120",
-        &expect!["filmroom.toml:2: invalid type: integer `120`, expected a string"],
-    );
+    refused("[pack]\nquiet = 120", &expect!["filmroom.toml:2: invalid type: integer `120`, expected a string"]);
     refused(
         "[pack]\ncontainer = \"1G\"",
         &expect![[
@@ -178,32 +157,19 @@ fn wrong_values_are_refused_with_their_line() {
     );
     refused(
         "[dicom]\nae_title = \"SEVENTEEN_LETTERS\"",
-        &expect![
-            "filmroom.toml:2: `SEVENTEEN_LETTERS` is no AE title: use 1 to 16 ASCII characters without backslash"
-        ],
+        &expect!["filmroom.toml:2: `SEVENTEEN_LETTERS` is no AE title: use 1 to 16 ASCII characters without backslash"],
     );
     refused(
         "[dicom.destinations]\nSINK = \"nowhere\"",
-        &expect![[
-            r#"filmroom.toml:2: `nowhere` is no address: write host:port, as in "10.0.0.5:104""#
-        ]],
+        &expect![[r#"filmroom.toml:2: `nowhere` is no address: write host:port, as in "10.0.0.5:104""#]],
     );
     refused(
         "[index]\nurl = \"mysql://me:secret@db\"",
         &expect!["filmroom.toml:2: this is no database URL: write postgres://user@host/database"],
     );
-    refused(
-        "[[pool]]\nname = \"a\"\n",
-        &expect!["filmroom.toml:1: missing field `tier`"],
-    );
-    refused(
-        "data = \n",
-        &expect!["filmroom.toml:1: string values must be quoted, expected literal string"],
-    );
-    refused(
-        "data = \"a\"\ndata = \"b\"",
-        &expect!["filmroom.toml:2: duplicate key"],
-    );
+    refused("[[pool]]\nname = \"a\"\n", &expect!["filmroom.toml:1: missing field `tier`"]);
+    refused("data = \n", &expect!["filmroom.toml:1: string values must be quoted, expected literal string"]);
+    refused("data = \"a\"\ndata = \"b\"", &expect!["filmroom.toml:2: duplicate key"]);
 }
 
 #[test]
@@ -211,11 +177,9 @@ fn tiers_and_codes_are_refused_with_their_line() {
     let pool = |tier: &str, code: &str| {
         format!("[[pool]]\nname = \"a\"\ntier = \"{tier}\"\ncode = \"{code}\"\ndevices = [\"/a\"]")
     };
-    for (text, start) in [
-        (pool("lukewarm", "1+0"), "t:3: "),
-        (pool("hot", "9+1"), "t:4: "),
-        (pool("hot", "0+1"), "t:4: "),
-    ] {
+    for (text, start) in
+        [(pool("lukewarm", "1+0"), "t:3: "), (pool("hot", "9+1"), "t:4: "), (pool("hot", "0+1"), "t:4: ")]
+    {
         let message = Config::parse("t", &text).unwrap_err().0;
         assert!(message.starts_with(start), "{message}");
     }
@@ -224,36 +188,25 @@ fn tiers_and_codes_are_refused_with_their_line() {
 #[test]
 fn contradictions_between_keys_are_refused() {
     let pool = |name: &str, code: &str, devices: &str| {
-        format!(
-            "[[pool]]\nname = \"{name}\"\ntier = \"hot\"\ncode = \"{code}\"\ndevices = [{devices}]\n"
-        )
+        format!("[[pool]]\nname = \"{name}\"\ntier = \"hot\"\ncode = \"{code}\"\ndevices = [{devices}]\n")
     };
     refused(
         &pool("a", "4+2", "\"/a\", \"/b\""),
-        &expect![
-            "pool `a`: the code 4+2 needs 6 devices, 2 are listed; add devices or use a smaller code"
-        ],
+        &expect!["pool `a`: the code 4+2 needs 6 devices, 2 are listed; add devices or use a smaller code"],
     );
     refused(
         &pool("a", "2+1", "\"/a\", \"/b\", \"/a/\""),
         &expect!["device /a: it is listed twice; a device belongs to one pool, once"],
     );
     refused(
-        &format!(
-            "{}{}",
-            pool("a", "1+0", "\"/a\""),
-            pool("a", "1+0", "\"/b\"")
-        ),
+        &format!("{}{}", pool("a", "1+0", "\"/a\""), pool("a", "1+0", "\"/b\"")),
         &expect!["pool `a`: the name is used twice; every pool needs its own"],
     );
     refused(
         &pool("Hot!", "1+0", "\"/a\""),
         &expect!["pool `Hot!`: use 1 to 64 lower case letters, digits, hyphens and underscores"],
     );
-    refused(
-        "[pack]\ncontainer = \"1KiB\"",
-        &expect!["pack.container: use 1MiB to 16GiB"],
-    );
+    refused("[pack]\ncontainer = \"1KiB\"", &expect!["pack.container: use 1MiB to 16GiB"]);
     refused(
         "[journal]\ncopies = [\"/a\", \"/./a\"]",
         &expect!["journal.copies: /a is listed twice; copies need places of their own"],
@@ -268,9 +221,7 @@ fn contradictions_between_keys_are_refused() {
     );
     refused(
         "[journal]\nsize_max = \"512MiB\"",
-        &expect![
-            "journal.size_max: 512MiB is too little for segments of 256MiB; use four times as much or more"
-        ],
+        &expect!["journal.size_max: 512MiB is too little for segments of 256MiB; use four times as much or more"],
     );
     refused(
         "[dicom]\nlisten = \"127.0.0.1:8080\"",

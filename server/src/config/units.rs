@@ -17,13 +17,7 @@ pub(crate) struct Span(pub(crate) Duration);
 pub(crate) struct Size(pub(crate) u64);
 
 /// Milliseconds of every unit of time, the largest last.
-const SPAN_UNITS: [(&str, u64); 5] = [
-    ("ms", 1),
-    ("s", 1000),
-    ("min", 60_000),
-    ("h", 3_600_000),
-    ("d", 86_400_000),
-];
+const SPAN_UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Bytes of every unit of size, the largest binary one last.
 const SIZE_UNITS: [(&str, u64); 9] = [
@@ -42,8 +36,9 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let millis = parse(text, &SPAN_UNITS)
-            .ok_or_else(|| format!("`{text}` is no length of time: write a whole number and ms, s, min, h or d, as in \"2min\""))?;
+        let millis = parse(text, &SPAN_UNITS).ok_or_else(|| {
+            format!("`{text}` is no length of time: write a whole number and ms, s, min, h or d, as in \"2min\"")
+        })?;
         Ok(Self(Duration::from_millis(millis)))
     }
 }
@@ -110,20 +105,10 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 fn write_in_largest(f: &mut fmt::Formatter<'_>, value: u64, units: &[(&str, u64)]) -> fmt::Result {
-    let fitting = units
-        .iter()
-        .rev()
-        .find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor));
+    let fitting = units.iter().rev().find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor));
     match fitting {
         Some((name, factor)) => write!(f, "{}{name}", value / factor),
-        None => write!(
-            f,
-            "{value}{}",
-            units
-                .iter()
-                .find(|(_, factor)| *factor == 1)
-                .map_or("", |(name, _)| name)
-        ),
+        None => write!(f, "{value}{}", units.iter().find(|(_, factor)| *factor == 1).map_or("", |(name, _)| name)),
     }
 }
 
@@ -133,26 +118,13 @@ mod tests {
 
     #[test]
     fn units_are_read_and_written_back() {
-        for (text, millis) in [
-            ("250ms", 250),
-            ("30s", 30_000),
-            ("2min", 120_000),
-            ("1h", 3_600_000),
-            ("7d", 604_800_000),
-        ] {
+        for (text, millis) in
+            [("250ms", 250), ("30s", 30_000), ("2min", 120_000), ("1h", 3_600_000), ("7d", 604_800_000)]
+        {
             let span: Span = text.parse().unwrap();
-            assert_eq!(
-                (span.0, span.to_string()),
-                (Duration::from_millis(millis), text.to_owned())
-            );
+            assert_eq!((span.0, span.to_string()), (Duration::from_millis(millis), text.to_owned()));
         }
-        for (text, bytes) in [
-            ("5B", 5),
-            ("128KiB", 131_072),
-            ("1GiB", 1 << 30),
-            ("2MB", 2_000_000),
-            ("0B", 0),
-        ] {
+        for (text, bytes) in [("5B", 5), ("128KiB", 131_072), ("1GiB", 1 << 30), ("2MB", 2_000_000), ("0B", 0)] {
             let size: Size = text.parse().unwrap();
             assert_eq!((size.0, size.to_string()), (bytes, text.to_owned()));
         }
@@ -160,16 +132,7 @@ mod tests {
 
     #[test]
     fn numbers_without_a_unit_and_too_large_ones_are_refused() {
-        for text in [
-            "",
-            "5",
-            "min",
-            "-1s",
-            "1.5h",
-            "2 minutes",
-            "99999999999999999999s",
-            "18446744073709551615d",
-        ] {
+        for text in ["", "5", "min", "-1s", "1.5h", "2 minutes", "99999999999999999999s", "18446744073709551615d"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
         for text in ["", "1024", "1G", "1GiBs", "18446744073709551615KiB"] {

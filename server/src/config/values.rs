@@ -49,9 +49,7 @@ impl TryFrom<String> for AeTitle {
 
     fn try_from(text: String) -> Result<Self, String> {
         let parsed = text.parse();
-        parsed.map(Self).map_err(|_| {
-            format!("`{text}` is no AE title: use 1 to 16 ASCII characters without backslash")
-        })
+        parsed.map(Self).map_err(|_| format!("`{text}` is no AE title: use 1 to 16 ASCII characters without backslash"))
     }
 }
 
@@ -67,9 +65,7 @@ impl TryFrom<String> for HostPort {
         if valid {
             Ok(Self(text))
         } else {
-            Err(format!(
-                "`{text}` is no address: write host:port, as in \"10.0.0.5:104\""
-            ))
+            Err(format!("`{text}` is no address: write host:port, as in \"10.0.0.5:104\""))
         }
     }
 }
@@ -82,9 +78,7 @@ impl TryFrom<String> for Device {
             None => text.as_str(),
             Some(("file", path)) if path.starts_with('/') => path,
             Some(("file", _)) => {
-                return Err(format!(
-                    "`{text}` names a host: write file:///path with three slashes"
-                ));
+                return Err(format!("`{text}` names a host: write file:///path with three slashes"));
             }
             Some((scheme, _)) => {
                 return Err(format!(
@@ -184,16 +178,11 @@ where
     D: Deserializer<'de>,
     T: FromStr<Err: fmt::Display>,
 {
-    String::deserialize(deserializer)?
-        .parse()
-        .map_err(serde::de::Error::custom)
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
 /// Writes a value in its text form.
-pub(crate) fn to_text<S: Serializer>(
-    value: &impl fmt::Display,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+pub(crate) fn to_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
@@ -215,10 +204,7 @@ mod tests {
 
     #[test]
     fn ae_titles_are_trimmed_and_bounded() {
-        assert_eq!(
-            AeTitle::try_from(" A B ".to_owned()).unwrap().0.as_str(),
-            "A B"
-        );
+        assert_eq!(AeTitle::try_from(" A B ".to_owned()).unwrap().0.as_str(), "A B");
         for text in ["", "   ", "12345678901234567", "A\\B", "TAB\t", "Ä"] {
             assert!(AeTitle::try_from(text.to_owned()).is_err(), "{text:?}");
         }
@@ -226,15 +212,10 @@ mod tests {
 
     #[test]
     fn devices_are_directories_for_now() {
-        let path =
-            |text: &str| Device::try_from(text.to_owned()).map(|d| d.0.display().to_string());
+        let path = |text: &str| Device::try_from(text.to_owned()).map(|d| d.0.display().to_string());
         assert_eq!(path("file:///mnt/d1").unwrap(), "/mnt/d1");
         assert_eq!(path("./d1").unwrap(), "./d1");
-        assert!(
-            path("file://host/d1")
-                .unwrap_err()
-                .contains("three slashes")
-        );
+        assert!(path("file://host/d1").unwrap_err().contains("three slashes"));
         assert!(path("s3://bucket").unwrap_err().contains("not there yet"));
         assert!(path("").is_err());
     }
@@ -251,14 +232,9 @@ mod tests {
 
     #[test]
     fn a_password_is_shown_neither_by_debug_nor_by_output() {
-        let url = DatabaseUrl::try_from("postgres://me:secret@db/film?password=secret".to_owned())
-            .unwrap();
+        let url = DatabaseUrl::try_from("postgres://me:secret@db/film?password=secret".to_owned()).unwrap();
         assert_eq!(format!("{url:?}"), "postgres://me@db/film");
         assert_eq!(url.reveal(), "postgres://me:secret@db/film?password=secret");
-        assert!(
-            !DatabaseUrl::try_from("secret".to_owned())
-                .unwrap_err()
-                .contains("secret")
-        );
+        assert!(!DatabaseUrl::try_from("secret".to_owned()).unwrap_err().contains("secret"));
     }
 }

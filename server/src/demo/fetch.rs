@@ -29,44 +29,23 @@ pub(super) async fn fetch(address: SocketAddr, path: &str, accept: &str) -> anyh
         let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: {accept}\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut bytes = Vec::new();
-        stream
-            .take(ANSWER_BYTES_MAX)
-            .read_to_end(&mut bytes)
-            .await?;
+        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes).await?;
         Ok::<_, std::io::Error>(bytes)
     };
-    let bytes = tokio::time::timeout(WAIT_MAX, exchange)
-        .await
-        .context("ask by HTTP")?
-        .context("ask by HTTP")?;
+    let bytes = tokio::time::timeout(WAIT_MAX, exchange).await.context("ask by HTTP")?.context("ask by HTTP")?;
     parse(bytes.into()).context("read the HTTP answer")
 }
 
 fn parse(mut bytes: Bytes) -> anyhow::Result<Answer> {
-    let end = bytes
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .context("it has no end of its header")?;
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").context("it has no end of its header")?;
     let head = bytes.split_to(end + 4);
     let head = std::str::from_utf8(&head).context("its header is no text")?;
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .context("it has no status")?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("it has no status")?;
     let length = head.lines().filter_map(|line| line.split_once(':'));
     let mut length = length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let length: Option<usize> = length
-        .next()
-        .and_then(|(_, length)| length.trim().parse().ok());
-    ensure!(
-        length.is_none_or(|length| length == bytes.len()),
-        "its body was cut"
-    );
-    Ok(Answer {
-        status,
-        body: bytes,
-    })
+    let length: Option<usize> = length.next().and_then(|(_, length)| length.trim().parse().ok());
+    ensure!(length.is_none_or(|length| length == bytes.len()), "its body was cut");
+    Ok(Answer { status, body: bytes })
 }
 
 #[cfg(test)]

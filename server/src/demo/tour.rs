@@ -39,27 +39,14 @@ pub(super) struct Tour {
 impl Tour {
     /// Generates the study.
     pub(super) fn new(dicom: SocketAddr, http: SocketAddr, called: AeTitle, seed: u64) -> Self {
-        let spec = StudySpec {
-            seed,
-            series: 2,
-            instances_per_series: 100,
-            ..StudySpec::default()
-        };
+        let spec = StudySpec { seed, series: 2, instances_per_series: 100, ..StudySpec::default() };
         let calling = "DEMO".parse().expect("a valid title");
-        Self {
-            dicom: dicom.to_string(),
-            http,
-            called,
-            calling,
-            study: testdata::study(spec).collect(),
-        }
+        Self { dicom: dicom.to_string(), http, called, calling, study: testdata::study(spec).collect() }
     }
 
     /// Returns the study's UID.
     pub(super) fn study_instance_uid(&self) -> &str {
-        self.study
-            .first()
-            .map_or("", |instance| &instance.study_instance_uid)
+        self.study.first().map_or("", |instance| &instance.study_instance_uid)
     }
 
     /// Returns how many instances the study has.
@@ -74,9 +61,7 @@ impl Tour {
         for instance in &self.study {
             let data_set = Bytes::copy_from_slice(&instance.data_set);
             bytes += instance.data_set.len();
-            let status = client
-                .store(CT, &instance.sop_instance_uid, EXPLICIT, data_set)
-                .await?;
+            let status = client.store(CT, &instance.sop_instance_uid, EXPLICIT, data_set).await?;
             ensure!(status == Status::SUCCESS, "C-STORE was answered {status}");
         }
         let milliseconds = begun.elapsed().as_millis().max(1);
@@ -90,39 +75,21 @@ impl Tour {
 
     /// Asks for the study by C-FIND and by QIDO-RS.
     pub(super) async fn find(&self) -> anyhow::Result<String> {
-        let mut client = self
-            .connect(&[Proposal::new(STUDY_ROOT_FIND, &[EXPLICIT])])
-            .await?;
+        let mut client = self.connect(&[Proposal::new(STUDY_ROOT_FIND, &[EXPLICIT])]).await?;
         let mut identifier = self.identifier();
         identifier.put_text(INSTANCES, VR::IS, "");
         let found = client.find(STUDY_ROOT_FIND, &identifier).await?;
         client.release().await?;
         let counts: Vec<_> = found.iter().map(|study| study.integer(INSTANCES)).collect();
         let expected = i64::try_from(self.study.len()).ok();
-        ensure!(
-            counts == [expected],
-            "C-FIND found studies with {counts:?} instances"
-        );
-        let path = format!(
-            "/dicomweb/studies?StudyInstanceUID={}&includefield=00201208",
-            self.study_instance_uid()
-        );
+        ensure!(counts == [expected], "C-FIND found studies with {counts:?} instances");
+        let path = format!("/dicomweb/studies?StudyInstanceUID={}&includefield=00201208", self.study_instance_uid());
         let answer = fetch(self.http, &path, "application/dicom+json").await?;
         ensure!(answer.status == 200, "QIDO-RS answered {}", answer.status);
-        let studies: Vec<serde_json::Value> =
-            serde_json::from_slice(&answer.body).context("read QIDO-RS's answer")?;
-        let counts: Vec<_> = studies
-            .iter()
-            .map(|study| study.pointer("/00201208/Value/0")?.as_i64())
-            .collect();
-        ensure!(
-            counts == [expected],
-            "QIDO-RS found studies with {counts:?} instances"
-        );
-        Ok(format!(
-            "one study with {} instances, by C-FIND and by QIDO-RS",
-            self.study.len()
-        ))
+        let studies: Vec<serde_json::Value> = serde_json::from_slice(&answer.body).context("read QIDO-RS's answer")?;
+        let counts: Vec<_> = studies.iter().map(|study| study.pointer("/00201208/Value/0")?.as_i64()).collect();
+        ensure!(counts == [expected], "QIDO-RS found studies with {counts:?} instances");
+        Ok(format!("one study with {} instances, by C-FIND and by QIDO-RS", self.study.len()))
     }
 
     /// Retrieves every instance by WADO-RS and by C-GET and compares the bytes.
@@ -133,55 +100,32 @@ impl Tour {
         let begun = Instant::now();
         self.retrieve_by_get().await.context("C-GET")?;
         let get = begun.elapsed().as_millis();
-        Ok(format!(
-            "{} instances by WADO-RS in {web} ms, by C-GET in {get} ms",
-            self.study.len()
-        ))
+        Ok(format!("{} instances by WADO-RS in {web} ms, by C-GET in {get} ms", self.study.len()))
     }
 
     async fn retrieve_by_web(&self) -> anyhow::Result<()> {
         for instance in &self.study {
             let path = format!(
                 "/dicomweb/studies/{}/series/{}/instances/{}",
-                instance.study_instance_uid,
-                instance.series_instance_uid,
-                instance.sop_instance_uid
+                instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid
             );
             let answer = fetch(self.http, &path, "application/dicom; transfer-syntax=*").await?;
-            ensure!(
-                answer.status == 200,
-                "an instance was answered {}",
-                answer.status
-            );
-            let FileMetaRead::Meta {
-                data_set_offset, ..
-            } = read_file_meta(&answer.body)?
-            else {
+            ensure!(answer.status == 200, "an instance was answered {}", answer.status);
+            let FileMetaRead::Meta { data_set_offset, .. } = read_file_meta(&answer.body)? else {
                 anyhow::bail!("the answer is no DICOM file");
             };
-            ensure!(
-                answer.body.get(data_set_offset..) == Some(&instance.data_set),
-                "an instance came back changed"
-            );
+            ensure!(answer.body.get(data_set_offset..) == Some(&instance.data_set), "an instance came back changed");
         }
         Ok(())
     }
 
     async fn retrieve_by_get(&self) -> anyhow::Result<()> {
-        let proposals = [
-            Proposal::new(STUDY_ROOT_GET, &[EXPLICIT]),
-            Proposal::new(CT, &[EXPLICIT]).as_scp(),
-        ];
+        let proposals = [Proposal::new(STUDY_ROOT_GET, &[EXPLICIT]), Proposal::new(CT, &[EXPLICIT]).as_scp()];
         let mut client = self.connect(&proposals).await?;
         let mut missing: HashMap<&str, &[u8]> = self
             .study
             .iter()
-            .map(|instance| {
-                (
-                    instance.sop_instance_uid.as_str(),
-                    instance.data_set.as_slice(),
-                )
-            })
+            .map(|instance| (instance.sop_instance_uid.as_str(), instance.data_set.as_slice()))
             .collect();
         let mut changed = 0;
         let take = |received: dicom_net::client::Received| {
@@ -191,16 +135,8 @@ impl Tour {
         };
         let ended = client.get(STUDY_ROOT_GET, &self.identifier(), take).await?;
         client.release().await?;
-        ensure!(
-            ended.status == Status::SUCCESS,
-            "C-GET was answered {}",
-            ended.status
-        );
-        ensure!(
-            missing.is_empty(),
-            "{} instances did not come",
-            missing.len()
-        );
+        ensure!(ended.status == Status::SUCCESS, "C-GET was answered {}", ended.status);
+        ensure!(missing.is_empty(), "{} instances did not come", missing.len());
         ensure!(changed == 0, "{changed} instances came back changed");
         Ok(())
     }

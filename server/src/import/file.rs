@@ -40,17 +40,10 @@ pub(super) enum Imported {
 pub(super) async fn import_file(archive: &Archive, path: &Path) -> anyhow::Result<Imported> {
     let mut file = File::open(path).await.context("open")?;
     let (meta, offset) = match read_meta(&mut file).await? {
-        FileMetaRead::Meta {
-            meta,
-            data_set_offset,
-        } => (meta, data_set_offset),
+        FileMetaRead::Meta { meta, data_set_offset } => (meta, data_set_offset),
         FileMetaRead::NotPart10 | FileMetaRead::NeedMore => return Ok(Imported::NotDicom),
     };
-    if meta
-        .media_storage_sop_class_uid
-        .as_ref()
-        .is_some_and(|uid| uid.as_str() == DICOMDIR_CLASS)
-    {
+    if meta.media_storage_sop_class_uid.as_ref().is_some_and(|uid| uid.as_str() == DICOMDIR_CLASS) {
         return Ok(Imported::Dicomdir);
     }
     let origin = origin(meta)?;
@@ -58,9 +51,7 @@ pub(super) async fn import_file(archive: &Archive, path: &Path) -> anyhow::Resul
     let mut waits = 0;
     loop {
         match store(archive, &mut file, offset, origin.clone()).await {
-            Err(StoreError::Archive(Error::OutOfResources { .. } | Error::IndexAway(_)))
-                if waits < BUSY_WAITS_MAX =>
-            {
+            Err(StoreError::Archive(Error::OutOfResources { .. } | Error::IndexAway(_))) if waits < BUSY_WAITS_MAX => {
                 waits += 1;
                 tokio::time::sleep(BUSY_WAIT).await;
             }
@@ -77,35 +68,21 @@ enum StoreError {
     Read(std::io::Error),
 }
 
-async fn store(
-    archive: &Archive,
-    file: &mut File,
-    offset: u64,
-    origin: Origin,
-) -> Result<Imported, StoreError> {
-    file.seek(std::io::SeekFrom::Start(offset))
-        .await
-        .map_err(StoreError::Read)?;
+async fn store(archive: &Archive, file: &mut File, offset: u64, origin: Origin) -> Result<Imported, StoreError> {
+    file.seek(std::io::SeekFrom::Start(offset)).await.map_err(StoreError::Read)?;
     let mut receiver = archive.receive(origin).map_err(StoreError::Archive)?;
     let file_bytes = file.metadata().await.map_err(StoreError::Read)?.len();
     let mut bytes = 0_u64;
     loop {
         let rest = file_bytes.saturating_sub(offset).saturating_sub(bytes);
-        let chunk = read_chunk(file, usize::try_from(rest).unwrap_or(CHUNK_BYTES))
-            .await
-            .map_err(StoreError::Read)?;
+        let chunk = read_chunk(file, usize::try_from(rest).unwrap_or(CHUNK_BYTES)).await.map_err(StoreError::Read)?;
         if chunk.is_empty() {
             break;
         }
         bytes = bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
         receiver.write(chunk).await.map_err(StoreError::Archive)?;
     }
-    match receiver
-        .finish()
-        .await
-        .map_err(StoreError::Archive)?
-        .outcome
-    {
+    match receiver.finish().await.map_err(StoreError::Archive)?.outcome {
         Outcome::New => Ok(Imported::Stored { bytes }),
         Outcome::Duplicate => Ok(Imported::Known { bytes }),
     }
@@ -147,9 +124,8 @@ async fn read_meta(file: &mut File) -> anyhow::Result<FileMetaRead> {
 
 /// Says where the instance comes from; the transfer syntax is the one thing a data set does not tell itself.
 fn origin(meta: FileMeta) -> anyhow::Result<Origin> {
-    let transfer_syntax_uid: Uid = meta
-        .transfer_syntax_uid
-        .context("read file meta information: it has no Transfer Syntax UID (0002,0010)")?;
+    let transfer_syntax_uid: Uid =
+        meta.transfer_syntax_uid.context("read file meta information: it has no Transfer Syntax UID (0002,0010)")?;
     Ok(Origin {
         transfer_syntax_uid,
         sop_class_uid: meta.media_storage_sop_class_uid,

@@ -38,10 +38,7 @@ pub(super) fn walk(root: &Path, found: &dyn Fn(PathBuf) -> bool) -> Vec<String> 
 
 fn enter(path: &Path, open: &mut Vec<(PathBuf, fs::ReadDir)>, problems: &mut Vec<String>) {
     if open.len() >= DEPTH_MAX {
-        problems.push(format!(
-            "{}: directories are nested deeper than {DEPTH_MAX}",
-            path.display()
-        ));
+        problems.push(format!("{}: directories are nested deeper than {DEPTH_MAX}", path.display()));
         return;
     }
     match fs::read_dir(path) {
@@ -59,9 +56,7 @@ mod tests {
     fn walked(root: &Path) -> (Vec<String>, Vec<String>) {
         let found = RefCell::new(Vec::new());
         let problems = walk(root, &|path| {
-            found
-                .borrow_mut()
-                .push(path.strip_prefix(root).unwrap().display().to_string());
+            found.borrow_mut().push(path.strip_prefix(root).unwrap().display().to_string());
             true
         });
         let mut found = found.into_inner();
@@ -77,10 +72,7 @@ mod tests {
             fs::write(root.path().join(file), "x").unwrap();
         }
         std::os::unix::fs::symlink(root.path(), root.path().join("a/loop")).unwrap();
-        assert_eq!(
-            walked(root.path()),
-            (vec!["1".into(), "a/2".into(), "a/b/3".into()], vec![])
-        );
+        assert_eq!(walked(root.path()), (vec!["1".into(), "a/2".into(), "a/b/3".into()], vec![]));
     }
 
     #[test]
@@ -90,10 +82,7 @@ mod tests {
         fs::create_dir_all(&deep).unwrap();
         fs::write(deep.join("x"), "x").unwrap();
         let (found, problems) = walked(root.path());
-        assert!(
-            found.is_empty() && problems.len() == 1,
-            "{found:?} {problems:?}"
-        );
+        assert!(found.is_empty() && problems.len() == 1, "{found:?} {problems:?}");
         assert_eq!(walked(&deep.join("x")).0, [""]);
     }
 }

@@ -12,11 +12,7 @@ fn an_unknown_key_ends_with_exit_code_2_and_its_line() {
     let place = Place::new("colour = \"blue\"");
     let output = place.run(&["serve"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(
-        stderr(&output).contains("filmroom.toml:2: unknown key `colour`"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("filmroom.toml:2: unknown key `colour`"), "{}", stderr(&output));
     assert_eq!(place.run(&["check-config"]).status.code(), Some(2));
 }
 
@@ -26,10 +22,8 @@ fn wrong_usage_ends_with_exit_code_2() {
     for arguments in [&["nonsense"][..], &["pack"], &["pool"], &["import"]] {
         assert_eq!(place.run(arguments).status.code(), Some(2), "{arguments:?}");
     }
-    let output = Command::new(env!("CARGO_BIN_EXE_filmroom"))
-        .args(["--config", "/nowhere.toml", "serve"])
-        .output()
-        .unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_filmroom")).args(["--config", "/nowhere.toml", "serve"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
 
@@ -38,13 +32,7 @@ fn check_config_prints_what_holds() {
     let place = Place::new("");
     let output = place.run(&["check-config", "--json"]);
     let config: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(
-        (
-            config["dicom"]["artim"].as_str(),
-            config["pool"][0]["code"].as_str()
-        ),
-        (Some("30s"), Some("4+2"))
-    );
+    assert_eq!((config["dicom"]["artim"].as_str(), config["pool"][0]["code"].as_str()), (Some("30s"), Some("4+2")));
     assert!(stdout(&place.run(&["check-config"])).ends_with("the configuration can be used\n"));
 }
 
@@ -53,31 +41,12 @@ fn a_server_serves_and_stops_by_signal_with_exit_code_0() {
     for signal in ["TERM", "INT"] {
         let place = Place::new("");
         let server = place.serve();
-        assert!(
-            server.get("/healthz").starts_with("HTTP/1.0 200"),
-            "{}",
-            server.get("/healthz")
-        );
-        assert!(
-            server.get("/readyz").starts_with("HTTP/1.0 200"),
-            "{}",
-            server.get("/readyz")
-        );
-        assert!(
-            server
-                .get("/metrics")
-                .contains("application/openmetrics-text")
-        );
-        assert!(
-            server.get("/dicomweb/studies").starts_with("HTTP/1.0 20"),
-            "{}",
-            server.get("/dicomweb/studies")
-        );
+        assert!(server.get("/healthz").starts_with("HTTP/1.0 200"), "{}", server.get("/healthz"));
+        assert!(server.get("/readyz").starts_with("HTTP/1.0 200"), "{}", server.get("/readyz"));
+        assert!(server.get("/metrics").contains("application/openmetrics-text"));
+        assert!(server.get("/dicomweb/studies").starts_with("HTTP/1.0 20"), "{}", server.get("/dicomweb/studies"));
         assert!(std::net::TcpStream::connect(&server.dicom).is_ok());
-        let mode = std::fs::metadata(place.path("data/admin.sock"))
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = std::fs::metadata(place.path("data/admin.sock")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         server.signal(signal);
         assert_eq!(server.exit_code(), Some(0), "{signal}");
@@ -91,18 +60,10 @@ fn a_second_server_on_the_same_data_is_refused() {
     let _server = place.serve();
     let second = place.run(&["serve"]);
     assert_eq!(second.status.code(), Some(1));
-    assert!(
-        stderr(&second).contains("another filmroom uses it"),
-        "{}",
-        stderr(&second)
-    );
+    assert!(stderr(&second).contains("another filmroom uses it"), "{}", stderr(&second));
     let rebuild = place.run(&["rebuild-index"]);
     assert_eq!(rebuild.status.code(), Some(1));
-    assert!(
-        stderr(&rebuild).contains("another filmroom uses it"),
-        "{}",
-        stderr(&rebuild)
-    );
+    assert!(stderr(&rebuild).contains("another filmroom uses it"), "{}", stderr(&rebuild));
 }
 
 #[test]
@@ -111,10 +72,7 @@ fn an_address_in_use_is_named() {
     let server = place.serve();
     let other = Place::new("");
     let config = std::fs::read_to_string(other.path("filmroom.toml")).unwrap();
-    let config = config.replace(
-        "[http]\nlisten = \"127.0.0.1:0\"",
-        &format!("[http]\nlisten = \"{}\"", server.http),
-    );
+    let config = config.replace("[http]\nlisten = \"127.0.0.1:0\"", &format!("[http]\nlisten = \"{}\"", server.http));
     std::fs::write(other.path("filmroom.toml"), config).unwrap();
     let output = other.run(&["serve"]);
     assert_eq!(output.status.code(), Some(1));
@@ -151,17 +109,8 @@ fn nonsense_on_the_admin_socket_is_answered_and_does_no_harm() {
         socket.read_to_string(&mut answer).unwrap();
         answer
     };
-    for line in [
-        &b"nonsense\n"[..],
-        b"{\"do\":\"format\"}\n",
-        b"",
-        b"\xff\xfe\n",
-    ] {
-        assert!(
-            said(line).starts_with("{\"reply\":\"failed\""),
-            "{}",
-            said(line)
-        );
+    for line in [&b"nonsense\n"[..], b"{\"do\":\"format\"}\n", b"", b"\xff\xfe\n"] {
+        assert!(said(line).starts_with("{\"reply\":\"failed\""), "{}", said(line));
     }
     assert!(server.get("/healthz").starts_with("HTTP/1.0 200"));
 }
@@ -201,38 +150,22 @@ fn import_counts_every_file_and_names_what_is_not_stored() {
     let place = Place::new("");
     let files = place.files(1, 5);
     std::fs::write(files.join("notes.txt"), "no DICOM").unwrap();
-    std::fs::write(
-        files.join("half.dcm"),
-        &std::fs::read(files.join("1.dcm")).unwrap()[..140],
-    )
-    .unwrap();
+    std::fs::write(files.join("half.dcm"), &std::fs::read(files.join("1.dcm")).unwrap()[..140]).unwrap();
     let spec = testdata::StudySpec::default();
-    let directory = testdata::Instance {
-        sop_class_uid: "1.2.840.10008.1.3.10",
-        ..testdata::study(spec).next().unwrap()
-    };
+    let directory =
+        testdata::Instance { sop_class_uid: "1.2.840.10008.1.3.10", ..testdata::study(spec).next().unwrap() };
     std::fs::write(files.join("DICOMDIR"), testdata::part10(&directory)).unwrap();
     let server = place.serve();
     let output = place.run(&["import", text(&files), "--json"]);
     assert_eq!(output.status.code(), Some(1), "one file is broken");
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let counts = [
-        "files",
-        "stored",
-        "known",
-        "not_dicom",
-        "dicomdir",
-        "failed",
-    ]
-    .map(|key| summary[key].as_u64().unwrap());
+    let counts =
+        ["files", "stored", "known", "not_dicom", "dicomdir", "failed"].map(|key| summary[key].as_u64().unwrap());
     assert_eq!(counts, [8, 5, 0, 1, 1, 1], "{}", stderr(&output));
     assert!(stderr(&output).contains("no DICOM file: ") && stderr(&output).contains("half.dcm: "));
     let again = place.run(&["import", text(&files.join("2.dcm")), "--json"]);
     let summary: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
-    assert_eq!(
-        (summary["files"].as_u64(), summary["known"].as_u64()),
-        (Some(1), Some(1))
-    );
+    assert_eq!((summary["files"].as_u64(), summary["known"].as_u64()), (Some(1), Some(1)));
     drop(server);
 }
 
@@ -242,37 +175,15 @@ fn import_without_a_server_then_pack_verify_and_rebuild() {
     let files = place.files(2, 8);
     let imported = place.run(&["import", text(&files)]);
     assert!(imported.status.success(), "{}", stderr(&imported));
-    assert!(
-        stdout(&imported).starts_with("8 files: 8 stored"),
-        "{}",
-        stdout(&imported)
-    );
+    assert!(stdout(&imported).starts_with("8 files: 8 stored"), "{}", stdout(&imported));
     let packed = place.run(&["pack", "--now"]);
-    assert_eq!(
-        stdout(&packed),
-        "packed 8 instances\n",
-        "{}",
-        stderr(&packed)
-    );
+    assert_eq!(stdout(&packed), "packed 8 instances\n", "{}", stderr(&packed));
     let verified = place.run(&["verify"]);
-    assert!(
-        verified.status.success() && stdout(&verified).ends_with("healthy\n"),
-        "{}",
-        stderr(&verified)
-    );
+    assert!(verified.status.success() && stdout(&verified).ends_with("healthy\n"), "{}", stderr(&verified));
     let rebuilt = place.run(&["rebuild-index"]);
-    assert_eq!(
-        stdout(&rebuilt),
-        "indexed 8 instances\n",
-        "{}",
-        stderr(&rebuilt)
-    );
+    assert_eq!(stdout(&rebuilt), "indexed 8 instances\n", "{}", stderr(&rebuilt));
     let again = place.run(&["import", text(&files)]);
-    assert!(
-        stdout(&again).starts_with("8 files: 0 stored, 8 already there"),
-        "{}",
-        stdout(&again)
-    );
+    assert!(stdout(&again).starts_with("8 files: 0 stored, 8 already there"), "{}", stdout(&again));
 }
 
 #[test]

@@ -41,11 +41,7 @@ impl Place {
     /// Returns a command of the binary with this place's configuration.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_filmroom"));
-        command
-            .arg("--config")
-            .arg(self.path("filmroom.toml"))
-            .args(arguments)
-            .current_dir(self.directory.path());
+        command.arg("--config").arg(self.path("filmroom.toml")).args(arguments).current_dir(self.directory.path());
         command
     }
 
@@ -70,38 +66,22 @@ impl Place {
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
-        let Some((dicom, http)) = line
-            .trim_end()
-            .strip_prefix("ready dicom=")
-            .and_then(|rest| rest.split_once(" http="))
+        let Some((dicom, http)) =
+            line.trim_end().strip_prefix("ready dicom=").and_then(|rest| rest.split_once(" http="))
         else {
             let mut log = String::new();
-            child
-                .stderr
-                .take()
-                .unwrap()
-                .read_to_string(&mut log)
-                .unwrap();
+            child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
             panic!("no ready line but {line:?}; log:\n{log}");
         };
-        Server {
-            dicom: dicom.to_owned(),
-            http: http.to_owned(),
-            child: drained(child),
-        }
+        Server { dicom: dicom.to_owned(), http: http.to_owned(), child: drained(child) }
     }
 
     /// Writes a generated study as files and returns their directory.
     pub(crate) fn files(&self, seed: u64, instances: u32) -> PathBuf {
         let directory = self.path(&format!("files-{seed}"));
         std::fs::create_dir_all(&directory).unwrap();
-        let spec = testdata::StudySpec {
-            seed,
-            instances_per_series: instances,
-            rows: 16,
-            columns: 16,
-            ..Default::default()
-        };
+        let spec =
+            testdata::StudySpec { seed, instances_per_series: instances, rows: 16, columns: 16, ..Default::default() };
         for instance in testdata::study(spec) {
             let path = directory.join(format!("{}.dcm", instance.instance_number));
             std::fs::write(path, testdata::part10(&instance)).unwrap();
@@ -113,11 +93,7 @@ impl Place {
 impl Server {
     /// Sends a signal by name, as `kill` does.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.child.id().to_string())
-            .status()
-            .unwrap();
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap();
         assert!(sent.success());
     }
 

@@ -27,23 +27,10 @@ struct SourceFile {
 fn the_tree_follows_the_house_rules() {
     let files = tree();
     assert!(files.len() > 30, "found only {} files", files.len());
-    let mut violations: Vec<String> = files
-        .iter()
-        .flat_map(|file| source::check(&file.path, &file.text))
-        .collect();
-    violations.extend(source::check_layout(
-        &files
-            .iter()
-            .map(|file| file.path.as_str())
-            .collect::<Vec<_>>(),
-    ));
+    let mut violations: Vec<String> = files.iter().flat_map(|file| source::check(&file.path, &file.text)).collect();
+    violations.extend(source::check_layout(&files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>()));
     violations.extend(crates::check(&files));
-    assert!(
-        violations.is_empty(),
-        "{} violations:\n{}",
-        violations.len(),
-        violations.join("\n")
-    );
+    assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
 }
 
 #[test]
@@ -52,16 +39,10 @@ fn readme_names_commands_and_files_that_exist() {
     let mut violations = Vec::new();
     for command in readme::filmroom_commands(&readme) {
         let arguments: Vec<&str> = command.split_whitespace().collect();
-        let help = std::process::Command::new(env!("CARGO_BIN_EXE_filmroom"))
-            .args(&arguments)
-            .arg("--help")
-            .output()
-            .unwrap();
+        let help =
+            std::process::Command::new(env!("CARGO_BIN_EXE_filmroom")).args(&arguments).arg("--help").output().unwrap();
         if !help.status.success() {
-            violations.push(format!(
-                "filmroom {command}: {}",
-                String::from_utf8_lossy(&help.stderr)
-            ));
+            violations.push(format!("filmroom {command}: {}", String::from_utf8_lossy(&help.stderr)));
         }
     }
     for path in readme::local_paths(&readme) {
@@ -73,10 +54,7 @@ fn readme_names_commands_and_files_that_exist() {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 /// Reads every text file of the repository.
@@ -87,18 +65,11 @@ fn tree() -> Vec<SourceFile> {
         for entry in fs::read_dir(&directory).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            let relative = path
-                .strip_prefix(&root)
-                .unwrap()
-                .to_string_lossy()
-                .replace('\\', "/");
+            let relative = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
             if path.is_dir() && !SKIPPED.contains(&name.as_str()) {
                 open.push(path);
             } else if path.is_file() && is_text(&relative) {
-                files.push(SourceFile {
-                    path: relative,
-                    text: fs::read_to_string(&path).unwrap(),
-                });
+                files.push(SourceFile { path: relative, text: fs::read_to_string(&path).unwrap() });
             }
         }
     }
@@ -106,8 +77,5 @@ fn tree() -> Vec<SourceFile> {
 }
 
 fn is_text(path: &str) -> bool {
-    NAMES.contains(&path)
-        || Path::new(path)
-            .extension()
-            .is_some_and(|kind| KINDS.iter().any(|known| kind == *known))
+    NAMES.contains(&path) || Path::new(path).extension().is_some_and(|kind| KINDS.iter().any(|known| kind == *known))
 }

@@ -63,20 +63,14 @@ fn main() -> anyhow::Result<()> {
     for number in 0..arguments.studies {
         let spec = spec(&arguments, arguments.seed.wrapping_add(number));
         let directory = arguments.out.join(format!("study-{}", spec.seed));
-        fs::create_dir_all(&directory)
-            .with_context(|| format!("create {}", directory.display()))?;
+        fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
         for instance in study(spec) {
             let path = directory.join(format!("{}.dcm", instance.sop_instance_uid));
-            fs::write(&path, part10(&instance))
-                .with_context(|| format!("write {}", path.display()))?;
+            fs::write(&path, part10(&instance)).with_context(|| format!("write {}", path.display()))?;
             files += 1;
         }
     }
-    writeln!(
-        io::stdout(),
-        "wrote {files} files below {}",
-        arguments.out.display()
-    )?;
+    writeln!(io::stdout(), "wrote {files} files below {}", arguments.out.display())?;
     Ok(())
 }
 
@@ -88,11 +82,7 @@ fn spec(arguments: &Arguments, seed: u64) -> StudySpec {
         rows: arguments.side,
         columns: arguments.side,
         frames: arguments.frames,
-        modality: if arguments.frames > 1 {
-            Modality::Ot
-        } else {
-            Modality::Ct
-        },
+        modality: if arguments.frames > 1 { Modality::Ot } else { Modality::Ct },
         charset: match arguments.charset {
             CharsetName::Ascii => Charset::Ascii,
             CharsetName::Latin1 => Charset::Latin1,

@@ -91,8 +91,7 @@ pub(crate) fn create(path: &Path, pool: &PoolConfig) -> Result<DeviceId, Error> 
         pool: pool.name.clone(),
         code: pool.code.to_string(),
     };
-    let mut json =
-        serde_json::to_vec_pretty(&identity).expect("strings and numbers always serialize");
+    let mut json = serde_json::to_vec_pretty(&identity).expect("strings and numbers always serialize");
     json.push(b'\n');
     create_directories(&path.join(CONTAINERS_DIRECTORY))?;
     write_new(&path.join(FILE_NAME), &json)?;
@@ -105,16 +104,11 @@ fn read(path: &Path) -> io::Result<Result<Identity, String>> {
     let identity = match serde_json::from_slice::<Identity>(&json) {
         Ok(identity) => identity,
         Err(error) => {
-            return Ok(Err(format!(
-                "device.json is damaged: {error}; restore it, its shards are not touched"
-            )));
+            return Ok(Err(format!("device.json is damaged: {error}; restore it, its shards are not touched")));
         }
     };
     if identity.format != FORMAT || identity.version != VERSION {
-        return Ok(Err(format!(
-            "device.json has format {} version {}",
-            identity.format, identity.version
-        )));
+        return Ok(Err(format!("device.json has format {} version {}", identity.format, identity.version)));
     }
     Ok(Ok(identity))
 }
@@ -124,12 +118,8 @@ fn without_identity(path: &Path) -> Found {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Absent,
         Err(error) => Found::Unreadable(error.to_string()),
         Ok(metadata) if !metadata.is_dir() => Found::Unreadable("it is not a directory".to_owned()),
-        Ok(_) => match fs::read_dir(path.join(CONTAINERS_DIRECTORY))
-            .map(|mut entries| entries.next().is_some())
-        {
-            Ok(true) => Found::Unreadable(
-                "it has shards but no device.json; restore it from a backup".to_owned(),
-            ),
+        Ok(_) => match fs::read_dir(path.join(CONTAINERS_DIRECTORY)).map(|mut entries| entries.next().is_some()) {
+            Ok(true) => Found::Unreadable("it has shards but no device.json; restore it from a backup".to_owned()),
             Ok(false) => Found::Empty,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Empty,
             Err(error) => Found::Unreadable(error.to_string()),

@@ -46,21 +46,12 @@ pub(crate) struct ShardFile {
 
 impl ShardFile {
     /// Opens a shard and checks that it is the one expected: container, number, code, lengths.
-    pub(crate) fn open(
-        path: &Path,
-        container: ContainerId,
-        shard: u8,
-        erasure: &Erasure,
-    ) -> Result<Self, ShardFault> {
+    pub(crate) fn open(path: &Path, container: ContainerId, shard: u8, erasure: &Erasure) -> Result<Self, ShardFault> {
         let file = File::open(path)?;
         let bytes = file.metadata()?.len();
         let tail_bytes = u64::try_from(TAIL_BYTES).expect("100 bytes");
-        let tail_offset = bytes
-            .checked_sub(tail_bytes)
-            .filter(|offset| *offset >= HEADER_BYTES);
-        let tail_offset = tail_offset.ok_or(ShardFault::Damaged(
-            "file is shorter than header and footer",
-        ))?;
+        let tail_offset = bytes.checked_sub(tail_bytes).filter(|offset| *offset >= HEADER_BYTES);
+        let tail_offset = tail_offset.ok_or(ShardFault::Damaged("file is shorter than header and footer"))?;
         let mut header = [0; 4096];
         read_at(&file, &mut header, 0)?;
         let header = Header::decode(&header, erasure).map_err(ShardFault::Damaged)?;
@@ -78,9 +69,7 @@ impl ShardFile {
             unit_bytes: geometry.unit_bytes,
         };
         if of_footer != header || geometry.code != erasure.code() {
-            return Err(ShardFault::Damaged(
-                "header and footer contradict each other",
-            ));
+            return Err(ShardFault::Damaged("header and footer contradict each other"));
         }
         if geometry.file_bytes(shard) != bytes {
             return Err(ShardFault::Damaged("file length differs from its footer"));
@@ -148,9 +137,7 @@ impl ShardFile {
         }
         let mut raw = Vec::new();
         let decoder = zstd::stream::read::Decoder::with_buffer(stored.as_slice())?;
-        decoder
-            .take(geometry.toc_raw_bytes + 1)
-            .read_to_end(&mut raw)?;
+        decoder.take(geometry.toc_raw_bytes + 1).read_to_end(&mut raw)?;
         if u64::try_from(raw.len()) != Ok(geometry.toc_raw_bytes) {
             return Err(ShardFault::Damaged("table of contents has another length"));
         }
@@ -165,8 +152,7 @@ impl ShardFile {
 
     fn exact(&self, offset: u64, bytes: u64) -> Result<Vec<u8>, ShardFault> {
         // The file's real length was compared with these lengths, so the allocation is no larger than the file.
-        let bytes =
-            usize::try_from(bytes).map_err(|_| ShardFault::Damaged("too long for this machine"))?;
+        let bytes = usize::try_from(bytes).map_err(|_| ShardFault::Damaged("too long for this machine"))?;
         let mut out = vec![0; bytes];
         read_at(&self.file, &mut out, offset)?;
         Ok(out)
@@ -180,12 +166,8 @@ pub(crate) struct Table(Vec<u8>);
 impl Table {
     /// Returns whether these are the bytes of the block.
     pub(crate) fn matches(&self, block: u64, bytes: &[u8]) -> bool {
-        let at = usize::try_from(block)
-            .ok()
-            .and_then(|block| block.checked_mul(4));
-        let entry = at
-            .and_then(|at| self.0.get(at..))
-            .and_then(<[u8]>::first_chunk::<4>);
+        let at = usize::try_from(block).ok().and_then(|block| block.checked_mul(4));
+        let entry = at.and_then(|at| self.0.get(at..)).and_then(<[u8]>::first_chunk::<4>);
         entry.is_some_and(|entry| u32::from_le_bytes(*entry) == crc32c(bytes))
     }
 
@@ -193,9 +175,6 @@ impl Table {
     pub(crate) fn differing(&self, first: u64, bytes: &[u8]) -> Vec<u64> {
         let block_bytes = usize::try_from(BLOCK_BYTES).expect("64 KiB");
         let blocks = (first..).zip(bytes.chunks(block_bytes));
-        blocks
-            .filter(|(block, bytes)| !self.matches(*block, bytes))
-            .map(|(block, _)| block)
-            .collect()
+        blocks.filter(|(block, bytes)| !self.matches(*block, bytes)).map(|(block, _)| block).collect()
     }
 }

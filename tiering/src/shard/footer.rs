@@ -94,11 +94,7 @@ impl Geometry {
 
     /// Returns the length of a whole shard file.
     pub(crate) fn file_bytes(&self, shard: u8) -> u64 {
-        let toc = if self.code.carries_toc(shard) {
-            self.toc_bytes
-        } else {
-            0
-        };
+        let toc = if self.code.carries_toc(shard) { self.toc_bytes } else { 0 };
         self.toc_offset() + toc + u64::try_from(TAIL_BYTES).expect("100 bytes")
     }
 
@@ -107,9 +103,8 @@ impl Geometry {
         let unit = self.unit_bytes > 0
             && self.unit_bytes <= UNIT_BYTES_LIMIT
             && u64::from(self.unit_bytes).is_multiple_of(BLOCK_BYTES);
-        let lengths = self.logical_bytes < 1 << 62
-            && self.toc_bytes <= TOC_BYTES_MAX
-            && self.toc_raw_bytes <= TOC_BYTES_MAX;
+        let lengths =
+            self.logical_bytes < 1 << 62 && self.toc_bytes <= TOC_BYTES_MAX && self.toc_raw_bytes <= TOC_BYTES_MAX;
         unit && lengths && self.layout().region_bytes(self.logical_bytes) == self.region_bytes
     }
 }
@@ -145,25 +140,14 @@ impl Footer {
         let body = reader.take(FOOTER_BYTES - 4).ok_or("footer is short")?;
         let crc = reader.u32();
         let trailer = (reader.u32(), reader.u32(), reader.take(END_MAGIC.len()));
-        if trailer
-            != (
-                Some(FOOTER_BYTES_U32),
-                Some(u32::from(FORMAT_VERSION)),
-                Some(END_MAGIC),
-            )
-        {
+        if trailer != (Some(FOOTER_BYTES_U32), Some(u32::from(FORMAT_VERSION)), Some(END_MAGIC)) {
             return Err("trailer differs");
         }
         if crc != Some(crc32c(body)) {
             return Err("footer checksum differs");
         }
-        let footer =
-            Self::fields(&mut Reader::new(body)).ok_or("footer fields are out of range")?;
-        footer
-            .geometry
-            .is_sound()
-            .then_some(footer)
-            .ok_or("footer lengths contradict each other")
+        let footer = Self::fields(&mut Reader::new(body)).ok_or("footer fields are out of range")?;
+        footer.geometry.is_sound().then_some(footer).ok_or("footer lengths contradict each other")
     }
 
     fn fields(reader: &mut Reader<'_>) -> Option<Self> {
@@ -173,8 +157,7 @@ impl Footer {
         let shard = reader.u8()?;
         let code = CodeProfile::new(reader.u8()?, reader.u8()?).ok()?;
         (reader.u8()? == 0 && shard < code.shards()).then_some(())?;
-        let (logical_bytes, region_bytes, unit_bytes) =
-            (reader.u64()?, reader.u64()?, reader.u32()?);
+        let (logical_bytes, region_bytes, unit_bytes) = (reader.u64()?, reader.u64()?, reader.u32()?);
         let (table_crc, hashes_crc, toc_crc) = (reader.u32()?, reader.u32()?, reader.u32()?);
         let (toc_bytes, toc_raw_bytes) = (reader.u64()?, reader.u64()?);
         let geometry = Geometry {
@@ -189,11 +172,7 @@ impl Footer {
             toc_bytes,
             toc_raw_bytes,
         };
-        Some(Self {
-            shard,
-            table_crc,
-            geometry,
-        })
+        Some(Self { shard, table_crc, geometry })
     }
 }
 
@@ -215,11 +194,7 @@ mod tests {
             toc_bytes: 4,
             toc_raw_bytes: 5,
         };
-        Footer {
-            shard: 5,
-            table_crc: 1,
-            geometry,
-        }
+        Footer { shard: 5, table_crc: 1, geometry }
     }
 
     fn decode(bytes: &[u8]) -> Result<Footer, &'static str> {
@@ -245,15 +220,9 @@ mod tests {
     fn lengths_that_contradict_each_other_are_refused() {
         let mut wrong = footer();
         wrong.geometry.region_bytes += BLOCK_BYTES;
-        assert_eq!(
-            decode(&wrong.encode()),
-            Err("footer lengths contradict each other")
-        );
+        assert_eq!(decode(&wrong.encode()), Err("footer lengths contradict each other"));
         let mut wrong = footer();
         wrong.geometry.unit_bytes = 0;
-        assert_eq!(
-            decode(&wrong.encode()),
-            Err("footer lengths contradict each other")
-        );
+        assert_eq!(decode(&wrong.encode()), Err("footer lengths contradict each other"));
     }
 }

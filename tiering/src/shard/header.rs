@@ -60,12 +60,7 @@ impl Header {
         out.extend_from_slice(&HEADER_BYTES_U16.to_le_bytes());
         out.extend_from_slice(self.container.0.as_bytes());
         out.extend_from_slice(&self.generation.to_le_bytes());
-        out.extend_from_slice(&[
-            self.shard,
-            code.data_shards,
-            code.parity_shards,
-            erasure.family(),
-        ]);
+        out.extend_from_slice(&[self.shard, code.data_shards, code.parity_shards, erasure.family()]);
         out.extend_from_slice(&POLYNOMIAL.to_le_bytes());
         out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(&self.unit_bytes.to_le_bytes());
@@ -95,10 +90,7 @@ impl Header {
     }
 
     fn fields(reader: &mut Reader<'_>, erasure: &Erasure) -> Option<Self> {
-        let CodeProfile {
-            data_shards,
-            parity_shards,
-        } = erasure.code();
+        let CodeProfile { data_shards, parity_shards } = erasure.code();
         (reader.u16()? == HEADER_BYTES_U16).then_some(())?;
         let container = ContainerId(Uuid::from_bytes(reader.array()?));
         let generation = reader.u32()?;
@@ -106,18 +98,11 @@ impl Header {
         (reader.array()? == [data_shards, parity_shards, erasure.family()]).then_some(())?;
         (reader.u16()? == POLYNOMIAL && reader.u16()? == 0).then_some(())?;
         let unit_bytes = reader.u32()?;
-        let whole = unit_bytes > 0
-            && unit_bytes <= UNIT_BYTES_LIMIT
-            && unit_bytes.is_multiple_of(BLOCK_BYTES_U32);
+        let whole = unit_bytes > 0 && unit_bytes <= UNIT_BYTES_LIMIT && unit_bytes.is_multiple_of(BLOCK_BYTES_U32);
         (whole && reader.u32()? == BLOCK_BYTES_U32).then_some(())?;
         let matrix_bytes = usize::from(reader.u16()?);
         (reader.take(matrix_bytes)? == erasure.matrix()).then_some(())?;
-        Some(Self {
-            container,
-            generation,
-            shard,
-            unit_bytes,
-        })
+        Some(Self { container, generation, shard, unit_bytes })
     }
 }
 
@@ -126,12 +111,7 @@ mod tests {
     use super::*;
 
     fn header() -> Header {
-        Header {
-            container: ContainerId(Uuid::from_u128(7)),
-            generation: 3,
-            shard: 5,
-            unit_bytes: 131_072,
-        }
+        Header { container: ContainerId(Uuid::from_u128(7)), generation: 3, shard: 5, unit_bytes: 131_072 }
     }
 
     fn erasure(k: u8, m: u8) -> Erasure {
@@ -141,10 +121,7 @@ mod tests {
     #[test]
     fn headers_round_trip() {
         let erasure = erasure(4, 2);
-        assert_eq!(
-            Header::decode(&header().encode(&erasure), &erasure).unwrap(),
-            header()
-        );
+        assert_eq!(Header::decode(&header().encode(&erasure), &erasure).unwrap(), header());
     }
 
     #[test]
@@ -161,9 +138,6 @@ mod tests {
     #[test]
     fn another_code_is_refused() {
         let bytes = header().encode(&erasure(4, 2));
-        assert_eq!(
-            Header::decode(&bytes, &erasure(3, 2)),
-            Err("coded in another way than its pool")
-        );
+        assert_eq!(Header::decode(&bytes, &erasure(3, 2)), Err("coded in another way than its pool"));
     }
 }

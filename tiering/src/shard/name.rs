@@ -12,9 +12,7 @@ pub(crate) const TMP_SUFFIX: &str = ".tmp";
 /// Returns the directory of a container's shards on a device: 256 of them keep directories short.
 pub(crate) fn directory(device: &Path, container: ContainerId) -> PathBuf {
     let [.., last] = *container.0.as_bytes();
-    device
-        .join(CONTAINERS_DIRECTORY)
-        .join(format!("{last:02x}"))
+    device.join(CONTAINERS_DIRECTORY).join(format!("{last:02x}"))
 }
 
 /// Returns the path of a shard on a device.
@@ -43,14 +41,8 @@ mod tests {
     fn names_round_trip_and_others_are_refused() {
         let id: ContainerId = "01927e6c-1111-7abc-8def-0123456789ab".parse().unwrap();
         let path = path(Path::new("/d"), id, 7);
-        assert_eq!(
-            path,
-            Path::new("/d/containers/ab/01927e6c-1111-7abc-8def-0123456789ab.007.fshard")
-        );
-        assert_eq!(
-            parse(path.file_name().unwrap().to_str().unwrap()),
-            Some((id, 7))
-        );
+        assert_eq!(path, Path::new("/d/containers/ab/01927e6c-1111-7abc-8def-0123456789ab.007.fshard"));
+        assert_eq!(parse(path.file_name().unwrap().to_str().unwrap()), Some((id, 7)));
         for name in [
             "x.007.fshard",
             "01927e6c-1111-7abc-8def-0123456789ab.7.fshard",

@@ -63,10 +63,7 @@ impl Cache {
 
     /// Returns an open shard whose device is in use.
     pub(crate) fn file(&self, id: ContainerId, shard: u8) -> Option<Arc<OpenShard>> {
-        lock(&self.files)
-            .get(&(id, shard))
-            .filter(|open| open.device.is_online())
-            .cloned()
+        lock(&self.files).get(&(id, shard)).filter(|open| open.device.is_online()).cloned()
     }
 
     /// Keeps an open shard.
@@ -88,11 +85,7 @@ impl Cache {
     /// Closes all shards of devices that are not in use.
     pub(crate) fn forget_offline(&self) {
         let mut files = lock(&self.files);
-        let closed: Vec<_> = files
-            .iter()
-            .filter(|(_, open)| !open.device.is_online())
-            .map(|(key, _)| *key)
-            .collect();
+        let closed: Vec<_> = files.iter().filter(|(_, open)| !open.device.is_online()).map(|(key, _)| *key).collect();
         for key in closed {
             files.pop(&key);
         }
@@ -100,9 +93,7 @@ impl Cache {
 
     /// Returns the checksum table of a shard, if known.
     pub(crate) fn table(&self, id: ContainerId, file: &ShardFile) -> Option<Arc<Table>> {
-        lock(&self.tables)
-            .get(&(id, file.shard(), file.table_crc()))
-            .cloned()
+        lock(&self.tables).get(&(id, file.shard(), file.table_crc())).cloned()
     }
 
     /// Keeps the checksum table of a shard.
@@ -131,9 +122,7 @@ impl Cache {
 }
 
 fn sized<K: std::hash::Hash + Eq, V>(entries: usize) -> Mutex<LruCache<K, V>> {
-    Mutex::new(LruCache::new(
-        NonZeroUsize::new(entries).unwrap_or(NonZeroUsize::MIN),
-    ))
+    Mutex::new(LruCache::new(NonZeroUsize::new(entries).unwrap_or(NonZeroUsize::MIN)))
 }
 
 /// Locks; a panic elsewhere leaves these caches whole, since every change is one call.

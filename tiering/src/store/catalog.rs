@@ -25,15 +25,9 @@ impl Catalog {
     /// Notes a shard; noting it twice changes nothing.
     pub(crate) fn add(&mut self, pool: usize, device: DeviceId, container: ContainerId, shard: u8) {
         let entries = self.containers.entry(container).or_default();
-        let index = entries
-            .iter()
-            .position(|entry| entry.pool == pool)
-            .unwrap_or(entries.len());
+        let index = entries.iter().position(|entry| entry.pool == pool).unwrap_or(entries.len());
         if index == entries.len() {
-            entries.push(Entry {
-                pool,
-                places: Vec::new(),
-            });
+            entries.push(Entry { pool, places: Vec::new() });
         }
         let Some(entry) = entries.get_mut(index) else {
             return;
@@ -45,22 +39,14 @@ impl Catalog {
     }
 
     /// Forgets a shard.
-    pub(crate) fn remove(
-        &mut self,
-        pool: usize,
-        device: DeviceId,
-        container: ContainerId,
-        shard: u8,
-    ) {
+    pub(crate) fn remove(&mut self, pool: usize, device: DeviceId, container: ContainerId, shard: u8) {
         let Some(entries) = self.containers.get_mut(&container) else {
             return;
         };
         for entry in entries.iter_mut().filter(|entry| entry.pool == pool) {
             if let Ok(at) = entry.places.binary_search(&(shard, device)) {
                 entry.places.remove(at);
-                self.shards
-                    .entry(device)
-                    .and_modify(|shards| *shards = shards.saturating_sub(1));
+                self.shards.entry(device).and_modify(|shards| *shards = shards.saturating_sub(1));
             }
         }
         entries.retain(|entry| !entry.places.is_empty());
@@ -83,9 +69,7 @@ impl Catalog {
 
     /// Returns all containers in order of name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ContainerId, &Entry)> {
-        self.containers
-            .iter()
-            .flat_map(|(id, entries)| entries.iter().map(|entry| (*id, entry)))
+        self.containers.iter().flat_map(|(id, entries)| entries.iter().map(|entry| (*id, entry)))
     }
 }
 
@@ -97,23 +81,14 @@ mod tests {
 
     #[test]
     fn shards_come_and_go() {
-        let (one, two, id) = (
-            DeviceId(Uuid::from_u128(1)),
-            DeviceId(Uuid::from_u128(2)),
-            ContainerId(Uuid::from_u128(3)),
-        );
+        let (one, two, id) =
+            (DeviceId(Uuid::from_u128(1)), DeviceId(Uuid::from_u128(2)), ContainerId(Uuid::from_u128(3)));
         let mut catalog = Catalog::default();
         catalog.add(0, two, id, 1);
         catalog.add(0, one, id, 0);
         catalog.add(0, one, id, 0);
         catalog.add(1, one, id, 0);
-        assert_eq!(
-            catalog.find(id)[0],
-            Entry {
-                pool: 0,
-                places: vec![(0, one), (1, two)]
-            }
-        );
+        assert_eq!(catalog.find(id)[0], Entry { pool: 0, places: vec![(0, one), (1, two)] });
         assert_eq!((catalog.shards(one), catalog.shards(two)), (2, 1));
         catalog.remove(0, one, id, 0);
         catalog.remove(1, one, id, 0);

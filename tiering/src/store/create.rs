@@ -31,18 +31,9 @@ pub(super) fn create(
 ) -> Result<ContainerWriter, Error> {
     let mut best: Option<Offer> = None;
     let mut refusal = Error::NoPool { tier };
-    for (index, pool) in inner
-        .pools
-        .iter()
-        .enumerate()
-        .filter(|(_, pool)| pool.config.tier == tier)
-    {
+    for (index, pool) in inner.pools.iter().enumerate().filter(|(_, pool)| pool.config.tier == tier) {
         match offer(inner, index, pool, planned_bytes) {
-            Ok(offer)
-                if best
-                    .as_ref()
-                    .is_none_or(|best| offer.free_bytes > best.free_bytes) =>
-            {
+            Ok(offer) if best.as_ref().is_none_or(|best| offer.free_bytes > best.free_bytes) => {
                 best = Some(offer);
             }
             Ok(_) => {}
@@ -51,23 +42,14 @@ pub(super) fn create(
     }
     let offer = best.ok_or(refusal)?;
     let pool = inner.pools.get(offer.pool).ok_or(Error::NoPool { tier })?;
-    let weights: Vec<(DeviceId, u64)> = offer
-        .devices
-        .iter()
-        .map(|(_, id, free)| (*id, *free))
-        .collect();
+    let weights: Vec<(DeviceId, u64)> = offer.devices.iter().map(|(_, id, free)| (*id, *free)).collect();
     let chosen = placement::choose(id, &weights, usize::from(pool.config.code.shards()));
     let devices = chosen
         .into_iter()
         .filter_map(|index| offer.devices.get(index))
         .map(|(device, id, _)| (Arc::clone(device), *id));
-    let plan = Plan {
-        id,
-        pool: offer.pool,
-        layout: offer.layout,
-        shard_bytes: offer.shard_bytes,
-        devices: devices.collect(),
-    };
+    let plan =
+        Plan { id, pool: offer.pool, layout: offer.layout, shard_bytes: offer.shard_bytes, devices: devices.collect() };
     ContainerWriter::start(Arc::clone(inner), plan)
 }
 
@@ -76,9 +58,7 @@ fn offer(inner: &Inner, index: usize, pool: &Pool, planned_bytes: u64) -> Result
     let needed = usize::from(code.shards());
     let layout = Layout::plan(code, planned_bytes, inner.options.unit_bytes_max);
     let padded = planned_bytes.saturating_add(planned_bytes / 16);
-    let shard_bytes = layout
-        .region_bytes(padded)
-        .saturating_add(HEADER_BYTES + TAIL_BYTES_PLANNED);
+    let shard_bytes = layout.region_bytes(padded).saturating_add(HEADER_BYTES + TAIL_BYTES_PLANNED);
     let least = shard_bytes.saturating_add(inner.options.free_bytes_min);
     let mut online = 0;
     let mut devices = Vec::new();
@@ -92,27 +72,11 @@ fn offer(inner: &Inner, index: usize, pool: &Pool, planned_bytes: u64) -> Result
         }
     }
     if online < needed {
-        return Err(Error::TooFewDevices {
-            pool: pool.config.name.clone(),
-            online,
-            needed,
-        });
+        return Err(Error::TooFewDevices { pool: pool.config.name.clone(), online, needed });
     }
     if devices.len() < needed {
-        return Err(Error::NoRoom {
-            tier: pool.config.tier,
-            needed_bytes: planned_bytes,
-        });
+        return Err(Error::NoRoom { tier: pool.config.tier, needed_bytes: planned_bytes });
     }
-    let free_bytes = devices
-        .iter()
-        .map(|(_, _, free)| *free)
-        .fold(0, u64::saturating_add);
-    Ok(Offer {
-        pool: index,
-        layout,
-        shard_bytes,
-        free_bytes,
-        devices,
-    })
+    let free_bytes = devices.iter().map(|(_, _, free)| *free).fold(0, u64::saturating_add);
+    Ok(Offer { pool: index, layout, shard_bytes, free_bytes, devices })
 }

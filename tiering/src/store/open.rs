@@ -40,9 +40,7 @@ impl Inner {
         check_identities(&pools)?;
         let inner = Self {
             cache: Cache::new(&options),
-            permits: Arc::new(Semaphore::new(
-                options.waiting_reads_max.clamp(1, Semaphore::MAX_PERMITS),
-            )),
+            permits: Arc::new(Semaphore::new(options.waiting_reads_max.clamp(1, Semaphore::MAX_PERMITS))),
             options,
             pools,
             catalog: RwLock::new(Catalog::default()),
@@ -71,11 +69,7 @@ impl Inner {
 
     /// Removes a container as [`crate::Store::remove`] says.
     pub(super) fn remove(&self, id: ContainerId) -> Result<(), Error> {
-        let entries = self
-            .catalog
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .find(id);
+        let entries = self.catalog.read().unwrap_or_else(PoisonError::into_inner).find(id);
         if entries.is_empty() {
             return Err(Error::Missing { container: id });
         }
@@ -86,13 +80,11 @@ impl Inner {
                 continue;
             };
             for (shard, device_id) in &entry.places {
-                let removed = pool.online(*device_id).map_or(Ok(()), |device| {
-                    unlink(&name::path(device.path(), id, *shard))
-                });
+                let removed =
+                    pool.online(*device_id).map_or(Ok(()), |device| unlink(&name::path(device.path(), id, *shard)));
                 match removed {
                     Ok(()) => {
-                        let mut catalog =
-                            self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+                        let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
                         catalog.remove(entry.pool, *device_id, id, *shard);
                     }
                     Err(error) => failed = Some(error),
@@ -133,9 +125,7 @@ impl Inner {
 
     fn take_online(&self, pool: usize, device: &Device, id: DeviceId) {
         let elsewhere = self.pools.iter().flat_map(|pool| &pool.devices);
-        let twice = elsewhere
-            .filter(|other| other.path() != device.path())
-            .any(|other| other.id() == Some(id));
+        let twice = elsewhere.filter(|other| other.path() != device.path()).any(|other| other.id() == Some(id));
         if twice || !device.set_online(id) {
             warn!(device = %device.path().display(), %id, "another device is in its place");
             return;
@@ -178,33 +168,16 @@ fn check_configs(configs: Vec<PoolConfig>) -> Result<Vec<PoolConfig>, Error> {
     let mut checked = Vec::new();
     for mut config in configs {
         CodeProfile::new(config.code.data_shards, config.code.parity_shards)?;
-        config.devices = config
-            .devices
-            .iter()
-            .map(|path| local_path(path))
-            .collect::<Result<_, _>>()?;
+        config.devices = config.devices.iter().map(|path| local_path(path)).collect::<Result<_, _>>()?;
         if !names.insert(config.name.clone()) {
-            return refuse(format!(
-                "pool {} is there twice, give each pool its own name",
-                config.name
-            ));
+            return refuse(format!("pool {} is there twice, give each pool its own name", config.name));
         }
-        if let Some(path) = config
-            .devices
-            .iter()
-            .find(|path| !paths.insert((*path).clone()))
-        {
-            return refuse(format!(
-                "device {} is there twice, a device belongs to one pool",
-                path.display()
-            ));
+        if let Some(path) = config.devices.iter().find(|path| !paths.insert((*path).clone())) {
+            return refuse(format!("device {} is there twice, a device belongs to one pool", path.display()));
         }
         if config.devices.len() < usize::from(config.code.shards()) {
             let (name, code, devices) = (&config.name, config.code, config.devices.len());
-            return refuse(format!(
-                "pool {name} has {devices} devices, code {code} needs {}",
-                code.shards()
-            ));
+            return refuse(format!("pool {name} has {devices} devices, code {code} needs {}", code.shards()));
         }
         checked.push(config);
     }
@@ -227,11 +200,7 @@ fn local_path(path: &Path) -> Result<PathBuf, Error> {
 }
 
 fn open_pool(config: PoolConfig) -> Result<Pool, Error> {
-    let found: Vec<Found> = config
-        .devices
-        .iter()
-        .map(|path| identity::inspect(path))
-        .collect();
+    let found: Vec<Found> = config.devices.iter().map(|path| identity::inspect(path)).collect();
     let history = history(&config, &found);
     let mut devices = Vec::new();
     for (path, found) in config.devices.iter().zip(found) {
@@ -248,11 +217,7 @@ fn open_pool(config: PoolConfig) -> Result<Pool, Error> {
         devices.push(Arc::new(device));
     }
     warn_about_shared_disks(&config);
-    Ok(Pool {
-        erasure: Erasure::new(config.code)?,
-        config,
-        devices,
-    })
+    Ok(Pool { erasure: Erasure::new(config.code)?, config, devices })
 }
 
 /// What a pool has been through.
@@ -276,9 +241,7 @@ enum Refusal {
 
 fn history(config: &PoolConfig, found: &[Found]) -> History {
     let devices = config.devices.iter().zip(found);
-    let mut ready = devices
-        .filter(|(_, found)| matches!(found, Found::Ready(_)))
-        .peekable();
+    let mut ready = devices.filter(|(_, found)| matches!(found, Found::Ready(_))).peekable();
     if ready.peek().is_none() {
         History::None
     } else if ready.any(|(path, _)| has_shards(path)) {
@@ -289,30 +252,18 @@ fn history(config: &PoolConfig, found: &[Found]) -> History {
 }
 
 /// Returns the name of the device at a path, making it one where that is safe.
-fn place(
-    path: &Path,
-    found: Found,
-    history: History,
-    config: &PoolConfig,
-) -> Result<DeviceId, Refusal> {
-    let fatal = |reason: String| {
-        Refusal::Fatal(Error::Device {
-            path: path.to_owned(),
-            reason,
-        })
-    };
+fn place(path: &Path, found: Found, history: History, config: &PoolConfig) -> Result<DeviceId, Refusal> {
+    let fatal = |reason: String| Refusal::Fatal(Error::Device { path: path.to_owned(), reason });
     match (found, history) {
         (Found::Ready(identity), _) => match identity.refusal(config) {
             None => Ok(identity.id()),
             Some(reason) => Err(fatal(reason)),
         },
-        (Found::Unreadable(reason), History::None) => Err(fatal(format!(
-            "{reason}; the first start of a pool needs all its devices"
-        ))),
-        (Found::Unreadable(reason), History::Made | History::Used) => Err(Refusal::Offline(reason)),
-        (Found::Empty | Found::Absent, History::None) => {
-            identity::create(path, config).map_err(Refusal::Fatal)
+        (Found::Unreadable(reason), History::None) => {
+            Err(fatal(format!("{reason}; the first start of a pool needs all its devices")))
         }
+        (Found::Unreadable(reason), History::Made | History::Used) => Err(Refusal::Offline(reason)),
+        (Found::Empty | Found::Absent, History::None) => identity::create(path, config).map_err(Refusal::Fatal),
         (Found::Absent, History::Used) => {
             let reason = "it is not there; make its directory if it is a new device";
             Err(Refusal::Offline(reason.to_owned()))
@@ -341,22 +292,13 @@ fn has_shards(device: &Path) -> bool {
 /// Two devices on one file system are one failure domain: good for a first look, not for data.
 fn warn_about_shared_disks(config: &PoolConfig) {
     let mut disks = HashSet::new();
-    let shared = config
-        .devices
-        .iter()
-        .filter_map(|path| fs::metadata(path).ok())
-        .any(|metadata| !disks.insert(metadata.dev()));
+    let shared =
+        config.devices.iter().filter_map(|path| fs::metadata(path).ok()).any(|metadata| !disks.insert(metadata.dev()));
     if shared {
-        warn!(
-            pool = config.name,
-            "devices share a file system: one disk failure loses several"
-        );
+        warn!(pool = config.name, "devices share a file system: one disk failure loses several");
     }
     if config.code.parity_shards == 0 {
-        warn!(
-            pool = config.name,
-            "pool has no parity: one disk failure loses data"
-        );
+        warn!(pool = config.name, "pool has no parity: one disk failure loses data");
     }
 }
 
@@ -369,10 +311,7 @@ fn check_identities(pools: &[Pool]) -> Result<(), Error> {
                 "it is the same device as {}: a disk mounted twice or copied; configure one of them, empty the other",
                 other.display()
             );
-            return Err(Error::Device {
-                path: device.path().to_owned(),
-                reason,
-            });
+            return Err(Error::Device { path: device.path().to_owned(), reason });
         }
     }
     Ok(())

@@ -28,17 +28,10 @@ impl Inner {
     }
 
     /// Reads a range verified by the caller's checksum, by the blocks' only if that differs. Blocks.
-    pub(super) fn read_checked(
-        &self,
-        id: ContainerId,
-        range: Range<u64>,
-        crc: u32,
-    ) -> Result<Bytes, Error> {
+    pub(super) fn read_checked(&self, id: ContainerId, range: Range<u64>, crc: u32) -> Result<Bytes, Error> {
         let at = self.locate(id)?;
         let bytes = capacity(&at.geometry, &range)?;
-        let exact = self
-            .read_exact(&at, &range, bytes)
-            .filter(|bytes| crc32c(bytes) == crc);
+        let exact = self.read_exact(&at, &range, bytes).filter(|bytes| crc32c(bytes) == crc);
         if let Some(bytes) = exact {
             return Ok(Bytes::from(bytes));
         }
@@ -46,14 +39,8 @@ impl Inner {
         if crc32c(&whole) == crc {
             return Ok(whole);
         }
-        self.damage
-            .caller_mismatches
-            .fetch_add(1, Ordering::Relaxed);
-        Err(Error::Mismatch {
-            container: id,
-            offset: range.start,
-            bytes: range.end - range.start,
-        })
+        self.damage.caller_mismatches.fetch_add(1, Ordering::Relaxed);
+        Err(Error::Mismatch { container: id, offset: range.start, bytes: range.end - range.start })
     }
 
     /// Reads a verified range if shards and tables are open and the kernel has the bytes; never waits.
@@ -64,30 +51,21 @@ impl Inner {
             let open = self.cache.file(id, piece.shard)?;
             let table = self.cache.table(id, &open.file)?;
             let (first, mut span) = span_of(&piece);
-            let whole = open.file.read_region_now(&mut span, first * BLOCK_BYTES)
-                && table.differing(first, &span).is_empty();
+            let whole =
+                open.file.read_region_now(&mut span, first * BLOCK_BYTES) && table.differing(first, &span).is_empty();
             out.extend_from_slice(whole.then(|| cut(&span, &piece))??);
         }
         Some(Bytes::from(out))
     }
 
     /// Reads exactly a range if shards are open and the kernel has the bytes; never waits.
-    pub(super) fn read_checked_now(
-        &self,
-        id: ContainerId,
-        range: Range<u64>,
-        crc: u32,
-    ) -> Option<Bytes> {
+    pub(super) fn read_checked_now(&self, id: ContainerId, range: Range<u64>, crc: u32) -> Option<Bytes> {
         let at = self.cache.located(id)?;
         let mut out = vec![0; short(&at.geometry, &range)?];
         let mut rest = out.as_mut_slice();
         for piece in at.geometry.layout().pieces(range) {
             let (head, tail) = rest.split_at_mut_checked(usize::try_from(piece.bytes).ok()?)?;
-            self.cache
-                .file(id, piece.shard)?
-                .file
-                .read_region_now(head, piece.offset)
-                .then_some(())?;
+            self.cache.file(id, piece.shard)?.file.read_region_now(head, piece.offset).then_some(())?;
             rest = tail;
         }
         (crc32c(&out) == crc).then(|| Bytes::from(out))
@@ -100,9 +78,7 @@ impl Inner {
         }
         let at = self.locate(id)?;
         let code = at.geometry.code;
-        let carriers: Vec<u8> = (0..code.shards())
-            .filter(|shard| code.carries_toc(*shard))
-            .collect();
+        let carriers: Vec<u8> = (0..code.shards()).filter(|shard| code.carries_toc(*shard)).collect();
         for shard in &carriers {
             let Some(open) = self.shard(&at, *shard) else {
                 continue;
@@ -114,19 +90,12 @@ impl Inner {
                     self.cache.put_toc(id, Arc::clone(&toc));
                     return Ok(toc);
                 }
-                Ok(Err(_)) => self.note(
-                    id,
-                    *shard,
-                    &ShardFault::Damaged("table of contents does not decode"),
-                ),
+                Ok(Err(_)) => self.note(id, *shard, &ShardFault::Damaged("table of contents does not decode")),
                 Err(fault) => self.note_open(id, &open, &fault),
             }
         }
         self.damage.unreadable_reads.fetch_add(1, Ordering::Relaxed);
-        Err(Error::Lost {
-            container: id,
-            missing: carriers,
-        })
+        Err(Error::Lost { container: id, missing: carriers })
     }
 
     /// Returns where a container lies and what most of its shards say of it. Blocks.
@@ -134,31 +103,21 @@ impl Inner {
         if let Some(at) = self.cache.located(id) {
             return Ok(at);
         }
-        let entries = self
-            .catalog
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .find(id);
+        let entries = self.catalog.read().unwrap_or_else(PoisonError::into_inner).find(id);
         let mut lost = Error::Missing { container: id };
         for entry in entries {
             let Some(pool) = self.pools.get(entry.pool) else {
                 continue;
             };
             if let Some((geometry, votes)) = self.vote(id, pool, &entry) {
-                let at = Located {
-                    pool: entry.pool,
-                    geometry,
-                };
+                let at = Located { pool: entry.pool, geometry };
                 // With fewer than k shards this may be an old disk's word alone: ask again next time.
                 if votes >= usize::from(geometry.code.data_shards) {
                     self.cache.put_located(id, at);
                 }
                 return Ok(at);
             }
-            lost = Error::Lost {
-                container: id,
-                missing: (0..pool.config.code.shards()).collect(),
-            };
+            lost = Error::Lost { container: id, missing: (0..pool.config.code.shards()).collect() };
         }
         Err(lost)
     }
@@ -174,9 +133,7 @@ impl Inner {
                 *votes.entry(*open.file.geometry()).or_default() += 1;
             }
         }
-        votes
-            .into_iter()
-            .max_by_key(|(geometry, votes)| (*votes, geometry.generation))
+        votes.into_iter().max_by_key(|(geometry, votes)| (*votes, geometry.generation))
     }
 
     fn read_pieces(&self, at: &Located, range: &Range<u64>) -> Result<Bytes, Error> {
@@ -188,12 +145,8 @@ impl Inner {
                 degraded = true;
                 let whole = self.decode_block(at, piece.shard, block)?;
                 let start = usize::try_from((block - first) * BLOCK_BYTES).expect("inside a piece");
-                let place = span
-                    .get_mut(start..)
-                    .and_then(|rest| rest.get_mut(..whole.len()));
-                place
-                    .expect("the block is one of the span's")
-                    .copy_from_slice(&whole);
+                let place = span.get_mut(start..).and_then(|rest| rest.get_mut(..whole.len()));
+                place.expect("the block is one of the span's").copy_from_slice(&whole);
             }
             out.extend_from_slice(cut(&span, &piece).expect("the span covers the piece"));
         }
@@ -218,12 +171,7 @@ impl Inner {
         open.device.note_success();
         let differing = table.differing(first, span);
         for _ in &differing {
-            self.damage.shard(
-                &self.damage.block_mismatches,
-                id,
-                shard,
-                "block checksum differs",
-            );
+            self.damage.shard(&self.damage.block_mismatches, id, shard, "block checksum differs");
         }
         differing
     }
@@ -235,11 +183,8 @@ impl Inner {
         let mut missing = vec![wanted];
         let mut present = 0;
         for shard in 0..code.shards() {
-            let bytes = if shard == wanted || present == code.data_shards {
-                None
-            } else {
-                self.block(at, shard, block)
-            };
+            let bytes =
+                if shard == wanted || present == code.data_shards { None } else { self.block(at, shard, block) };
             if bytes.is_some() {
                 present += 1;
             } else if shard != wanted && present < code.data_shards {
@@ -249,13 +194,9 @@ impl Inner {
         }
         missing.sort_unstable();
         let erasure = self.pools.get(at.pool).map(|pool| &pool.erasure);
-        let decoded = erasure
-            .filter(|_| present == code.data_shards)
-            .and_then(|erasure| erasure.decode(blocks, wanted));
-        decoded.ok_or(Error::Lost {
-            container: at.geometry.container,
-            missing,
-        })
+        let decoded =
+            erasure.filter(|_| present == code.data_shards).and_then(|erasure| erasure.decode(blocks, wanted));
+        decoded.ok_or(Error::Lost { container: at.geometry.container, missing })
     }
 
     /// Reads one block and checks it.
@@ -271,12 +212,7 @@ impl Inner {
         if table.matches(block, &bytes) {
             return Some(bytes);
         }
-        self.damage.shard(
-            &self.damage.block_mismatches,
-            id,
-            shard,
-            "block checksum differs",
-        );
+        self.damage.shard(&self.damage.block_mismatches, id, shard, "block checksum differs");
         None
     }
 
@@ -286,10 +222,7 @@ impl Inner {
         for piece in at.geometry.layout().pieces(range.clone()) {
             let (head, tail) = rest.split_at_mut_checked(usize::try_from(piece.bytes).ok()?)?;
             // Faults are counted by the verified read that follows.
-            self.shard(at, piece.shard)?
-                .file
-                .read_region(head, piece.offset)
-                .ok()?;
+            self.shard(at, piece.shard)?.file.read_region(head, piece.offset).ok()?;
             rest = tail;
         }
         Some(out)
@@ -320,15 +253,8 @@ impl Inner {
         let known = self.cache.file(id, shard);
         let opened = known.map_or_else(
             || {
-                let entries = self
-                    .catalog
-                    .read()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .find(id);
-                let entry = entries
-                    .iter()
-                    .find(|entry| entry.pool == at.pool)
-                    .ok_or(ShardFault::Missing)?;
+                let entries = self.catalog.read().unwrap_or_else(PoisonError::into_inner).find(id);
+                let entry = entries.iter().find(|entry| entry.pool == at.pool).ok_or(ShardFault::Missing)?;
                 let pool = self.pools.get(at.pool).ok_or(ShardFault::Missing)?;
                 self.open_shard(id, pool, entry, shard)
             },
@@ -344,31 +270,17 @@ impl Inner {
     }
 
     /// Opens a shard at the first of its places where it can be opened.
-    fn open_shard(
-        &self,
-        id: ContainerId,
-        pool: &Pool,
-        entry: &Entry,
-        shard: u8,
-    ) -> Result<Arc<OpenShard>, ShardFault> {
+    fn open_shard(&self, id: ContainerId, pool: &Pool, entry: &Entry, shard: u8) -> Result<Arc<OpenShard>, ShardFault> {
         let mut fault = ShardFault::Missing;
         for (_, device_id) in entry.places.iter().filter(|(number, _)| *number == shard) {
             let Some(device) = pool.online(*device_id) else {
                 continue;
             };
-            let opened = ShardFile::open(
-                &name::path(device.path(), id, shard),
-                id,
-                shard,
-                &pool.erasure,
-            );
+            let opened = ShardFile::open(&name::path(device.path(), id, shard), id, shard, &pool.erasure);
             match opened {
                 Ok(file) => {
                     device.note_success();
-                    let open = Arc::new(OpenShard {
-                        file,
-                        device: Arc::clone(device),
-                    });
+                    let open = Arc::new(OpenShard { file, device: Arc::clone(device) });
                     self.cache.put_file(id, shard, Arc::clone(&open));
                     return Ok(open);
                 }
@@ -387,8 +299,7 @@ impl Inner {
     fn note_open(&self, id: ContainerId, open: &OpenShard, fault: &ShardFault) {
         self.cache.forget_file(id, open.file.shard());
         if let ShardFault::Io(source) = fault {
-            open.device
-                .note_error(source, self.options.device_errors_max);
+            open.device.note_error(source, self.options.device_errors_max);
         }
         self.note(id, open.file.shard(), fault);
     }
@@ -419,34 +330,21 @@ fn readable_blocks(open: &OpenShard, table: &Table, first: u64, span: &mut [u8])
 fn capacity(geometry: &Geometry, range: &Range<u64>) -> Result<usize, Error> {
     let (container, logical_bytes) = (geometry.container, geometry.logical_bytes);
     let inside = range.end <= logical_bytes;
-    let bytes = range
-        .end
-        .checked_sub(range.start)
-        .filter(|_| inside)
-        .and_then(|bytes| usize::try_from(bytes).ok());
-    bytes.ok_or(Error::OutOfRange {
-        container,
-        end: range.end,
-        logical_bytes,
-    })
+    let bytes = range.end.checked_sub(range.start).filter(|_| inside).and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or(Error::OutOfRange { container, end: range.end, logical_bytes })
 }
 
 /// Returns the length of a range that is short enough to be copied on a thread of the runtime.
 fn short(geometry: &Geometry, range: &Range<u64>) -> Option<usize> {
     let bytes = capacity(geometry, range).ok()?;
-    u64::try_from(bytes)
-        .is_ok_and(|bytes| bytes <= PIECE_BYTES_MAX)
-        .then_some(bytes)
+    u64::try_from(bytes).is_ok_and(|bytes| bytes <= PIECE_BYTES_MAX).then_some(bytes)
 }
 
 /// Returns the first block of a piece and a buffer for all its blocks.
 fn span_of(piece: &Piece) -> (u64, Vec<u8>) {
     let first = piece.offset / BLOCK_BYTES;
     let blocks = (piece.offset + piece.bytes).div_ceil(BLOCK_BYTES) - first;
-    (
-        first,
-        vec![0; usize::try_from(blocks * BLOCK_BYTES).expect("pieces are at most 1 MiB")],
-    )
+    (first, vec![0; usize::try_from(blocks * BLOCK_BYTES).expect("pieces are at most 1 MiB")])
 }
 
 /// Returns the piece's own bytes of its blocks.

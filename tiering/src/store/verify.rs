@@ -57,9 +57,7 @@ pub enum Verdict {
 impl Verification {
     /// Returns whether every shard is as it was written.
     pub fn is_healthy(&self) -> bool {
-        self.shards
-            .iter()
-            .all(|shard| shard.verdict == Verdict::Healthy)
+        self.shards.iter().all(|shard| shard.verdict == Verdict::Healthy)
     }
 }
 
@@ -75,67 +73,35 @@ impl Examined {
     fn unusable(fault: &ShardFault) -> Self {
         let verdict = match fault {
             ShardFault::Missing => Verdict::Missing,
-            ShardFault::Damaged(what) => Verdict::Damaged {
-                what,
-                blocks: Vec::new(),
-            },
-            ShardFault::Io(_) => Verdict::Damaged {
-                what: "device error",
-                blocks: Vec::new(),
-            },
+            ShardFault::Damaged(what) => Verdict::Damaged { what, blocks: Vec::new() },
+            ShardFault::Io(_) => Verdict::Damaged { what: "device error", blocks: Vec::new() },
         };
-        Self {
-            verdict,
-            data_usable: false,
-            toc_whole: false,
-        }
+        Self { verdict, data_usable: false, toc_whole: false }
     }
 }
 
 impl Inner {
     /// Checks a container as [`crate::Store::verify`] says.
     pub(super) fn verify(&self, id: ContainerId) -> Result<Verification, Error> {
-        let entries = self
-            .catalog
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .find(id);
+        let entries = self.catalog.read().unwrap_or_else(PoisonError::into_inner).find(id);
         let entry = entries.first().ok_or(Error::Missing { container: id })?;
-        let pool = self
-            .pools
-            .get(entry.pool)
-            .ok_or(Error::Missing { container: id })?;
+        let pool = self.pools.get(entry.pool).ok_or(Error::Missing { container: id })?;
         let geometry = self.locate(id).map(|at| at.geometry).ok();
         let numbers: Vec<u8> = (0..pool.config.code.shards()).collect();
         let mut found = Vec::with_capacity(numbers.len());
         for group in numbers.chunks(SHARDS_AT_ONCE) {
             found.extend(std::thread::scope(|scope| {
-                let examine = |number: u8| {
-                    move || examine_places(pool, &entry.places, id, number, geometry.as_ref())
-                };
-                let running: Vec<_> = group
-                    .iter()
-                    .map(|number| scope.spawn(examine(*number)))
-                    .collect();
-                running
-                    .into_iter()
-                    .map(|thread| thread.join().expect("examining does not panic"))
-                    .collect::<Vec<_>>()
+                let examine = |number: u8| move || examine_places(pool, &entry.places, id, number, geometry.as_ref());
+                let running: Vec<_> = group.iter().map(|number| scope.spawn(examine(*number))).collect();
+                running.into_iter().map(|thread| thread.join().expect("examining does not panic")).collect::<Vec<_>>()
             }));
         }
         let recoverable = geometry.is_some_and(|geometry| is_recoverable(&geometry, &found));
         let shards = numbers.into_iter().zip(found);
         let shards = shards
-            .map(|(number, (device, examined))| ShardVerdict {
-                number,
-                device,
-                verdict: examined.verdict,
-            })
+            .map(|(number, (device, examined))| ShardVerdict { number, device, verdict: examined.verdict })
             .collect();
-        let verification = Verification {
-            shards,
-            recoverable,
-        };
+        let verification = Verification { shards, recoverable };
         report(id, &verification);
         Ok(verification)
     }
@@ -153,9 +119,7 @@ pub(crate) fn examine(
     let file = match opened {
         Ok(file) if geometry.is_none_or(|geometry| geometry == file.geometry()) => file,
         Ok(_) => {
-            return Examined::unusable(&ShardFault::Damaged(
-                "belongs to another writing of the container",
-            ));
+            return Examined::unusable(&ShardFault::Damaged("belongs to another writing of the container"));
         }
         Err(fault) => return Examined::unusable(&fault),
     };
@@ -166,11 +130,7 @@ pub(crate) fn examine(
 fn examine_open(file: &ShardFile) -> Result<Examined, ShardFault> {
     let geometry = file.geometry();
     let (blocks, hash) = read_all(file)?;
-    let toc = if geometry.code.carries_toc(file.shard()) {
-        Some(toc_fault(file))
-    } else {
-        None
-    };
+    let toc = if geometry.code.carries_toc(file.shard()) { Some(toc_fault(file)) } else { None };
     let toc_whole = matches!(toc, Some(None));
     let at = usize::from(file.shard()) * HASH_BYTES;
     let hashes = file.hashes();
@@ -182,17 +142,9 @@ fn examine_open(file: &ShardFile) -> Result<Examined, ShardFault> {
     };
     // With whole blocks and another hash either the hash or a block checksum lies: trust neither.
     let data_usable = !blocks.is_empty() || hash_fault != Some("hash differs");
-    let what = if blocks.is_empty() {
-        hash_fault.or(toc.flatten())
-    } else {
-        Some("block checksums differ")
-    };
+    let what = if blocks.is_empty() { hash_fault.or(toc.flatten()) } else { Some("block checksums differ") };
     let verdict = what.map_or(Verdict::Healthy, |what| Verdict::Damaged { what, blocks });
-    Ok(Examined {
-        verdict,
-        data_usable,
-        toc_whole,
-    })
+    Ok(Examined { verdict, data_usable, toc_whole })
 }
 
 /// Reads header and unit region; returns the blocks that differ and the hash of all.
@@ -220,9 +172,7 @@ fn read_all(file: &ShardFile) -> Result<(Vec<u64>, [u8; HASH_BYTES]), ShardFault
 /// Returns what is wrong with the shard's copy of the table of contents.
 fn toc_fault(file: &ShardFile) -> Option<&'static str> {
     match file.toc() {
-        Ok(raw) => Toc::decode(&raw)
-            .is_err()
-            .then_some("table of contents does not decode"),
+        Ok(raw) => Toc::decode(&raw).is_err().then_some("table of contents does not decode"),
         Err(ShardFault::Damaged(what)) => Some(what),
         Err(_) => Some("table of contents cannot be read"),
     }
@@ -241,13 +191,7 @@ fn examine_places(
         let Some(device) = pool.online(*device_id) else {
             continue;
         };
-        let examined = examine(
-            &name::path(device.path(), id, number),
-            id,
-            number,
-            &pool.erasure,
-            geometry,
-        );
+        let examined = examine(&name::path(device.path(), id, number), id, number, &pool.erasure, geometry);
         let healthy = examined.verdict == Verdict::Healthy;
         if healthy || result.0.is_none() {
             result = (Some(*device_id), examined);
@@ -261,10 +205,7 @@ fn examine_places(
 
 /// Returns whether at most m shards are bad at every block and one table of contents is whole.
 fn is_recoverable(geometry: &Geometry, found: &[(Option<DeviceId>, Examined)]) -> bool {
-    let unusable = found
-        .iter()
-        .filter(|(_, examined)| !examined.data_usable)
-        .count();
+    let unusable = found.iter().filter(|(_, examined)| !examined.data_usable).count();
     let mut bad_at: HashMap<u64, usize> = HashMap::new();
     for (_, examined) in found.iter().filter(|(_, examined)| examined.data_usable) {
         if let Verdict::Damaged { blocks, .. } = &examined.verdict {

@@ -10,10 +10,7 @@ const DECIMAL: u8 = 1;
 /// Appends `value` as its difference from `expected`; differences wrap, so all values round-trip.
 pub(crate) fn put_difference(out: &mut Vec<u8>, expected: u128, value: u128) {
     let difference = value.wrapping_sub(expected).cast_signed();
-    put_varint(
-        out,
-        ((difference << 1) ^ (difference >> 127)).cast_unsigned(),
-    );
+    put_varint(out, ((difference << 1) ^ (difference >> 127)).cast_unsigned());
 }
 
 /// Takes what [`put_difference`] wrote.
@@ -25,19 +22,12 @@ pub(crate) fn take_difference(reader: &mut Reader<'_>, expected: u128) -> Option
 
 /// Appends a signed number as its difference from `expected`.
 pub(crate) fn put_signed(out: &mut Vec<u8>, expected: i64, value: i64) {
-    put_difference(
-        out,
-        i128::from(expected).cast_unsigned(),
-        i128::from(value).cast_unsigned(),
-    );
+    put_difference(out, i128::from(expected).cast_unsigned(), i128::from(value).cast_unsigned());
 }
 
 /// Takes what [`put_signed`] wrote.
 pub(crate) fn take_signed(reader: &mut Reader<'_>, expected: i64) -> Option<i64> {
-    take_difference(reader, i128::from(expected).cast_unsigned())?
-        .cast_signed()
-        .try_into()
-        .ok()
+    take_difference(reader, i128::from(expected).cast_unsigned())?.cast_signed().try_into().ok()
 }
 
 /// Appends UIDs or any other strings.
@@ -51,15 +41,8 @@ pub(crate) fn take_signed(reader: &mut Reader<'_>, expected: i64) -> Option<i64>
 pub(crate) fn put_strings(out: &mut Vec<u8>, strings: &[&str]) {
     let prefix = common_prefix(strings);
     put_bytes(out, prefix.as_bytes());
-    let rests: Vec<&str> = strings
-        .iter()
-        .map(|text| text.get(prefix.len()..).unwrap_or_default())
-        .collect();
-    let Some(numbers) = rests
-        .iter()
-        .map(|rest| plain_decimal(rest))
-        .collect::<Option<Vec<u128>>>()
-    else {
+    let rests: Vec<&str> = strings.iter().map(|text| text.get(prefix.len()..).unwrap_or_default()).collect();
+    let Some(numbers) = rests.iter().map(|rest| plain_decimal(rest)).collect::<Option<Vec<u128>>>() else {
         out.push(TEXT);
         for rest in rests {
             put_bytes(out, rest.as_bytes());
@@ -120,20 +103,10 @@ fn common_prefix<'a>(strings: &[&'a str]) -> &'a str {
         return "";
     };
     let shared = others.iter().fold(first.len(), |shared, other| {
-        first
-            .bytes()
-            .zip(other.bytes())
-            .take(shared)
-            .take_while(|(left, right)| left == right)
-            .count()
+        first.bytes().zip(other.bytes()).take(shared).take_while(|(left, right)| left == right).count()
     });
-    let dot = first
-        .bytes()
-        .take(shared)
-        .zip(1..)
-        .filter(|(byte, _)| *byte == b'.')
-        .last()
-        .map_or(0, |(_, after)| after);
+    let dot =
+        first.bytes().take(shared).zip(1..).filter(|(byte, _)| *byte == b'.').last().map_or(0, |(_, after)| after);
     first.get(..dot).unwrap_or_default()
 }
 
@@ -160,9 +133,7 @@ mod tests {
 
     #[test]
     fn numbered_uids_take_a_byte_each() {
-        let uids: Vec<String> = (1..=1_000)
-            .map(|number| format!("1.2.840.113619.2.55.3.{number}"))
-            .collect();
+        let uids: Vec<String> = (1..=1_000).map(|number| format!("1.2.840.113619.2.55.3.{number}")).collect();
         let uids: Vec<&str> = uids.iter().map(String::as_str).collect();
         assert!(round_trip(&uids) < 1_030);
     }
@@ -176,11 +147,7 @@ mod tests {
         round_trip(&["1.2.", "1.2.3"]);
         round_trip(&["1.2.3", "1.2.3.4"]);
         round_trip(&["é.1", "é.2", "è.3"]);
-        round_trip(&[
-            "340282366920938463463374607431768211455",
-            "0",
-            "340282366920938463463374607431768211455",
-        ]);
+        round_trip(&["340282366920938463463374607431768211455", "0", "340282366920938463463374607431768211455"]);
         round_trip(&["340282366920938463463374607431768211456"]);
     }
 

@@ -20,9 +20,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::column::{
-    Line, put_difference, put_signed, put_strings, take_difference, take_signed, take_strings,
-};
+use super::column::{Line, put_difference, put_signed, put_strings, take_difference, take_signed, take_strings};
 use crate::Error;
 use crate::checksum::crc32c;
 use crate::wire::{Reader, put_bytes, put_varint};
@@ -104,11 +102,7 @@ impl Extent {
 
     /// Takes what [`Extent::put`] wrote.
     pub(crate) fn take(reader: &mut Reader<'_>) -> Option<Self> {
-        Some(Self {
-            offset: reader.number()?,
-            bytes: reader.number()?,
-            crc32c: reader.u32()?,
-        })
+        Some(Self { offset: reader.number()?, bytes: reader.number()?, crc32c: reader.u32()? })
     }
 }
 
@@ -117,9 +111,7 @@ impl Manifest {
     pub fn encode(&self) -> Vec<u8> {
         let body = self.body();
         let mut out = vec![VERSION];
-        let compressed = zstd::bulk::compress(&body, ZSTD_LEVEL)
-            .ok()
-            .filter(|small| small.len() < body.len());
+        let compressed = zstd::bulk::compress(&body, ZSTD_LEVEL).ok().filter(|small| small.len() < body.len());
         out.push(if compressed.is_some() { ZSTD } else { PLAIN });
         put_varint(&mut out, length(body.len()));
         out.extend_from_slice(&compressed.unwrap_or(body));
@@ -129,13 +121,8 @@ impl Manifest {
 
     /// Reads the stored form; any bytes that [`Manifest::encode`] did not write are refused.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let malformed = |reason| Error::Malformed {
-            what: "manifest",
-            reason,
-        };
-        let (rest, crc) = bytes
-            .split_last_chunk::<4>()
-            .ok_or(malformed("it ends early"))?;
+        let malformed = |reason| Error::Malformed { what: "manifest", reason };
+        let (rest, crc) = bytes.split_last_chunk::<4>().ok_or(malformed("it ends early"))?;
         if u32::from_le_bytes(*crc) != crc32c(rest) {
             return Err(malformed("its checksum differs"));
         }
@@ -144,31 +131,18 @@ impl Manifest {
             return Err(malformed("its version is not known"));
         }
         let form = reader.u8().ok_or(malformed("it ends early"))?;
-        let body_bytes = reader
-            .number()
-            .filter(|bytes| *bytes <= BODY_BYTES_MAX)
-            .ok_or(malformed("it is too long"))?;
-        let body = plain_body(form, reader.rest(), body_bytes)
-            .ok_or(malformed("its body has another length"))?;
+        let body_bytes = reader.number().filter(|bytes| *bytes <= BODY_BYTES_MAX).ok_or(malformed("it is too long"))?;
+        let body = plain_body(form, reader.rest(), body_bytes).ok_or(malformed("its body has another length"))?;
         let mut reader = Reader::new(&body);
-        let instances =
-            take_instances(&mut reader).ok_or(malformed("a column is wrong or ends early"))?;
-        reader
-            .rest()
-            .is_empty()
-            .then_some(Self { instances })
-            .ok_or(malformed("it has bytes after its end"))
+        let instances = take_instances(&mut reader).ok_or(malformed("a column is wrong or ends early"))?;
+        reader.rest().is_empty().then_some(Self { instances }).ok_or(malformed("it has bytes after its end"))
     }
 
     fn body(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.instances.len() * 24);
         put_varint(&mut out, length(self.instances.len()));
         let indexes = put_kinds(&mut out, &self.instances);
-        let uids: Vec<&str> = self
-            .instances
-            .iter()
-            .map(|instance| instance.sop_instance_uid.as_str())
-            .collect();
+        let uids: Vec<&str> = self.instances.iter().map(|instance| instance.sop_instance_uid.as_str()).collect();
         put_strings(&mut out, &uids);
         for index in indexes {
             put_varint(&mut out, index);
@@ -190,11 +164,7 @@ fn plain_body(form: u8, stored: &[u8], bytes: usize) -> Option<Vec<u8>> {
         PLAIN => body.extend_from_slice(stored),
         ZSTD => {
             let limit = u64::try_from(bytes).ok()?.checked_add(1)?;
-            zstd::stream::read::Decoder::with_buffer(stored)
-                .ok()?
-                .take(limit)
-                .read_to_end(&mut body)
-                .ok()?;
+            zstd::stream::read::Decoder::with_buffer(stored).ok()?.take(limit).read_to_end(&mut body).ok()?;
         }
         _ => return None,
     }
@@ -223,9 +193,7 @@ fn put_kinds(out: &mut Vec<u8>, instances: &[ManifestInstance]) -> Vec<u128> {
 }
 
 fn take_kinds(reader: &mut Reader<'_>, instances: usize) -> Option<Vec<Arc<InstanceKind>>> {
-    let count = reader
-        .number::<usize>()
-        .filter(|count| *count <= instances)?;
+    let count = reader.number::<usize>().filter(|count| *count <= instances)?;
     let mut kinds = Vec::new();
     for _ in 0..count {
         kinds.push(Arc::new(InstanceKind {
@@ -304,9 +272,7 @@ fn put_contents(out: &mut Vec<u8>, instances: &[ManifestInstance]) {
 }
 
 fn take_instances(reader: &mut Reader<'_>) -> Option<Vec<ManifestInstance>> {
-    let count = reader
-        .number::<usize>()
-        .filter(|count| *count <= INSTANCES_MAX)?;
+    let count = reader.number::<usize>().filter(|count| *count <= INSTANCES_MAX)?;
     // A claim of more instances than bytes is refused before anything of that size is allocated.
     (count.checked_mul(INSTANCE_BYTES_MIN)? <= reader.rest().len()).then_some(())?;
     let kinds = take_kinds(reader, count)?;

@@ -19,10 +19,8 @@ const ZSTD_LEVEL: i32 = 6;
 /// Seals a container as [`ContainerWriter::seal`] says.
 pub(super) fn seal(mut writer: ContainerWriter, toc: Toc) -> Result<Sealed, Error> {
     let raw = toc.encode()?;
-    let stored = zstd::bulk::compress(&raw, ZSTD_LEVEL).map_err(|_| Error::Malformed {
-        what: "table of contents",
-        reason: "it cannot be compressed",
-    })?;
+    let stored = zstd::bulk::compress(&raw, ZSTD_LEVEL)
+        .map_err(|_| Error::Malformed { what: "table of contents", reason: "it cannot be compressed" })?;
     let geometry = writer.guarded(|writer| spread(writer, &raw, &stored))?;
     writer.store.cache.put_toc(writer.id, Arc::new(toc));
     Ok(keep(writer, &geometry))
@@ -34,9 +32,7 @@ fn spread(writer: &mut ContainerWriter, raw: &[u8], stored: &[u8]) -> Result<Geo
     let hashes: Vec<u8> = writer.shards.iter().flat_map(Staged::hash).collect();
     let geometry = geometry(writer, raw, stored, &hashes);
     let errors_max = writer.store.options.device_errors_max;
-    on_all(&mut writer.shards, |shard| {
-        shard.finish(&geometry, &hashes, stored, errors_max)
-    })?;
+    on_all(&mut writer.shards, |shard| shard.finish(&geometry, &hashes, stored, errors_max))?;
     on_all(&mut writer.shards, Staged::publish)?;
     read_back(writer, &geometry)?;
     Ok(geometry)
@@ -47,10 +43,7 @@ fn write_last_row(writer: &mut ContainerWriter) -> Result<(), Error> {
     if rest == 0 {
         return Ok(());
     }
-    writer.write_row(
-        rest.min(writer.layout.unit_bytes())
-            .next_multiple_of(BLOCK_BYTES),
-    )
+    writer.write_row(rest.min(writer.layout.unit_bytes()).next_multiple_of(BLOCK_BYTES))
 }
 
 fn geometry(writer: &ContainerWriter, raw: &[u8], stored: &[u8], hashes: &[u8]) -> Geometry {
@@ -76,72 +69,35 @@ fn on_all<T: Send>(
 ) -> Result<Vec<T>, Error> {
     std::thread::scope(|scope| {
         let step = &step;
-        let running: Vec<_> = shards
-            .iter_mut()
-            .map(|shard| scope.spawn(move || step(shard)))
-            .collect();
-        running
-            .into_iter()
-            .map(|thread| thread.join().expect("steps return errors"))
-            .collect()
+        let running: Vec<_> = shards.iter_mut().map(|shard| scope.spawn(move || step(shard))).collect();
+        running.into_iter().map(|thread| thread.join().expect("steps return errors")).collect()
     })
 }
 
 /// Reads every shard from its device and compares all of it with what was meant to be written.
 fn read_back(writer: &mut ContainerWriter, geometry: &Geometry) -> Result<(), Error> {
     let id = writer.id;
-    let erasure = &writer
-        .store
-        .pools
-        .get(writer.pool)
-        .ok_or(Error::Missing { container: id })?
-        .erasure;
+    let erasure = &writer.store.pools.get(writer.pool).ok_or(Error::Missing { container: id })?.erasure;
     let verdicts = on_all(&mut writer.shards, |shard| {
         let examined = examine(&shard.path, id, shard.number, erasure, Some(geometry));
         Ok((shard.number, examined.verdict))
     })?;
-    let shards: Vec<u8> = verdicts
-        .into_iter()
-        .filter(|(_, verdict)| *verdict != Verdict::Healthy)
-        .map(|(number, _)| number)
-        .collect();
-    if shards.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::ReadBack {
-            container: id,
-            shards,
-        })
-    }
+    let shards: Vec<u8> =
+        verdicts.into_iter().filter(|(_, verdict)| *verdict != Verdict::Healthy).map(|(number, _)| number).collect();
+    if shards.is_empty() { Ok(()) } else { Err(Error::ReadBack { container: id, shards }) }
 }
 
 /// Makes the container known.
 fn keep(mut writer: ContainerWriter, geometry: &Geometry) -> Sealed {
-    let places: Vec<_> = writer
-        .shards
-        .iter()
-        .map(|shard| (shard.number, shard.device_id))
-        .collect();
-    let mut catalog = writer
-        .store
-        .catalog
-        .write()
-        .unwrap_or_else(PoisonError::into_inner);
+    let places: Vec<_> = writer.shards.iter().map(|shard| (shard.number, shard.device_id)).collect();
+    let mut catalog = writer.store.catalog.write().unwrap_or_else(PoisonError::into_inner);
     for (number, device) in &places {
         catalog.add(writer.pool, *device, writer.id, *number);
     }
     drop(catalog);
     writer.shards.iter_mut().for_each(Staged::keep);
-    let stored_bytes = places
-        .iter()
-        .map(|(number, _)| geometry.file_bytes(*number))
-        .sum();
-    let pool = writer
-        .store
-        .pools
-        .get(writer.pool)
-        .map(|pool| pool.config.name.clone())
-        .unwrap_or_default();
+    let stored_bytes = places.iter().map(|(number, _)| geometry.file_bytes(*number)).sum();
+    let pool = writer.store.pools.get(writer.pool).map(|pool| pool.config.name.clone()).unwrap_or_default();
     info!(container = %writer.id, pool, logical_bytes = geometry.logical_bytes, stored_bytes, "container sealed");
     Sealed {
         id: writer.id,
@@ -164,16 +120,9 @@ mod tests {
     /// Seals step by step and harms a shard's file before it is read back.
     fn read_back_after(harm: impl Fn(&PathBuf)) -> Result<(), Error> {
         let home = tempfile::tempdir().unwrap();
-        let devices = (0..3)
-            .map(|number| home.path().join(number.to_string()))
-            .collect();
+        let devices = (0..3).map(|number| home.path().join(number.to_string())).collect();
         let code = "2+1".parse().unwrap();
-        let pool = PoolConfig {
-            name: "hot".to_owned(),
-            tier: Tier::Hot,
-            code,
-            devices,
-        };
+        let pool = PoolConfig { name: "hot".to_owned(), tier: Tier::Hot, code, devices };
         let store = Store::open(vec![pool], StoreOptions::default()).unwrap();
         let mut writer = store.create(Tier::Hot, 1_000).unwrap();
         writer.append(&[7; 1_000]).unwrap();

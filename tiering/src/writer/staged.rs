@@ -59,26 +59,12 @@ impl Staged {
     }
 
     /// Makes the temporary file and writes the header.
-    pub(super) fn open(
-        mut self,
-        layout: &Layout,
-        erasure: &Erasure,
-        errors_max: u32,
-    ) -> Result<Self, Error> {
+    pub(super) fn open(mut self, layout: &Layout, erasure: &Erasure, errors_max: u32) -> Result<Self, Error> {
         let unit_bytes = u32::try_from(layout.unit_bytes()).expect("units are at most 64 MiB");
-        let header = Header {
-            container: self.id,
-            generation: FIRST_GENERATION,
-            shard: self.number,
-            unit_bytes,
-        };
+        let header = Header { container: self.id, generation: FIRST_GENERATION, shard: self.number, unit_bytes };
         let header = header.encode(erasure);
-        let opened = self.make_directory().and_then(|()| {
-            OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(&self.tmp)
-        });
+        let opened =
+            self.make_directory().and_then(|()| OpenOptions::new().write(true).create_new(true).open(&self.tmp));
         let written = opened.and_then(|mut file| {
             file.write_all(&header)?;
             Ok(file)
@@ -116,15 +102,9 @@ impl Staged {
         if geometry.code.carries_toc(self.number) {
             tail.extend_from_slice(toc);
         }
-        let footer = Footer {
-            shard: self.number,
-            table_crc: crc32c(&self.table),
-            geometry: *geometry,
-        };
+        let footer = Footer { shard: self.number, table_crc: crc32c(&self.table), geometry: *geometry };
         tail.extend_from_slice(&footer.encode());
-        let synced = self
-            .write(&tail)
-            .and_then(|()| self.file.as_ref().map_or(Ok(()), File::sync_all));
+        let synced = self.write(&tail).and_then(|()| self.file.as_ref().map_or(Ok(()), File::sync_all));
         self.file = None;
         self.noted("sync shard on", synced, errors_max)
     }
@@ -152,29 +132,17 @@ impl Staged {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file
-            .as_mut()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?
-            .write_all(bytes)
+        self.file.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?.write_all(bytes)
     }
 
     /// Lets the device know of an error, so that the next container avoids it.
-    fn noted<T>(
-        &self,
-        action: &'static str,
-        result: io::Result<T>,
-        errors_max: u32,
-    ) -> Result<T, Error> {
+    fn noted<T>(&self, action: &'static str, result: io::Result<T>, errors_max: u32) -> Result<T, Error> {
         result.map_err(|source| {
             if source.kind() != io::ErrorKind::StorageFull {
                 self.device.note_error(&source, errors_max);
                 self.device.note_not_found();
             }
-            Error::Io {
-                action,
-                path: self.device.path().to_owned(),
-                source,
-            }
+            Error::Io { action, path: self.device.path().to_owned(), source }
         })
     }
 }
@@ -183,11 +151,7 @@ impl Drop for Staged {
     fn drop(&mut self) {
         self.device.release(self.reserved_bytes);
         if !self.kept {
-            let leftover = if self.published {
-                &self.path
-            } else {
-                &self.tmp
-            };
+            let leftover = if self.published { &self.path } else { &self.tmp };
             // What cannot be removed now is swept at the next start, or listed as a container nobody refers to.
             drop(fs::remove_file(leftover));
         }

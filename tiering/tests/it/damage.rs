@@ -13,8 +13,7 @@ const LENGTHS: [usize; 4] = [60_000, 131_072, 40_000, 250_000];
 /// Parts of a shard file, computed from its last bytes as a reader of the format would.
 fn parts(bytes: &[u8], shards: usize) -> Vec<(&'static str, Range<usize>)> {
     let tail = bytes.len() - 100;
-    let field =
-        |at: usize| u64::from_le_bytes(bytes[tail + at..][..8].try_into().unwrap()) as usize;
+    let field = |at: usize| u64::from_le_bytes(bytes[tail + at..][..8].try_into().unwrap()) as usize;
     let table = 4096 + field(40);
     let hashes = table + field(40) / BLOCK * 4;
     let toc = hashes + 32 * shards;
@@ -37,17 +36,10 @@ fn a_flip_anywhere_is_found_and_survived() {
     for (number, path) in rig.shards(id).into_iter().enumerate() {
         let whole = fs::read(&path).unwrap();
         for (part, range) in parts(&whole, 6) {
-            assert!(
-                !range.is_empty() || (part == "toc" && (1..4).contains(&number)),
-                "{part} of shard {number}"
-            );
-            for at in [
-                range.start,
-                range.start + range.len() / 2,
-                range.end.saturating_sub(1),
-            ]
-            .into_iter()
-            .filter(|at| range.contains(at))
+            assert!(!range.is_empty() || (part == "toc" && (1..4).contains(&number)), "{part} of shard {number}");
+            for at in [range.start, range.start + range.len() / 2, range.end.saturating_sub(1)]
+                .into_iter()
+                .filter(|at| range.contains(at))
             {
                 let mut bytes = whole.clone();
                 bytes[at] ^= 0x20;
@@ -81,10 +73,7 @@ fn damaged_blocks_are_named() {
     bytes[4096 + 2 * BLOCK + 9] ^= 1;
     fs::write(path, bytes).unwrap();
     let verification = rig.open().verify(filled.sealed.id).unwrap();
-    let want = Verdict::Damaged {
-        what: "block checksums differ",
-        blocks: vec![0, 2],
-    };
+    let want = Verdict::Damaged { what: "block checksums differ", blocks: vec![0, 2] };
     assert_eq!(verification.shards[1].verdict, want);
 }
 
@@ -112,23 +101,13 @@ fn all_tables_of_contents_damaged_leaves_the_bytes_readable() {
     for number in [0, 4, 5] {
         let path = &rig.shards(id)[number];
         let mut bytes = fs::read(path).unwrap();
-        let (_, toc) = parts(&bytes, 6)
-            .into_iter()
-            .find(|(part, _)| *part == "toc")
-            .unwrap();
+        let (_, toc) = parts(&bytes, 6).into_iter().find(|(part, _)| *part == "toc").unwrap();
         bytes[toc.start + 1] ^= 1;
         fs::write(path, bytes).unwrap();
     }
     let store = rig.open();
-    assert!(
-        matches!(store.toc_blocking(id), Err(tiering::Error::Lost { missing, .. }) if missing == [0, 4, 5])
-    );
-    assert!(
-        store
-            .read_blocking(id, 0..filled.logical.len() as u64)
-            .unwrap()
-            == filled.logical
-    );
+    assert!(matches!(store.toc_blocking(id), Err(tiering::Error::Lost { missing, .. }) if missing == [0, 4, 5]));
+    assert!(store.read_blocking(id, 0..filled.logical.len() as u64).unwrap() == filled.logical);
     assert!(!store.verify(id).unwrap().recoverable);
 }
 
@@ -146,20 +125,14 @@ fn misdirected_shards_are_damage() {
     for number in [0, 2] {
         assert!(matches!(
             verification.shards[number].verdict,
-            Verdict::Damaged {
-                what: "belongs to another container or place",
-                ..
-            }
+            Verdict::Damaged { what: "belongs to another container or place", .. }
         ));
     }
     assert!(verification.recoverable);
 }
 
 fn written_as(rig: &Rig, id: ContainerId, lengths: &[usize]) -> crate::support::Filled {
-    fill(
-        rig.open().create_as(id, Tier::Hot, 400_000).unwrap(),
-        lengths,
-    )
+    fill(rig.open().create_as(id, Tier::Hot, 400_000).unwrap(), lengths)
 }
 
 #[test]
@@ -173,13 +146,7 @@ fn a_shard_of_another_writing_of_the_container_is_damage() {
     assert_readable(&store, &filled);
     let verdict = &store.verify(id).unwrap().shards[1].verdict;
     assert!(
-        matches!(
-            verdict,
-            Verdict::Damaged {
-                what: "belongs to another writing of the container",
-                ..
-            }
-        ),
+        matches!(verdict, Verdict::Damaged { what: "belongs to another writing of the container", .. }),
         "{verdict:?}"
     );
 }
@@ -204,10 +171,7 @@ fn a_block_changed_together_with_its_checksums_is_found_by_its_hash() {
     bytes[footer.end - 4..footer.end].copy_from_slice(&crc.to_le_bytes());
     fs::write(path, bytes).unwrap();
     let verification = rig.open().verify(filled.sealed.id).unwrap();
-    let want = Verdict::Damaged {
-        what: "hash differs",
-        blocks: Vec::new(),
-    };
+    let want = Verdict::Damaged { what: "hash differs", blocks: Vec::new() };
     assert_eq!(verification.shards[1].verdict, want);
     assert!(verification.recoverable);
 }

@@ -10,26 +10,15 @@ use crate::support::{Rig, assert_readable, make, options};
 const LENGTHS: [usize; 3] = [60_000, 200_000, 300_000];
 
 fn online(store: &Store) -> Vec<bool> {
-    store.pools()[0]
-        .devices
-        .iter()
-        .map(|device| device.online)
-        .collect()
+    store.pools()[0].devices.iter().map(|device| device.online).collect()
 }
 
 fn refusal(pools: Vec<PoolConfig>) -> String {
-    Store::open(pools, options())
-        .expect_err("the configuration is refused")
-        .to_string()
+    Store::open(pools, options()).expect_err("the configuration is refused").to_string()
 }
 
 fn pool(name: &str, code: &str, devices: &[PathBuf]) -> PoolConfig {
-    PoolConfig {
-        name: name.to_owned(),
-        tier: Tier::Hot,
-        code: code.parse().unwrap(),
-        devices: devices.to_vec(),
-    }
+    PoolConfig { name: name.to_owned(), tier: Tier::Hot, code: code.parse().unwrap(), devices: devices.to_vec() }
 }
 
 /// Moves a device's directory away and returns where it is.
@@ -55,14 +44,7 @@ fn a_device_that_vanishes_and_returns_is_noticed() {
     assert_eq!(online(&store), want);
     assert_readable(&store, &filled);
     assert!(store.damage().missing_shards > 0);
-    assert!(matches!(
-        store.create(Tier::Hot, 1_000),
-        Err(Error::TooFewDevices {
-            online: 4,
-            needed: 6,
-            ..
-        })
-    ));
+    assert!(matches!(store.create(Tier::Hot, 1_000), Err(Error::TooFewDevices { online: 4, needed: 6, .. })));
     for (device, path) in gone.into_iter().zip(&away) {
         fs::rename(path, rig.device(device)).unwrap();
     }
@@ -80,10 +62,7 @@ fn a_device_that_vanishes_unnoticed_is_taken_out_by_the_first_miss() {
     take_away(&rig, 0);
     assert_readable(&store, &filled);
     assert_eq!(online(&store), [false, true, true]);
-    assert!(
-        !rig.device(0).exists(),
-        "a vanished device is not made again"
-    );
+    assert!(!rig.device(0).exists(), "a vanished device is not made again");
 }
 
 #[test]
@@ -124,10 +103,7 @@ fn a_mount_point_without_its_disk_is_never_written_to() {
     let store = rig.open();
     take_away(&rig, 0);
     fs::create_dir(rig.device(0)).unwrap();
-    assert!(matches!(
-        store.create(Tier::Hot, 1_000),
-        Err(Error::Io { .. })
-    ));
+    assert!(matches!(store.create(Tier::Hot, 1_000), Err(Error::Io { .. })));
     assert!(fs::read_dir(rig.device(0)).unwrap().next().is_none());
     assert_eq!(online(&store), [false, true, true]);
 }
@@ -154,11 +130,7 @@ fn a_damaged_identity_takes_only_its_device_out() {
     assert_eq!(online(&store), [true, false, true]);
     assert_readable(&store, &filled);
     fs::remove_file(&json).unwrap();
-    assert_eq!(
-        online(&rig.open()),
-        [true, false, true],
-        "shards without an identity are not a new device"
-    );
+    assert_eq!(online(&rig.open()), [true, false, true], "shards without an identity are not a new device");
     fs::write(&json, whole).unwrap();
     assert_eq!(online(&rig.open()), [true; 3]);
 }
@@ -168,10 +140,7 @@ fn the_first_start_needs_every_device() {
     let rig = Rig::new("2+1", 3);
     fs::write(rig.device(1), b"a file").unwrap();
     let error = rig.try_open().unwrap_err();
-    assert!(
-        matches!(&error, Error::Device { path, .. } if path == rig.device(1)),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::Device { path, .. } if path == rig.device(1)), "{error}");
 }
 
 #[test]
@@ -186,33 +155,17 @@ fn an_interrupted_first_start_is_finished() {
 #[test]
 fn codes_that_bypass_their_parser_are_refused() {
     let rig = Rig::new("2+1", 3);
-    let code = CodeProfile {
-        data_shards: 0,
-        parity_shards: 1,
-    };
-    assert!(
-        refusal(vec![PoolConfig {
-            code,
-            ..rig.pool.clone()
-        }])
-        .contains("no data shard")
-    );
+    let code = CodeProfile { data_shards: 0, parity_shards: 1 };
+    assert!(refusal(vec![PoolConfig { code, ..rig.pool.clone() }]).contains("no data shard"));
 }
 
 #[test]
 fn a_copied_disk_is_refused() {
     let rig = Rig::new("2+1", 3);
     drop(rig.open());
-    fs::copy(
-        rig.device(0).join("device.json"),
-        rig.device(2).join("device.json"),
-    )
-    .unwrap();
+    fs::copy(rig.device(0).join("device.json"), rig.device(2).join("device.json")).unwrap();
     let error = rig.try_open().unwrap_err().to_string();
-    assert!(
-        error.contains("the same device as") && error.contains("configure one"),
-        "{error}"
-    );
+    assert!(error.contains("the same device as") && error.contains("configure one"), "{error}");
 }
 
 #[test]
@@ -220,11 +173,7 @@ fn another_disk_in_a_devices_place_stays_out() {
     let rig = Rig::new("2+1", 4);
     let store = rig.open();
     fs::remove_file(rig.device(0).join("device.json")).unwrap();
-    fs::copy(
-        rig.device(1).join("device.json"),
-        rig.device(0).join("device.json"),
-    )
-    .unwrap();
+    fs::copy(rig.device(1).join("device.json"), rig.device(0).join("device.json")).unwrap();
     store.probe();
     assert_eq!(online(&store), [false, true, true, true]);
 }
@@ -242,45 +191,23 @@ fn a_device_of_another_pool_or_code_is_refused() {
 fn configurations_that_cannot_work_are_refused() {
     let rig = Rig::new("2+1", 3);
     let devices = &rig.pool.devices;
-    let s3 = [
-        PathBuf::from("s3://bucket/a"),
-        devices[0].clone(),
-        devices[1].clone(),
-    ];
+    let s3 = [PathBuf::from("s3://bucket/a"), devices[0].clone(), devices[1].clone()];
     assert!(refusal(vec![pool("a", "2+1", &s3)]).contains("object stores are not supported yet"));
     assert!(refusal(vec![pool("a", "4+2", devices)]).contains("has 3 devices, code 4+2 needs 6"));
+    assert!(refusal(vec![pool("a", "2+1", devices), pool("b", "2+1", devices)]).contains("is there twice"));
     assert!(
-        refusal(vec![pool("a", "2+1", devices), pool("b", "2+1", devices)])
-            .contains("is there twice")
+        refusal(vec![pool("a", "1+0", &devices[..1]), pool("a", "1+0", &devices[1..2])])
+            .contains("pool a is there twice")
     );
-    assert!(
-        refusal(vec![
-            pool("a", "1+0", &devices[..1]),
-            pool("a", "1+0", &devices[1..2])
-        ])
-        .contains("pool a is there twice")
-    );
-    assert!(
-        devices.iter().all(|device| !device.exists()),
-        "a refused configuration changes nothing"
-    );
+    assert!(devices.iter().all(|device| !device.exists()), "a refused configuration changes nothing");
 }
 
 #[test]
 fn units_that_are_not_whole_blocks_are_refused() {
     let rig = Rig::new("1+0", 1);
     for unit_bytes_max in [0, 1_000, 65_537, 128 << 20] {
-        let options = StoreOptions {
-            unit_bytes_max,
-            ..options()
-        };
-        assert!(
-            matches!(
-                Store::open(vec![rig.pool.clone()], options),
-                Err(Error::Config { .. })
-            ),
-            "{unit_bytes_max}"
-        );
+        let options = StoreOptions { unit_bytes_max, ..options() };
+        assert!(matches!(Store::open(vec![rig.pool.clone()], options), Err(Error::Config { .. })), "{unit_bytes_max}");
     }
 }
 
@@ -297,21 +224,9 @@ fn file_urls_are_paths() {
 fn room_that_is_not_there_is_refused() {
     let rig = Rig::new("2+1", 3);
     let store = rig.open();
-    assert!(matches!(
-        store.create(Tier::Hot, 1 << 60),
-        Err(Error::NoRoom {
-            tier: Tier::Hot,
-            ..
-        })
-    ));
-    assert!(matches!(
-        store.create(Tier::Hot, u64::MAX),
-        Err(Error::NoRoom { .. })
-    ));
-    assert!(matches!(
-        store.create(Tier::Cold, 1),
-        Err(Error::NoPool { tier: Tier::Cold })
-    ));
+    assert!(matches!(store.create(Tier::Hot, 1 << 60), Err(Error::NoRoom { tier: Tier::Hot, .. })));
+    assert!(matches!(store.create(Tier::Hot, u64::MAX), Err(Error::NoRoom { .. })));
+    assert!(matches!(store.create(Tier::Cold, 1), Err(Error::NoPool { tier: Tier::Cold })));
 }
 
 #[test]
@@ -321,10 +236,7 @@ fn room_promised_to_one_container_is_not_promised_to_another() {
     let free = store.pools()[0].devices[0].free_bytes;
     let planned = free / 3 * 2;
     let writer = store.create(Tier::Hot, planned).unwrap();
-    assert!(matches!(
-        store.create(Tier::Hot, planned),
-        Err(Error::NoRoom { .. })
-    ));
+    assert!(matches!(store.create(Tier::Hot, planned), Err(Error::NoRoom { .. })));
     drop(writer);
     store.create(Tier::Hot, planned).unwrap();
 }
@@ -337,24 +249,9 @@ fn status_tells_pools_and_shards() {
         make(&store, &LENGTHS);
     }
     let status = &store.pools()[0];
-    assert_eq!(
-        (status.name.as_str(), status.tier, status.code),
-        ("hot", Tier::Hot, CodeProfile::new(2, 1).unwrap())
-    );
-    assert_eq!(
-        status
-            .devices
-            .iter()
-            .map(|device| device.shards)
-            .sum::<u64>(),
-        12
-    );
-    assert!(
-        status
-            .devices
-            .iter()
-            .all(|device| device.total_bytes >= device.free_bytes && device.free_bytes > 0)
-    );
+    assert_eq!((status.name.as_str(), status.tier, status.code), ("hot", Tier::Hot, CodeProfile::new(2, 1).unwrap()));
+    assert_eq!(status.devices.iter().map(|device| device.shards).sum::<u64>(), 12);
+    assert!(status.devices.iter().all(|device| device.total_bytes >= device.free_bytes && device.free_bytes > 0));
     for container in store.containers() {
         let mut devices: Vec<_> = container.places.iter().map(|(_, device)| *device).collect();
         devices.sort();
@@ -362,9 +259,6 @@ fn status_tells_pools_and_shards() {
         assert_eq!(devices.len(), 3, "each shard has its own device");
     }
     let reopened = rig.open();
-    assert_eq!(
-        format!("{:?}", reopened.containers()),
-        format!("{:?}", store.containers())
-    );
+    assert_eq!(format!("{:?}", reopened.containers()), format!("{:?}", store.containers()));
     assert!(Path::new(rig.device(0)).join("device.json").exists());
 }

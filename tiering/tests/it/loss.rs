@@ -25,20 +25,10 @@ struct Victim {
 impl Victim {
     fn new(code: &str, devices: usize) -> Self {
         let rig = Rig::new(code, devices);
-        let filled = make(
-            &rig.open(),
-            &[100, 60_000, 65_536, 70_001, 3, 200_000, 150_000],
-        );
-        let shards = rig
-            .shards(filled.sealed.id)
-            .into_iter()
-            .map(|path| (path.clone(), fs::read(path).unwrap()))
-            .collect();
-        Self {
-            rig,
-            filled,
-            shards,
-        }
+        let filled = make(&rig.open(), &[100, 60_000, 65_536, 70_001, 3, 200_000, 150_000]);
+        let shards =
+            rig.shards(filled.sealed.id).into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+        Self { rig, filled, shards }
     }
 
     /// Breaks the shards whose bit is set.
@@ -51,9 +41,7 @@ impl Victim {
                     fs::remove_file(path).ok();
                     continue;
                 }
-                Harm::Rotten => (4096..bytes.len() - 77)
-                    .step_by(BLOCK / 2)
-                    .for_each(|at| bytes[at + 77] ^= 4),
+                Harm::Rotten => (4096..bytes.len() - 77).step_by(BLOCK / 2).for_each(|at| bytes[at + 77] ^= 4),
                 Harm::Truncated => bytes.truncate(bytes.len() / 2),
             }
             fs::write(path, bytes).unwrap();
@@ -80,11 +68,7 @@ fn survives(code: &str, shards: u32, lost_max: u32) {
             assert!(verification.recoverable, "{code} {lost:b} {harm:?}");
             for verdict in verification.shards {
                 let harmed = lost >> verdict.number & 1 == 1;
-                assert_eq!(
-                    verdict.verdict != Verdict::Healthy,
-                    harmed,
-                    "{code} {lost:b} {harm:?}: {verdict:?}"
-                );
+                assert_eq!(verdict.verdict != Verdict::Healthy, harmed, "{code} {lost:b} {harm:?}: {verdict:?}");
             }
             assert_eq!(store.damage().unreadable_reads, 0);
         }
@@ -133,16 +117,9 @@ fn three_of_4_and_2_lost_names_the_container_and_serves_the_rest() {
             let error = store.read_blocking(id, 0..end);
             let data_lost = (0..4).any(|shard| lost >> shard & 1 == 1);
             if data_lost {
-                let Err(Error::Lost { container, missing }) = error else {
-                    panic!("{lost:b} {harm:?}: {error:?}")
-                };
+                let Err(Error::Lost { container, missing }) = error else { panic!("{lost:b} {harm:?}: {error:?}") };
                 assert_eq!(container, id);
-                assert_eq!(
-                    missing,
-                    (0..6)
-                        .filter(|shard| lost >> shard & 1 == 1)
-                        .collect::<Vec<u8>>()
-                );
+                assert_eq!(missing, (0..6).filter(|shard| lost >> shard & 1 == 1).collect::<Vec<u8>>());
                 assert!(store.damage().unreadable_reads > 0);
             }
             for shard in (0..4_u64).filter(|shard| lost >> shard & 1 == 0) {
@@ -169,13 +146,7 @@ async fn reads_that_do_not_block_return_the_same_bytes() {
             for instance in &victim.filled.toc.segments[0].manifest.instances {
                 let range = instance.offset..instance.offset + instance.bytes;
                 let want = &logical[range.start as usize..range.end as usize];
-                assert!(
-                    store
-                        .read_checked(id, range.clone(), instance.crc32c)
-                        .await
-                        .unwrap()
-                        == want
-                );
+                assert!(store.read_checked(id, range.clone(), instance.crc32c).await.unwrap() == want);
                 assert!(store.read(id, range).await.unwrap() == want);
             }
             assert_eq!(*store.toc(id).await.unwrap(), victim.filled.toc);
@@ -188,21 +159,8 @@ async fn reads_that_do_not_block_return_the_same_bytes() {
 async fn a_wrong_checksum_of_the_caller_is_told_from_damage() {
     let victim = Victim::new("2+1", 3);
     let store = victim.open();
-    let error = store
-        .read_checked(victim.filled.sealed.id, 10..20, 1)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Mismatch {
-                offset: 10,
-                bytes: 10,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    let error = store.read_checked(victim.filled.sealed.id, 10..20, 1).await.unwrap_err();
+    assert!(matches!(error, Error::Mismatch { offset: 10, bytes: 10, .. }), "{error}");
     assert_eq!(store.damage().caller_mismatches, 1);
     assert_eq!(store.damage().block_mismatches, 0);
 }
@@ -212,50 +170,23 @@ async fn ranges_beyond_the_end_are_refused() {
     let victim = Victim::new("2+1", 3);
     let store = victim.open();
     let (id, end) = (victim.filled.sealed.id, victim.filled.logical.len() as u64);
-    for range in [
-        end - 1..end + 1,
-        end + 1..end + 1,
-        0..u64::MAX,
-        u64::MAX - 1..u64::MAX,
-    ] {
-        assert!(
-            matches!(
-                store.read(id, range.clone()).await,
-                Err(Error::OutOfRange { .. })
-            ),
-            "{range:?}"
-        );
-        assert!(matches!(
-            store.read_checked(id, range, 0).await,
-            Err(Error::OutOfRange { .. })
-        ));
+    for range in [end - 1..end + 1, end + 1..end + 1, 0..u64::MAX, u64::MAX - 1..u64::MAX] {
+        assert!(matches!(store.read(id, range.clone()).await, Err(Error::OutOfRange { .. })), "{range:?}");
+        assert!(matches!(store.read_checked(id, range, 0).await, Err(Error::OutOfRange { .. })));
     }
-    #[expect(
-        clippy::reversed_empty_ranges,
-        reason = "what a caller's wrong arithmetic gives"
-    )]
+    #[expect(clippy::reversed_empty_ranges, reason = "what a caller's wrong arithmetic gives")]
     let backwards = 5..3;
-    assert!(matches!(
-        store.read(id, backwards).await,
-        Err(Error::OutOfRange { .. })
-    ));
+    assert!(matches!(store.read(id, backwards).await, Err(Error::OutOfRange { .. })));
 }
 
 #[test]
 fn a_large_container_has_units_of_full_size() {
     let rig = Rig::new("4+2", 6);
-    let options = tiering::StoreOptions {
-        unit_bytes_max: 1 << 20,
-        ..options()
-    };
+    let options = tiering::StoreOptions { unit_bytes_max: 1 << 20, ..options() };
     let store = Store::open(vec![rig.pool.clone()], options).unwrap();
     let filled = make(&store, &[300_000; 30]);
     for (offset, bytes) in &filled.items {
-        assert_eq!(
-            offset >> 20,
-            (offset + *bytes as u64 - 1) >> 20,
-            "an item straddles a unit"
-        );
+        assert_eq!(offset >> 20, (offset + *bytes as u64 - 1) >> 20, "an item straddles a unit");
     }
     fs::remove_file(&rig.shards(filled.sealed.id)[1]).unwrap();
     assert_readable(&rig.open(), &filled);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tempfile::TempDir;
 use tiering::{
-    ContainerId, ContainerWriter, Extent, InstanceKind, Manifest, ManifestInstance, PoolConfig,
-    Sealed, Store, StoreOptions, Tier, Toc, TocSegment,
+    ContainerId, ContainerWriter, Extent, InstanceKind, Manifest, ManifestInstance, PoolConfig, Sealed, Store,
+    StoreOptions, Tier, Toc, TocSegment,
 };
 
 /// Bytes of a block, as the format says.
@@ -33,15 +33,8 @@ pub(crate) struct Filled {
 impl Rig {
     pub(crate) fn new(code: &str, devices: usize) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let devices = (0..devices)
-            .map(|number| home.path().join(format!("d{number}")))
-            .collect();
-        let pool = PoolConfig {
-            name: "hot".to_owned(),
-            tier: Tier::Hot,
-            code: code.parse().unwrap(),
-            devices,
-        };
+        let devices = (0..devices).map(|number| home.path().join(format!("d{number}"))).collect();
+        let pool = PoolConfig { name: "hot".to_owned(), tier: Tier::Hot, code: code.parse().unwrap(), devices };
         Self { home, pool }
     }
 
@@ -59,11 +52,8 @@ impl Rig {
 
     /// Returns the path of every shard of the container in order of number.
     pub(crate) fn shards(&self, id: ContainerId) -> Vec<PathBuf> {
-        let mut shards: Vec<PathBuf> = self
-            .files()
-            .into_iter()
-            .filter(|path| path.to_str().unwrap().contains(&id.to_string()))
-            .collect();
+        let mut shards: Vec<PathBuf> =
+            self.files().into_iter().filter(|path| path.to_str().unwrap().contains(&id.to_string())).collect();
         shards.sort_by_key(|path| path.file_name().unwrap().to_owned());
         shards
     }
@@ -87,30 +77,19 @@ impl Rig {
 
     /// Returns the device whose directory holds a path.
     pub(crate) fn device_of(&self, path: &Path) -> usize {
-        self.pool
-            .devices
-            .iter()
-            .position(|device| path.starts_with(device))
-            .unwrap()
+        self.pool.devices.iter().position(|device| path.starts_with(device)).unwrap()
     }
 }
 
 /// Small units, so that small containers have several rows.
 pub(crate) fn options() -> StoreOptions {
-    StoreOptions {
-        unit_bytes_max: 65_536,
-        free_bytes_min: 0,
-        ..StoreOptions::default()
-    }
+    StoreOptions { unit_bytes_max: 65_536, free_bytes_min: 0, ..StoreOptions::default() }
 }
 
 /// Returns bytes that differ everywhere and are the same every time.
 pub(crate) fn pattern(seed: u64, bytes: usize) -> Vec<u8> {
     let mut out = vec![0; bytes];
-    blake3::Hasher::new()
-        .update(&seed.to_le_bytes())
-        .finalize_xof()
-        .fill(&mut out);
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut out);
     out
 }
 
@@ -128,35 +107,21 @@ pub(crate) fn fill(mut writer: ContainerWriter, lengths: &[usize]) -> Filled {
     let toc = toc(&items, &logical);
     let sealed = writer.seal(toc.clone()).unwrap();
     assert_eq!(sealed.logical_bytes, logical.len() as u64);
-    Filled {
-        sealed,
-        logical,
-        items,
-        toc,
-    }
+    Filled { sealed, logical, items, toc }
 }
 
 /// Makes one container in the hot tier.
 pub(crate) fn make(store: &Store, lengths: &[usize]) -> Filled {
-    fill(
-        store
-            .create(Tier::Hot, lengths.iter().sum::<usize>() as u64)
-            .unwrap(),
-        lengths,
-    )
+    fill(store.create(Tier::Hot, lengths.iter().sum::<usize>() as u64).unwrap(), lengths)
 }
 
 /// Checks that every byte of a container, and ranges around every boundary of blocks and units, read as written.
 pub(crate) fn assert_readable(store: &Store, filled: &Filled) {
     let id = filled.sealed.id;
     let end = filled.logical.len();
-    let edges = (0..=end / BLOCK)
-        .map(|block| block * BLOCK)
-        .flat_map(|at| [(at.saturating_sub(3), at + 5), (at, at + 1)]);
-    let items = filled
-        .items
-        .iter()
-        .map(|(offset, bytes)| (*offset as usize, *offset as usize + bytes));
+    let edges =
+        (0..=end / BLOCK).map(|block| block * BLOCK).flat_map(|at| [(at.saturating_sub(3), at + 5), (at, at + 1)]);
+    let items = filled.items.iter().map(|(offset, bytes)| (*offset as usize, *offset as usize + bytes));
     for (start, stop) in edges.chain(items).chain([(0, end), (end, end)]) {
         let (start, stop) = (start.min(end), stop.min(end));
         let got = store.read_blocking(id, start as u64..stop as u64).unwrap();
@@ -176,29 +141,23 @@ fn toc(items: &[(u64, usize)], logical: &[u8]) -> Toc {
         encoding: 0,
         detail: Bytes::new(),
     });
-    let instances = (1..)
-        .zip(items)
-        .map(|(number, (offset, bytes))| ManifestInstance {
-            sop_instance_uid: format!("2.25.77.1.{number}"),
-            number: Some(number),
-            offset: *offset,
-            bytes: *bytes as u64,
-            crc32c: crc32c(&logical[*offset as usize..][..*bytes]),
-            pixel_data: 100,
-            frame_table: None,
-            received_millis: 1_700_000_000_000 + i64::from(number),
-            kind: Arc::clone(&kind),
-        });
+    let instances = (1..).zip(items).map(|(number, (offset, bytes))| ManifestInstance {
+        sop_instance_uid: format!("2.25.77.1.{number}"),
+        number: Some(number),
+        offset: *offset,
+        bytes: *bytes as u64,
+        crc32c: crc32c(&logical[*offset as usize..][..*bytes]),
+        pixel_data: 100,
+        frame_table: None,
+        received_millis: 1_700_000_000_000 + i64::from(number),
+        kind: Arc::clone(&kind),
+    });
     let segment = TocSegment {
         study_instance_uid: "2.25.77".to_owned(),
         series_instance_uid: "2.25.77.1".to_owned(),
         summary: Bytes::from_static(b"summary"),
         metadata: Extent::default(),
-        manifest: Manifest {
-            instances: instances.collect(),
-        },
+        manifest: Manifest { instances: instances.collect() },
     };
-    Toc {
-        segments: vec![segment],
-    }
+    Toc { segments: vec![segment] }
 }

@@ -8,12 +8,8 @@ use tiering::{Error, Store};
 use crate::support::Rig;
 
 fn texts(store: &Store) -> Vec<String> {
-    let mut texts: Vec<String> = store
-        .tombstones()
-        .unwrap()
-        .iter()
-        .map(|record| String::from_utf8(record.to_vec()).unwrap())
-        .collect();
+    let mut texts: Vec<String> =
+        store.tombstones().unwrap().iter().map(|record| String::from_utf8(record.to_vec()).unwrap()).collect();
     texts.sort();
     texts
 }
@@ -37,12 +33,7 @@ fn torn_tails_and_lost_devices_lose_nothing() {
     store.add_tombstone(b"one").unwrap();
     for device in 0..3 {
         let log = rig.device(device).join("tombstones.log");
-        OpenOptions::new()
-            .append(true)
-            .open(log)
-            .unwrap()
-            .write_all(b"FRTS\x20\0\0\0torn")
-            .unwrap();
+        OpenOptions::new().append(true).open(log).unwrap().write_all(b"FRTS\x20\0\0\0torn").unwrap();
     }
     let store = Store::clone(&store);
     store.add_tombstone(b"two").unwrap();
@@ -61,23 +52,11 @@ fn too_few_copies_are_an_error() {
     let store = rig.open();
     fs::remove_dir_all(rig.device(0)).unwrap();
     let error = store.add_tombstone(b"one").unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::TombstoneNotKept {
-                copies: 2,
-                needed: 3
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::TombstoneNotKept { copies: 2, needed: 3 }), "{error}");
 }
 
 #[test]
 fn long_records_are_refused() {
     let store = Rig::new("1+0", 1).open();
-    assert!(matches!(
-        store.add_tombstone(&vec![0; 65_537]),
-        Err(Error::TombstoneSize { .. })
-    ));
+    assert!(matches!(store.add_tombstone(&vec![0; 65_537]), Err(Error::TombstoneSize { .. })));
 }

@@ -109,18 +109,14 @@ fn escape(bytes: &[u8], (g0, g1): (G0, G1)) -> Option<((G0, G1), &[u8])> {
 
 fn character(byte: u8, rest: &[u8], (g0, g1): (G0, G1)) -> (char, &[u8]) {
     match (byte, g0, g1) {
-        (0x21..=0x7E, G0::JisX0208, _) => pair(rest, 0x21..=0x7E, |next| {
-            one(encoding_rs::EUC_JP, &[byte | 0x80, next | 0x80])
-        }),
-        (0x21..=0x7E, G0::JisX0212, _) => pair(rest, 0x21..=0x7E, |next| {
-            one(encoding_rs::EUC_JP, &[0x8F, byte | 0x80, next | 0x80])
-        }),
-        (0xA1..=0xFE, _, G1::KsX1001) => pair(rest, 0xA1..=0xFE, |next| {
-            one(encoding_rs::EUC_KR, &[byte, next])
-        }),
-        (0xA1..=0xFE, _, G1::Gb2312) => pair(rest, 0xA1..=0xFE, |next| {
-            one(encoding_rs::GBK, &[byte, next])
-        }),
+        (0x21..=0x7E, G0::JisX0208, _) => {
+            pair(rest, 0x21..=0x7E, |next| one(encoding_rs::EUC_JP, &[byte | 0x80, next | 0x80]))
+        }
+        (0x21..=0x7E, G0::JisX0212, _) => {
+            pair(rest, 0x21..=0x7E, |next| one(encoding_rs::EUC_JP, &[0x8F, byte | 0x80, next | 0x80]))
+        }
+        (0xA1..=0xFE, _, G1::KsX1001) => pair(rest, 0xA1..=0xFE, |next| one(encoding_rs::EUC_KR, &[byte, next])),
+        (0xA1..=0xFE, _, G1::Gb2312) => pair(rest, 0xA1..=0xFE, |next| one(encoding_rs::GBK, &[byte, next])),
         (0x80.., _, G1::Single(set)) => (set.decode(byte), rest),
         (0x80.., _, G1::KsX1001 | G1::Gb2312) => ('\u{fffd}', rest),
         (0..=0x7F, _, _) => (char::from(byte), rest),
@@ -128,11 +124,7 @@ fn character(byte: u8, rest: &[u8], (g0, g1): (G0, G1)) -> (char, &[u8]) {
 }
 
 /// Takes the second byte of a character; without one the first means nothing.
-fn pair(
-    rest: &[u8],
-    range: std::ops::RangeInclusive<u8>,
-    decode: impl FnOnce(u8) -> char,
-) -> (char, &[u8]) {
+fn pair(rest: &[u8], range: std::ops::RangeInclusive<u8>, decode: impl FnOnce(u8) -> char) -> (char, &[u8]) {
     match rest.split_first() {
         Some((&next, rest)) if range.contains(&next) => (decode(next), rest),
         Some(_) | None => ('\u{fffd}', rest),
@@ -140,10 +132,5 @@ fn pair(
 }
 
 fn one(encoding: &'static Encoding, bytes: &[u8]) -> char {
-    encoding
-        .decode_without_bom_handling(bytes)
-        .0
-        .chars()
-        .next()
-        .unwrap_or('\u{fffd}')
+    encoding.decode_without_bom_handling(bytes).0.chars().next().unwrap_or('\u{fffd}')
 }

@@ -86,9 +86,7 @@ impl SingleByte {
                 byte => char::from(byte),
             },
             Self::JisX0201 => match byte {
-                0xA1..=0xDF => {
-                    char::from_u32(0xFF61 + u32::from(byte - 0xA1)).unwrap_or('\u{fffd}')
-                }
+                0xA1..=0xDF => char::from_u32(0xFF61 + u32::from(byte - 0xA1)).unwrap_or('\u{fffd}'),
                 _ => '\u{fffd}',
             },
             Self::Latin2 => by(encoding_rs::ISO_8859_2, byte),
@@ -105,10 +103,5 @@ impl SingleByte {
 }
 
 fn by(encoding: &'static Encoding, byte: u8) -> char {
-    encoding
-        .decode_without_bom_handling(&[byte])
-        .0
-        .chars()
-        .next()
-        .unwrap_or('\u{fffd}')
+    encoding.decode_without_bom_handling(&[byte]).0.chars().next().unwrap_or('\u{fffd}')
 }

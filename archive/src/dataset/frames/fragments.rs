@@ -36,10 +36,7 @@ pub fn fragment_table<S: Source + ?Sized>(
     attributes: &Attributes,
 ) -> Result<FragmentTable, ReadError> {
     if !pixel_data.encapsulated {
-        return Err(ReadError::malformed(
-            pixel_data.offset,
-            "its Pixel Data is in no fragments",
-        ));
+        return Err(ReadError::malformed(pixel_data.offset, "its Pixel Data is in no fragments"));
     }
     let erased = Erased(source);
     let mut cursor = Cursor::new(&erased);
@@ -63,10 +60,7 @@ pub fn fragment_table<S: Source + ?Sized>(
 }
 
 /// Reads the Basic Offset Table and where the fragments are.
-fn items(
-    cursor: &mut Cursor<'_>,
-    pixel_data: &PixelData,
-) -> Result<(Vec<u64>, Vec<Fragment>), ReadError> {
+fn items(cursor: &mut Cursor<'_>, pixel_data: &PixelData) -> Result<(Vec<u64>, Vec<Fragment>), ReadError> {
     let end = pixel_data.offset.saturating_add(pixel_data.bytes);
     let mut at = pixel_data.offset;
     let mut table = None;
@@ -77,10 +71,7 @@ fn items(
         if offset > end {
             break;
         }
-        let fragment = Fragment {
-            offset,
-            bytes: next.min(end) - offset,
-        };
+        let fragment = Fragment { offset, bytes: next.min(end) - offset };
         if table.is_none() {
             table = Some(fragment);
         } else {
@@ -95,84 +86,50 @@ fn items(
         }
     }
     let Some(table) = table else {
-        return Err(ReadError::malformed(
-            at,
-            "there is no Basic Offset Table item",
-        ));
+        return Err(ReadError::malformed(at, "there is no Basic Offset Table item"));
     };
-    let len = usize::try_from(table.bytes)
-        .unwrap_or(usize::MAX)
-        .min(FRAGMENTS_MAX * 4);
+    let len = usize::try_from(table.bytes).unwrap_or(usize::MAX).min(FRAGMENTS_MAX * 4);
     let (offsets, _) = cursor.at_least(table.offset, len, len)?.as_chunks::<4>();
-    Ok((
-        offsets
-            .iter()
-            .map(|b| u32::from_le_bytes(*b).into())
-            .collect(),
-        fragments,
-    ))
+    Ok((offsets.iter().map(|b| u32::from_le_bytes(*b).into()).collect(), fragments))
 }
 
 /// Returns the length of the item at an offset, `None` if there is no item.
 fn item_bytes(cursor: &mut Cursor<'_>, offset: u64) -> Result<Option<u64>, ReadError> {
     let bytes = cursor.at_least(offset, 8, WINDOW_BYTES)?;
-    let length = bytes
-        .strip_prefix(&ITEM_TAG)
-        .and_then(|length| length.first_chunk())
-        .map(|length| u32::from_le_bytes(*length));
+    let length =
+        bytes.strip_prefix(&ITEM_TAG).and_then(|length| length.first_chunk()).map(|length| u32::from_le_bytes(*length));
     Ok(length.map(u64::from))
 }
 
-fn extended_offsets<S: Source + ?Sized>(
-    source: &S,
-    attributes: &Attributes,
-) -> Result<Option<Vec<u64>>, ReadError> {
-    let bytes = match attributes
-        .get(EXTENDED_OFFSET_TABLE)
-        .map(|attribute| &attribute.value)
-    {
+fn extended_offsets<S: Source + ?Sized>(source: &S, attributes: &Attributes) -> Result<Option<Vec<u64>>, ReadError> {
+    let bytes = match attributes.get(EXTENDED_OFFSET_TABLE).map(|attribute| &attribute.value) {
         Some(Value::Binary(bytes)) => std::borrow::Cow::Borrowed(bytes.as_slice()),
-        Some(Value::Bulk {
-            offset,
-            bytes,
-            encapsulated: false,
-        }) => {
-            let len = usize::try_from(*bytes)
-                .unwrap_or(usize::MAX)
-                .min(FRAGMENTS_MAX * 8);
+        Some(Value::Bulk { offset, bytes, encapsulated: false }) => {
+            let len = usize::try_from(*bytes).unwrap_or(usize::MAX).min(FRAGMENTS_MAX * 8);
             source.read(*offset, len)?
         }
         _ => return Ok(None),
     };
     let (offsets, _) = bytes.as_chunks::<8>();
-    Ok(Some(
-        offsets.iter().map(|b| u64::from_le_bytes(*b)).collect(),
-    ))
+    Ok(Some(offsets.iter().map(|b| u64::from_le_bytes(*b)).collect()))
 }
 
 /// Turns offsets of frames into numbers of fragments; `None` if the table is not right in every entry.
 fn starts_at(fragments: &[Fragment], offsets: &[u64], frames: usize) -> Option<Vec<usize>> {
-    if offsets.len() != frames || offsets.first() != Some(&0) || !offsets.is_sorted_by(|a, b| a < b)
-    {
+    if offsets.len() != frames || offsets.first() != Some(&0) || !offsets.is_sorted_by(|a, b| a < b) {
         return None;
     }
     // Offsets count from the first fragment's item tag to a frame's first item tag.
     let base = fragments.first()?.offset;
     let start = |offset: &u64| {
         let offset = base.checked_add(*offset)?;
-        fragments
-            .binary_search_by_key(&offset, |fragment| fragment.offset)
-            .ok()
+        fragments.binary_search_by_key(&offset, |fragment| fragment.offset).ok()
     };
     offsets.iter().map(start).collect()
 }
 
 /// Finds the fragments that codestreams begin in.
-fn by_markers(
-    cursor: &mut Cursor<'_>,
-    fragments: &[Fragment],
-    frames: usize,
-) -> Result<Vec<usize>, ReadError> {
+fn by_markers(cursor: &mut Cursor<'_>, fragments: &[Fragment], frames: usize) -> Result<Vec<usize>, ReadError> {
     let mut starts = Vec::new();
     for (index, fragment) in fragments.iter().enumerate() {
         let len = usize::try_from(fragment.bytes.min(12)).unwrap_or(0);
@@ -185,18 +142,10 @@ fn by_markers(
         return Ok(starts);
     }
     let offset = fragments.first().map_or(0, |fragment| fragment.offset);
-    Err(ReadError::malformed(
-        offset,
-        "the fragments of its frames cannot be told apart",
-    ))
+    Err(ReadError::malformed(offset, "the fragments of its frames cannot be told apart"))
 }
 
 fn ranges(starts: &[usize], fragments: usize) -> Vec<Range<usize>> {
     let ends = starts.iter().skip(1).copied().chain([fragments]);
-    starts
-        .iter()
-        .copied()
-        .zip(ends)
-        .map(|(start, end)| start..end)
-        .collect()
+    starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
 }

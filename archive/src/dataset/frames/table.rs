@@ -63,10 +63,7 @@ impl FragmentTable {
         let mut end = 0;
         for fragment in &self.fragments {
             let gap = if end == 0 { 0 } else { ITEM_HEADER_BYTES };
-            put(
-                &mut out,
-                fragment.offset.saturating_sub(end).saturating_sub(gap),
-            );
+            put(&mut out, fragment.offset.saturating_sub(end).saturating_sub(gap));
             put(&mut out, fragment.bytes);
             end = fragment.offset.saturating_add(fragment.bytes);
         }
@@ -99,14 +96,8 @@ impl FragmentTable {
         let mut frames = Vec::with_capacity(frame_count);
         let mut first = 0_usize;
         for _ in 0..frame_count {
-            let len = if frame_count == fragment_count {
-                1
-            } else {
-                count(&mut rest)?
-            };
-            let next = first
-                .checked_add(len)
-                .filter(|next| *next <= fragment_count)?;
+            let len = if frame_count == fragment_count { 1 } else { count(&mut rest)? };
+            let next = first.checked_add(len).filter(|next| *next <= fragment_count)?;
             frames.push(first..next);
             first = next;
         }
@@ -147,7 +138,5 @@ fn take(rest: &mut &[u8]) -> Option<u64> {
 }
 
 fn count(rest: &mut &[u8]) -> Option<usize> {
-    usize::try_from(take(rest)?)
-        .ok()
-        .filter(|count| *count <= FRAGMENTS_MAX)
+    usize::try_from(take(rest)?).ok().filter(|count| *count <= FRAGMENTS_MAX)
 }

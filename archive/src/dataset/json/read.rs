@@ -41,12 +41,7 @@ fn data_set(members: &Members<'_>) -> Result<Attributes, ReadError> {
 }
 
 fn attribute(tag: Tag, members: &Members<'_>) -> Result<Option<Attribute>, ReadError> {
-    let member = |name: &str| {
-        members
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, tree)| tree)
-    };
+    let member = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, tree)| tree);
     if member("BulkDataURI").is_some() {
         return Ok(None);
     }
@@ -55,9 +50,8 @@ fn attribute(tag: Tag, members: &Members<'_>) -> Result<Option<Attribute>, ReadE
         _ => vr_of(tag).map_or(VR::UN, dicom_core::dictionary::VirtualVr::relaxed),
     };
     if let Some(Tree::String(base64)) = member("InlineBinary") {
-        let bytes = STANDARD
-            .decode(base64.as_bytes())
-            .map_err(|_| ReadError::malformed(0, "InlineBinary is no base64"))?;
+        let bytes =
+            STANDARD.decode(base64.as_bytes()).map_err(|_| ReadError::malformed(0, "InlineBinary is no base64"))?;
         let charset = Charset::from_terms(["ISO_IR 192"]);
         return Ok(Some(decode(vr, &bytes, false, charset)));
     }
@@ -76,12 +70,7 @@ fn value(vr: VR, values: &[Tree<'_>]) -> Result<Value, ReadError> {
         VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV => {
             Value::Integers(values.iter().map(integer).collect::<Result<_, _>>()?)
         }
-        VR::FL => Value::Floats(
-            values
-                .iter()
-                .map(|v| float(v).map(|v| single(v).into()))
-                .collect::<Result<_, _>>()?,
-        ),
+        VR::FL => Value::Floats(values.iter().map(|v| float(v).map(|v| single(v).into())).collect::<Result<_, _>>()?),
         VR::FD => Value::Floats(values.iter().map(float).collect::<Result<_, _>>()?),
         VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN => {
             return Err(ReadError::malformed(0, "a binary attribute has a Value"));
@@ -120,22 +109,16 @@ fn text(tree: &Tree<'_>) -> Result<String, ReadError> {
         Tree::Null => Ok(String::new()),
         Tree::Number(text) => Ok((*text).to_owned()),
         Tree::String(text) => Ok(text.clone().into_owned()),
-        Tree::Bool | Tree::Array(_) | Tree::Object(_) => {
-            Err(ReadError::malformed(0, "a text is no JSON string"))
-        }
+        Tree::Bool | Tree::Array(_) | Tree::Object(_) => Err(ReadError::malformed(0, "a text is no JSON string")),
     }
 }
 
 fn integer(tree: &Tree<'_>) -> Result<i128, ReadError> {
-    text(tree)?
-        .parse()
-        .map_err(|_| ReadError::malformed(0, "a number is no integer"))
+    text(tree)?.parse().map_err(|_| ReadError::malformed(0, "a number is no integer"))
 }
 
 fn float(tree: &Tree<'_>) -> Result<f64, ReadError> {
-    text(tree)?
-        .parse()
-        .map_err(|_| ReadError::malformed(0, "a number is none"))
+    text(tree)?.parse().map_err(|_| ReadError::malformed(0, "a number is none"))
 }
 
 fn tag_number(tree: &Tree<'_>) -> Result<i128, ReadError> {
@@ -158,10 +141,7 @@ fn person_name(tree: &Tree<'_>) -> PersonName {
             }
         }
         // Not of the model, but of some clients.
-        Tree::String(text) => PersonName {
-            alphabetic: text.clone().into_owned(),
-            ..PersonName::default()
-        },
+        Tree::String(text) => PersonName { alphabetic: text.clone().into_owned(), ..PersonName::default() },
         Tree::Null | Tree::Bool | Tree::Number(_) | Tree::Array(_) => PersonName::default(),
     }
 }

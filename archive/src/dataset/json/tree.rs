@@ -27,11 +27,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Tree<'_>, ReadError> {
     let mut parser = Parser { text, at: 0 };
     let tree = parser.value(0)?;
     parser.space();
-    if parser.at == text.len() {
-        Ok(tree)
-    } else {
-        Err(parser.error("more than one value"))
-    }
+    if parser.at == text.len() { Ok(tree) } else { Err(parser.error("more than one value")) }
 }
 
 struct Parser<'a> {
@@ -96,11 +92,7 @@ impl<'a> Parser<'a> {
     }
 
     fn word(&mut self) -> Result<Tree<'a>, ReadError> {
-        for (word, tree) in [
-            ("null", Tree::Null),
-            ("true", Tree::Bool),
-            ("false", Tree::Bool),
-        ] {
+        for (word, tree) in [("null", Tree::Null), ("true", Tree::Bool), ("false", Tree::Bool)] {
             if self.rest().starts_with(word) {
                 self.at += word.len();
                 return Ok(tree);
@@ -174,10 +166,7 @@ impl<'a> Parser<'a> {
     }
 
     fn hex4(&mut self) -> Result<u32, ReadError> {
-        let digits = self
-            .rest()
-            .get(..4)
-            .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+        let digits = self.rest().get(..4).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
         let value = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
         let value = value.ok_or_else(|| self.error("an escape is cut short"))?;
         self.at += 4;

@@ -13,16 +13,8 @@ use super::{BASE_URL_MARK, SPECIFIC_CHARACTER_SET};
 const EXACT_MAX: i128 = 1 << 53;
 
 /// Appends one JSON object without line breaks. `bulk_uri` names values that were left where they are.
-pub fn write_json(
-    attributes: &Attributes,
-    bulk_uri: &dyn Fn(&BulkPath) -> String,
-    out: &mut Vec<u8>,
-) {
-    let mut writer = Writer {
-        out,
-        bulk_uri,
-        items: Vec::new(),
-    };
+pub fn write_json(attributes: &Attributes, bulk_uri: &dyn Fn(&BulkPath) -> String, out: &mut Vec<u8>) {
+    let mut writer = Writer { out, bulk_uri, items: Vec::new() };
     writer.object(attributes);
 }
 
@@ -52,12 +44,7 @@ impl Writer<'_> {
     }
 
     fn attribute(&mut self, tag: Tag, attribute: &Attribute) {
-        let head = format!(
-            "\"{:04X}{:04X}\":{{\"vr\":\"{}\"",
-            tag.group(),
-            tag.element(),
-            attribute.vr
-        );
+        let head = format!("\"{:04X}{:04X}\":{{\"vr\":\"{}\"", tag.group(), tag.element(), attribute.vr);
         self.raw(&head);
         match &attribute.value {
             Value::Empty => {}
@@ -104,10 +91,7 @@ impl Writer<'_> {
     }
 
     fn bulk(&mut self, tag: Tag) {
-        let uri = (self.bulk_uri)(&BulkPath {
-            items: self.items.clone(),
-            tag,
-        });
+        let uri = (self.bulk_uri)(&BulkPath { items: self.items.clone(), tag });
         self.raw(",\"BulkDataURI\":");
         match uri.strip_prefix(BASE_URL_MARK) {
             Some(rest) => {
@@ -151,11 +135,8 @@ impl Writer<'_> {
     }
 
     fn person_name(&mut self, name: &PersonName) {
-        let groups = [
-            ("Alphabetic", &name.alphabetic),
-            ("Ideographic", &name.ideographic),
-            ("Phonetic", &name.phonetic),
-        ];
+        let groups =
+            [("Alphabetic", &name.alphabetic), ("Ideographic", &name.ideographic), ("Phonetic", &name.phonetic)];
         if groups.iter().all(|(_, group)| group.is_empty()) {
             return self.raw("null");
         }
@@ -179,10 +160,7 @@ impl Writer<'_> {
 
     fn escaped(&mut self, text: &str) {
         let mut rest = text;
-        while let Some(at) = rest
-            .bytes()
-            .position(|b| b < 0x20 || b == b'"' || b == b'\\')
-        {
+        while let Some(at) = rest.bytes().position(|b| b < 0x20 || b == b'"' || b == b'\\') {
             let (plain, special) = rest.split_at(at);
             self.raw(plain);
             let mut chars = special.chars();
@@ -208,29 +186,20 @@ impl Writer<'_> {
 /// Says whether a text is a JSON number that every reader gives back with the same digits.
 fn is_exact_number(text: &str) -> bool {
     // The shortest form has no exponent, no plus and no zeros that say nothing.
-    text.parse::<f64>()
-        .is_ok_and(|number| number.is_finite() && format!("{number}") == text)
-        && text != "-0"
+    text.parse::<f64>().is_ok_and(|number| number.is_finite() && format!("{number}") == text) && text != "-0"
 }
 
 /// The little endian bytes of numbers that JSON cannot say.
 fn float_bytes(vr: VR, values: &[f64]) -> Vec<u8> {
     if vr == VR::FL {
-        values
-            .iter()
-            .flat_map(|v| single(*v).to_le_bytes())
-            .collect()
+        values.iter().flat_map(|v| single(*v).to_le_bytes()).collect()
     } else {
         values.iter().flat_map(|v| v.to_le_bytes()).collect()
     }
 }
 
 /// The single precision number that a value of FL was read from.
-#[expect(
-    clippy::as_conversions,
-    clippy::cast_possible_truncation,
-    reason = "no other conversion rounds"
-)]
+#[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "no other conversion rounds")]
 pub(in super::super) fn single(value: f64) -> f32 {
     value as f32
 }

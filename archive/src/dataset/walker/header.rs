@@ -34,22 +34,14 @@ impl Header {
     pub(super) fn item(bytes: &[u8], encoding: Encoding) -> Option<Self> {
         let tag = tag(bytes, encoding)?;
         let length = u32_at(bytes, 4, encoding)?;
-        Some(Self {
-            tag,
-            vr: None,
-            length,
-            bytes: 8,
-        })
+        Some(Self { tag, vr: None, length, bytes: 8 })
     }
 }
 
 /// Reads the tag that `bytes` begin with.
 #[inline]
 pub(super) fn tag(bytes: &[u8], encoding: Encoding) -> Option<Tag> {
-    Some(Tag(
-        u16_at(bytes, 0, encoding)?,
-        u16_at(bytes, 2, encoding)?,
-    ))
+    Some(Tag(u16_at(bytes, 0, encoding)?, u16_at(bytes, 2, encoding)?))
 }
 
 /// Reads the header of an element that `bytes` begin with; `None` if it is cut off or of an unknown form.
@@ -62,39 +54,18 @@ pub(super) fn of(bytes: &[u8], encoding: Encoding) -> Option<Header> {
     let vr = vr_from(bytes.get(4..6)?)?;
     if has_long_length(vr) {
         let length = u32_at(bytes, 8, encoding)?;
-        return Some(Header {
-            tag,
-            vr: Some(vr),
-            length,
-            bytes: 12,
-        });
+        return Some(Header { tag, vr: Some(vr), length, bytes: 12 });
     }
     let length = u32::from(u16_at(bytes, 6, encoding)?);
-    Some(Header {
-        tag,
-        vr: Some(vr),
-        length,
-        bytes: 8,
-    })
+    Some(Header { tag, vr: Some(vr), length, bytes: 8 })
 }
 
 /// Reads a header that `of` could not read, of an element of a data set whose last byte is before `end`.
 #[cold]
-pub(super) fn unusual(
-    cursor: &mut Cursor<'_>,
-    offset: u64,
-    end: u64,
-    encoding: Encoding,
-) -> Result<Header, ReadError> {
+pub(super) fn unusual(cursor: &mut Cursor<'_>, offset: u64, end: u64, encoding: Encoding) -> Result<Header, ReadError> {
     let bytes = cursor.at(offset, 12)?;
-    let known = bytes
-        .get(4..6)
-        .is_some_and(|letters| vr_from(letters).is_some());
-    let header = if known {
-        None
-    } else {
-        unknown_vr(cursor, offset, end, encoding)
-    };
+    let known = bytes.get(4..6).is_some_and(|letters| vr_from(letters).is_some());
+    let header = if known { None } else { unknown_vr(cursor, offset, end, encoding) };
     header.ok_or(ReadError::malformed(offset, "a header leaves the data set"))
 }
 
@@ -119,67 +90,39 @@ pub(super) fn detect(bytes: &[u8], encoding: Encoding, room: u64) -> Encoding {
     } else {
         vr_from(letters).is_some() && (!fits_implicit || tag.group() <= 0x0008)
     };
-    Encoding {
-        explicit,
-        ..encoding
-    }
+    Encoding { explicit, ..encoding }
 }
 
 /// Reads an explicit header whose value representation is none that we know: `??`, zeros, one of a later edition.
 ///
 /// The forms are tried in turn; the first after which another element can follow is taken.
-fn unknown_vr(
-    cursor: &mut Cursor<'_>,
-    offset: u64,
-    end: u64,
-    encoding: Encoding,
-) -> Option<Header> {
+fn unknown_vr(cursor: &mut Cursor<'_>, offset: u64, end: u64, encoding: Encoding) -> Option<Header> {
     let bytes: Vec<u8> = cursor.at(offset, 12).ok()?.to_vec();
     let tag = tag(&bytes, encoding)?;
     let reserved_is_zero = u16_at(&bytes, 6, encoding)? == 0;
     let un = Some(VR::UN);
-    let long = u32_at(&bytes, 8, encoding)
-        .filter(|_| reserved_is_zero)
-        .map(|length| Header {
-            tag,
-            vr: un,
-            length,
-            bytes: 12,
-        });
-    let length = u32::from(u16_at(&bytes, 6, encoding)?);
-    let short = Header {
+    let long = u32_at(&bytes, 8, encoding).filter(|_| reserved_is_zero).map(|length| Header {
         tag,
         vr: un,
         length,
-        bytes: 8,
-    };
-    let implicit = Header {
-        tag,
-        vr: None,
-        length: u32_at(&bytes, 4, encoding)?,
-        bytes: 8,
-    };
+        bytes: 12,
+    });
+    let length = u32::from(u16_at(&bytes, 6, encoding)?);
+    let short = Header { tag, vr: un, length, bytes: 8 };
+    let implicit = Header { tag, vr: None, length: u32_at(&bytes, 4, encoding)?, bytes: 8 };
     let forms = [long, Some(short), Some(implicit)];
     let fitting = forms.into_iter().flatten().find(|header| {
         if header.length == UNDEFINED {
             return header.bytes == 12;
         }
-        let next = offset
-            .saturating_add(header.bytes)
-            .saturating_add(u64::from(header.length));
+        let next = offset.saturating_add(header.bytes).saturating_add(u64::from(header.length));
         next <= end && can_follow(cursor, next, end, tag, encoding)
     });
     fitting.or(long).or(Some(short))
 }
 
 /// Says whether an element after `before` can begin at `offset`.
-fn can_follow(
-    cursor: &mut Cursor<'_>,
-    offset: u64,
-    end: u64,
-    before: Tag,
-    encoding: Encoding,
-) -> bool {
+fn can_follow(cursor: &mut Cursor<'_>, offset: u64, end: u64, before: Tag, encoding: Encoding) -> bool {
     if offset == end {
         return true;
     }
@@ -189,9 +132,7 @@ fn can_follow(
     let Some(after) = tag(bytes, encoding) else {
         return false;
     };
-    let known_vr = bytes
-        .get(4..6)
-        .is_some_and(|b| vr_from(b).is_some() || b == b"??" || b == [0, 0]);
+    let known_vr = bytes.get(4..6).is_some_and(|b| vr_from(b).is_some() || b == b"??" || b == [0, 0]);
     after.group() == 0xFFFE || (after > before && known_vr)
 }
 
@@ -240,19 +181,11 @@ fn vr_from(letters: &[u8]) -> Option<VR> {
 #[inline]
 fn u16_at(bytes: &[u8], at: usize, encoding: Encoding) -> Option<u16> {
     let bytes = *bytes.get(at..)?.first_chunk()?;
-    Some(if encoding.big_endian {
-        u16::from_be_bytes(bytes)
-    } else {
-        u16::from_le_bytes(bytes)
-    })
+    Some(if encoding.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
 }
 
 #[inline]
 fn u32_at(bytes: &[u8], at: usize, encoding: Encoding) -> Option<u32> {
     let bytes = *bytes.get(at..)?.first_chunk()?;
-    Some(if encoding.big_endian {
-        u32::from_be_bytes(bytes)
-    } else {
-        u32::from_le_bytes(bytes)
-    })
+    Some(if encoding.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
 }

@@ -1,8 +1,7 @@
 //! Frames of native and encapsulated Pixel Data.
 
 use archive::dataset::{
-    Fragment, FragmentTable, ReadError, align_frame, fragment_table, frame_count,
-    native_frame_range,
+    Fragment, FragmentTable, ReadError, align_frame, fragment_table, frame_count, native_frame_range,
 };
 use dicom_core::Tag;
 use proptest::prelude::*;
@@ -13,14 +12,7 @@ fn us(value: u16) -> [u8; 2] {
     value.to_le_bytes()
 }
 
-fn layout(
-    frames: &str,
-    rows: u16,
-    columns: u16,
-    samples: u16,
-    bits: u16,
-    photometric: &str,
-) -> Attributes {
+fn layout(frames: &str, rows: u16, columns: u16, samples: u16, bits: u16, photometric: &str) -> Attributes {
     let bytes = [
         explicit(0x28, 2, "US", &us(samples)),
         explicit(0x28, 4, "CS", photometric.as_bytes()),
@@ -36,19 +28,8 @@ fn layout(
 #[test]
 fn number_of_frames_is_one_unless_it_says_more() {
     // ST-073
-    for (text, count) in [
-        ("", 1),
-        ("0 ", 1),
-        ("-3", 1),
-        ("x ", 1),
-        ("7 ", 7),
-        ("2147483647", 2_147_483_647),
-    ] {
-        assert_eq!(
-            frame_count(&layout(text, 1, 1, 1, 8, "MONOCHROME2")),
-            count,
-            "{text}"
-        );
+    for (text, count) in [("", 1), ("0 ", 1), ("-3", 1), ("x ", 1), ("7 ", 7), ("2147483647", 2_147_483_647)] {
+        assert_eq!(frame_count(&layout(text, 1, 1, 1, 8, "MONOCHROME2")), count, "{text}");
     }
 }
 
@@ -88,30 +69,14 @@ fn single_bit_frames_begin_at_bit_zero() {
 }
 
 /// Data set with encapsulated Pixel Data; gives each frame's bytes, or why there are none.
-fn frames(
-    count: &str,
-    before: &[u8],
-    table: &[u32],
-    fragments: &[&[u8]],
-) -> Result<Vec<Vec<u8>>, ReadError> {
+fn frames(count: &str, before: &[u8], table: &[u32], fragments: &[&[u8]]) -> Result<Vec<Vec<u8>>, ReadError> {
     let table: Vec<u8> = table.iter().flat_map(|n| n.to_le_bytes()).collect();
-    let bytes = [
-        &explicit(0x28, 8, "IS", count.as_bytes()),
-        before,
-        &encapsulated(&table, fragments),
-    ]
-    .concat();
+    let bytes = [&explicit(0x28, 8, "IS", count.as_bytes()), before, &encapsulated(&table, fragments)].concat();
     let result = parsed(&bytes, JPEG);
-    let table = fragment_table(
-        bytes.as_slice(),
-        &result.pixel_data.unwrap(),
-        &result.attributes,
-    )?;
+    let table = fragment_table(bytes.as_slice(), &result.pixel_data.unwrap(), &result.attributes)?;
     assert_eq!(FragmentTable::decode(&table.encode()).unwrap(), table);
     let value = |f: &Fragment| bytes[f.offset as usize..(f.offset + f.bytes) as usize].to_vec();
-    Ok((0..table.frames())
-        .map(|n| table.frame(n).unwrap().iter().flat_map(value).collect())
-        .collect())
+    Ok((0..table.frames()).map(|n| table.frame(n).unwrap().iter().flat_map(value).collect()).collect())
 }
 
 const SOI: &[u8] = &[0xFF, 0xD8, 0xFF, 0xE0];
@@ -122,10 +87,7 @@ fn one_fragment_a_frame() {
     // WE-122
     assert_eq!(frames("2 ", &[], &[], &[SOI, MORE]).unwrap(), [SOI, MORE]);
     // Any number of fragments if there is one frame.
-    assert_eq!(
-        frames("1 ", &[], &[], &[SOI, MORE, MORE]).unwrap(),
-        [[SOI, MORE, MORE].concat()]
-    );
+    assert_eq!(frames("1 ", &[], &[], &[SOI, MORE, MORE]).unwrap(), [[SOI, MORE, MORE].concat()]);
     // Cut off: the third frame is not there.
     assert_eq!(frames("3 ", &[], &[], &[SOI, MORE]).unwrap().len(), 2);
 }
@@ -157,17 +119,10 @@ fn markers_group_fragments_where_tables_are_wrong() {
     let expected = [[SOI, MORE].concat(), [SOI, MORE, MORE].concat()];
     let fragments = [SOI, MORE, SOI, MORE, MORE];
     for table in [&[][..], &[0, 27], &[0], &[5, 26], &[26, 0]] {
-        assert_eq!(
-            frames("2 ", &[], table, &fragments).unwrap(),
-            expected,
-            "{table:?}"
-        );
+        assert_eq!(frames("2 ", &[], table, &fragments).unwrap(), expected, "{table:?}");
     }
     let j2k: &[u8] = &[0xFF, 0x4F, 0xFF, 0x51];
-    assert_eq!(
-        frames("2 ", &[], &[], &[j2k, j2k, MORE]).unwrap(),
-        [j2k.to_vec(), [j2k, MORE].concat()]
-    );
+    assert_eq!(frames("2 ", &[], &[], &[j2k, j2k, MORE]).unwrap(), [j2k.to_vec(), [j2k, MORE].concat()]);
     assert!(frames("2 ", &[], &[], &[MORE, MORE, MORE]).is_err());
 }
 
@@ -175,14 +130,7 @@ fn markers_group_fragments_where_tables_are_wrong() {
 fn native_pixel_data_has_no_fragments() {
     let bytes = [identity(), explicit(0x7FE0, 0x10, "OW", &[7; 20])].concat();
     let result = parsed(&bytes, EXPLICIT);
-    assert!(
-        fragment_table(
-            bytes.as_slice(),
-            &result.pixel_data.unwrap(),
-            &result.attributes
-        )
-        .is_err()
-    );
+    assert!(fragment_table(bytes.as_slice(), &result.pixel_data.unwrap(), &result.attributes).is_err());
     assert_eq!(result.attributes.get(Tag(0x28, 8)), None);
 }
 
@@ -190,18 +138,9 @@ fn native_pixel_data_has_no_fragments() {
 fn a_table_of_a_hundred_thousand_frames_costs_two_bytes_a_frame() {
     // ST-073
     let fragments = vec![MORE; 100_000];
-    let bytes = [
-        explicit(0x28, 8, "IS", b"100000"),
-        encapsulated(&[], &fragments),
-    ]
-    .concat();
+    let bytes = [explicit(0x28, 8, "IS", b"100000"), encapsulated(&[], &fragments)].concat();
     let result = parsed(&bytes, JPEG);
-    let table = fragment_table(
-        bytes.as_slice(),
-        &result.pixel_data.unwrap(),
-        &result.attributes,
-    )
-    .unwrap();
+    let table = fragment_table(bytes.as_slice(), &result.pixel_data.unwrap(), &result.attributes).unwrap();
     assert_eq!(table.frames(), 100_000);
     let compact = table.encode();
     assert!(compact.len() < 200_020, "{}", compact.len());

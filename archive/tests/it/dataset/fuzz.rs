@@ -1,8 +1,6 @@
 //! Damaged headers: whatever the bytes are, reading ends, soon and without a panic.
 
-use archive::dataset::{
-    FileMetaRead, encode, find_bulk, fragment_table, read_file_meta, read_identifiers, write_json,
-};
+use archive::dataset::{FileMetaRead, encode, find_bulk, fragment_table, read_file_meta, read_identifiers, write_json};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -38,13 +36,8 @@ fn read_all(bytes: &[u8], uid: &str) {
 fn data_set(all: &Attributes, uid: &str) -> Vec<u8> {
     let mut bytes = encode(all, syntax(uid));
     if uid == EXPLICIT {
-        bytes = [
-            identity(),
-            bytes,
-            explicit(0x28, 8, "IS", b"2 "),
-            encapsulated(&[0; 8], &[b"abcdef".as_slice(); 3]),
-        ]
-        .concat();
+        bytes = [identity(), bytes, explicit(0x28, 8, "IS", b"2 "), encapsulated(&[0; 8], &[b"abcdef".as_slice(); 3])]
+            .concat();
     }
     bytes
 }

@@ -1,8 +1,7 @@
 //! DICOM JSON: the forms of PS3.18 Annex F.
 
 use archive::dataset::{
-    Attribute, Attributes, InstanceUids, PersonName, Value, level_attributes, metadata_json,
-    read_json, write_json,
+    Attribute, Attributes, InstanceUids, PersonName, Value, level_attributes, metadata_json, read_json, write_json,
 };
 use dicom_core::{Tag, VR};
 use expect_test::{Expect, expect};
@@ -25,10 +24,7 @@ fn one(tag: Tag, vr: VR, value: Value) -> Attributes {
 fn check(bytes: &[u8], expected: Expect) {
     let all = attributes(bytes, EXPLICIT);
     let text = json(&all);
-    assert!(
-        serde_json::from_str::<serde_json::Value>(&text).is_ok(),
-        "{text}"
-    );
+    assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
     assert!(!text.contains('\n'));
     expected.assert_eq(&text.replace("},\"", "},\n\""));
 }
@@ -51,10 +47,7 @@ fn keys_ascend_in_capitals_without_group_lengths() {
         "0020000D":{"vr":"UI","Value":["1.2.3"]}}"#]],
     );
     // Neither from data sets nor from elsewhere.
-    assert_eq!(
-        json(&one(Tag(0x20, 0), VR::UL, Value::Integers(vec![8]))),
-        "{}"
-    );
+    assert_eq!(json(&one(Tag(0x20, 0), VR::UL, Value::Integers(vec![8]))), "{}");
 }
 
 #[test]
@@ -80,12 +73,7 @@ fn names_have_their_groups_and_text_is_utf_8() {
     // WE-107, WE-111
     let bytes = [
         explicit(8, 5, "CS", b"\\ISO 2022 IR 87 "),
-        explicit(
-            0x10,
-            0x10,
-            "PN",
-            b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=",
-        ),
+        explicit(0x10, 0x10, "PN", b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B="),
         explicit(0x10, 0x4000, "LT", b"\"quoted\" \\ and\r\nnext\x07 "),
     ]
     .concat();
@@ -101,21 +89,10 @@ fn names_have_their_groups_and_text_is_utf_8() {
 #[test]
 fn numbers_are_numbers_where_no_digit_is_lost() {
     // WE-108, WE-113
-    let sv: Vec<u8> = [1_i64 << 53, (1 << 53) + 1, -5]
-        .iter()
-        .flat_map(|n| n.to_le_bytes())
-        .collect();
-    let fd: Vec<u8> = [0.1_f64, 1e300, -0.0]
-        .iter()
-        .flat_map(|n| n.to_le_bytes())
-        .collect();
+    let sv: Vec<u8> = [1_i64 << 53, (1 << 53) + 1, -5].iter().flat_map(|n| n.to_le_bytes()).collect();
+    let fd: Vec<u8> = [0.1_f64, 1e300, -0.0].iter().flat_map(|n| n.to_le_bytes()).collect();
     let bytes = [
-        explicit(
-            0x18,
-            0x50,
-            "DS",
-            b"1.5\\1.10\\+1\\-0.25\\1e3\\.5\\12345678901234567\\abc\\-0\\7 ",
-        ),
+        explicit(0x18, 0x50, "DS", b"1.5\\1.10\\+1\\-0.25\\1e3\\.5\\12345678901234567\\abc\\-0\\7 "),
         explicit(0x20, 0x13, "IS", b"12\\007\\1A\\-3"),
         explicit(0x28, 0x10, "US", &[1, 2]),
         explicit(0x72, 0x82, "SV", &sv),
@@ -171,21 +148,14 @@ fn tags_and_bytes() {
     );
     // Big endian words come out little endian.
     let all = attributes(&[0, 0x28, 0x12, 1, b'O', b'W', 0, 0, 0, 0, 0, 2, 1, 2], BIG);
-    assert_eq!(
-        json(&all),
-        r#"{"00281201":{"vr":"OW","InlineBinary":"AgE="}}"#
-    );
+    assert_eq!(json(&all), r#"{"00281201":{"vr":"OW","InlineBinary":"AgE="}}"#);
 }
 
 #[test]
 fn bulk_data_is_named_by_its_path() {
     // WE-102, WE-103
     let waveform = explicit(0x5400, 0x1010, "OW", &[1; 2000]);
-    let bytes = [
-        explicit(0x5400, 0x100, "SQ", &item(&waveform)),
-        explicit(0x7FE0, 0x10, "OW", &[1, 2]),
-    ]
-    .concat();
+    let bytes = [explicit(0x5400, 0x100, "SQ", &item(&waveform)), explicit(0x7FE0, 0x10, "OW", &[1, 2])].concat();
     check(
         &bytes,
         expect![[r#"
@@ -196,28 +166,15 @@ fn bulk_data_is_named_by_its_path() {
 
 #[test]
 fn kept_metadata_marks_the_base_url_with_a_byte_that_text_cannot_have() {
-    let (study, series, sop) = (
-        "1.2.3".parse().unwrap(),
-        "1.2.3.1".parse().unwrap(),
-        "1.2.3.4".parse().unwrap(),
-    );
-    let uids = InstanceUids {
-        study_instance_uid: &study,
-        series_instance_uid: &series,
-        sop_instance_uid: &sop,
-    };
-    let bytes = [
-        identity(),
-        explicit(0x20, 0x4000, "LT", b"\x01 "),
-        explicit(0x7FE0, 0x10, "OW", &[1, 2]),
-    ]
-    .concat();
+    let (study, series, sop) = ("1.2.3".parse().unwrap(), "1.2.3.1".parse().unwrap(), "1.2.3.4".parse().unwrap());
+    let uids = InstanceUids { study_instance_uid: &study, series_instance_uid: &series, sop_instance_uid: &sop };
+    let bytes = [identity(), explicit(0x20, 0x4000, "LT", b"\x01 "), explicit(0x7FE0, 0x10, "OW", &[1, 2])].concat();
     let out = metadata_json(bytes.as_slice(), syntax(EXPLICIT), uids).unwrap();
     assert_eq!(out.split(|b| *b == 1).count() - 1, 1);
     let text = String::from_utf8(out).unwrap();
-    assert!(text.ends_with(
-        "\"BulkDataURI\":\"\u{1}/studies/1.2.3/series/1.2.3.1/instances/1.2.3.4/bulkdata/7FE00010\"}}"
-    ));
+    assert!(
+        text.ends_with("\"BulkDataURI\":\"\u{1}/studies/1.2.3/series/1.2.3.1/instances/1.2.3.4/bulkdata/7FE00010\"}}")
+    );
     // Unreadable: the UIDs at least.
     let out = metadata_json(&[0xFF; 40][..], syntax(EXPLICIT), uids).unwrap();
     let all = read_json(&out).unwrap();
@@ -233,25 +190,13 @@ fn json_of_others_is_read() {
         "00280009": {"vr":"AT","Value":["00181063"]}, "00420011": {"vr":"OB","BulkDataURI":"x"},
         "00189073": {"vr":"FL","InlineBinary":"AAAAPw=="}, "00081115": {"vr":"SQ","Value":[{},null]} } "#;
     let all = read_json(text.as_bytes()).unwrap();
-    let name = PersonName {
-        alphabetic: "Muñoz^😀".into(),
-        ..PersonName::default()
-    };
-    assert_eq!(
-        all.get(PATIENT_NAME).unwrap().value,
-        Value::PersonNames(vec![name, PersonName::default()])
-    );
+    let name = PersonName { alphabetic: "Muñoz^😀".into(), ..PersonName::default() };
+    assert_eq!(all.get(PATIENT_NAME).unwrap().value, Value::PersonNames(vec![name, PersonName::default()]));
     assert_eq!(all.integer(Tag(0x20, 0x1208)), Some(7));
     assert_eq!(all.integer(Tag(0x28, 0x10)), Some(512));
     assert_eq!(all.integer(Tag(0x28, 9)), Some(0x0018_1063));
-    assert_eq!(
-        all.get(Tag(0x18, 0x9073)).unwrap().value,
-        Value::Floats(vec![0.5])
-    );
-    assert_eq!(
-        all.get(Tag(8, 0x1115)).unwrap().value,
-        Value::Sequence(vec![Attributes::default(); 2])
-    );
+    assert_eq!(all.get(Tag(0x18, 0x9073)).unwrap().value, Value::Floats(vec![0.5]));
+    assert_eq!(all.get(Tag(8, 0x1115)).unwrap().value, Value::Sequence(vec![Attributes::default(); 2]));
     assert_eq!(all.get(Tag(0x42, 0x11)), None);
 }
 

@@ -5,8 +5,7 @@ use std::cell::Cell;
 use std::io;
 
 use archive::dataset::{
-    Attributes, BulkPath, Limits, ReadError, Source, SourceError, Value, encode, find_bulk, read,
-    read_identifiers,
+    Attributes, BulkPath, Limits, ReadError, Source, SourceError, Value, encode, find_bulk, read, read_identifiers,
 };
 use dicom_core::{Tag, VR};
 
@@ -46,19 +45,9 @@ fn un_of_undefined_length_is_an_implicit_sequence() {
     assert_eq!(found[1].text(CODE_VALUE), Some("T1"));
     assert_eq!(all.text(Tag(0x20, 0x10)), Some("ID"));
     // It is little endian in a big endian data set, too.
-    let big = [
-        &[0, 0x11, 0x10, 1][..],
-        b"UN",
-        &[0, 0],
-        &[0xFF; 4],
-        &item(&code),
-        &sequence_delimiter(),
-    ];
+    let big = [&[0, 0x11, 0x10, 1][..], b"UN", &[0, 0], &[0xFF; 4], &item(&code), &sequence_delimiter()];
     let all = attributes(&big.concat(), BIG);
-    assert_eq!(
-        items(&all, Tag(0x11, 0x1001))[0].text(CODE_VALUE),
-        Some("T1")
-    );
+    assert_eq!(items(&all, Tag(0x11, 0x1001))[0].text(CODE_VALUE), Some("T1"));
 }
 
 #[test]
@@ -74,13 +63,7 @@ fn un_of_a_known_tag_has_the_vr_of_the_dictionary() {
     assert_eq!(items(&all, CODES)[0].text(CODE_VALUE), Some("T1"));
     assert_eq!(all.text(PATIENT_ID), Some("P1"));
     let items_bytes = item(&code);
-    let big = [
-        &[0, 8, 0x10, 0x32][..],
-        b"UN",
-        &[0, 0],
-        &[0, 0, 0, items_bytes.len() as u8],
-        &items_bytes,
-    ];
+    let big = [&[0, 8, 0x10, 0x32][..], b"UN", &[0, 0], &[0, 0, 0, items_bytes.len() as u8], &items_bytes];
     let all_big = attributes(&big.concat(), BIG);
     assert_eq!(items(&all_big, CODES)[0].text(CODE_VALUE), Some("T1"));
     // ST-007: private ones stay as they are
@@ -100,10 +83,7 @@ fn odd_lengths_do_not_lose_the_next_element() {
     let all = attributes(&bytes, EXPLICIT);
     assert_eq!(all.text(PATIENT_ID), Some("P1x"));
     assert_eq!(all.integer(Tag(0x28, 0x10)), Some(0x0201));
-    assert_eq!(
-        all.get(Tag(0x28, 0x11)).unwrap().value,
-        Value::Binary(vec![1])
-    );
+    assert_eq!(all.get(Tag(0x28, 0x11)).unwrap().value, Value::Binary(vec![1]));
     assert_eq!(all.integer(Tag(0x28, 0x100)), Some(16));
 }
 
@@ -121,8 +101,7 @@ fn unknown_value_representations_are_stepped_over() {
         assert_eq!(all.text(PATIENT_ID), Some("P1"), "{form:?}");
         let value = all.get(Tag(8, 0x70)).unwrap();
         assert!(
-            value.value == Value::Text(vec!["ACME".into()])
-                || value.value == Value::Binary(b"ACME".into()),
+            value.value == Value::Text(vec!["ACME".into()]) || value.value == Value::Binary(b"ACME".into()),
             "{value:?}"
         );
     }
@@ -131,20 +110,13 @@ fn unknown_value_representations_are_stepped_over() {
 #[test]
 fn the_encoding_is_found_out_at_the_first_element() {
     // ST-006
-    let encoded = [
-        explicit(8, 0x60, "CS", b"CT"),
-        explicit(0x10, 0x20, "LO", b"P1"),
-    ]
-    .concat();
+    let encoded = [explicit(8, 0x60, "CS", b"CT"), explicit(0x10, 0x20, "LO", b"P1")].concat();
     assert_eq!(attributes(&encoded, IMPLICIT).text(PATIENT_ID), Some("P1"));
     let encoded = [implicit(8, 0x60, b"CT"), implicit(0x10, 0x20, b"P1")].concat();
     assert_eq!(attributes(&encoded, EXPLICIT).text(PATIENT_ID), Some("P1"));
     // Implicit items in an explicit data set.
     let sequence = explicit(8, 0x1032, "SQ", &item(&implicit(8, 0x100, b"T1")));
-    assert_eq!(
-        items(&attributes(&sequence, EXPLICIT), CODES)[0].text(CODE_VALUE),
-        Some("T1")
-    );
+    assert_eq!(items(&attributes(&sequence, EXPLICIT), CODES)[0].text(CODE_VALUE), Some("T1"));
 }
 
 #[test]
@@ -177,10 +149,7 @@ fn stray_delimiters_padding_and_trailing_zeros_are_no_errors() {
         vec![0; 1003],
     ]
     .concat();
-    let limits = Limits {
-        elements_max: 10,
-        ..Limits::default()
-    };
+    let limits = Limits { elements_max: 10, ..Limits::default() };
     let result = read(bytes.as_slice(), syntax(EXPLICIT), &limits).unwrap();
     assert!(result.complete);
     assert_eq!(result.attributes.0.len(), 5, "{:?}", result.attributes);
@@ -196,10 +165,7 @@ fn groups_of_commands_and_files_are_dropped() {
         explicit(0x10, 0x20, "LO", b"P1"),
     ]
     .concat();
-    assert_eq!(
-        attributes(&bytes, EXPLICIT).0.keys().collect::<Vec<_>>(),
-        [&PATIENT_ID]
-    );
+    assert_eq!(attributes(&bytes, EXPLICIT).0.keys().collect::<Vec<_>>(), [&PATIENT_ID]);
 }
 
 #[test]
@@ -217,16 +183,10 @@ fn implicit_value_representations_depend_on_the_context() {
     let all = attributes(&signed, IMPLICIT);
     let vr = |group, element| all.get(Tag(group, element)).unwrap().vr;
     assert_eq!(all.integer(Tag(0x28, 0x106)), Some(-1));
-    assert_eq!(
-        [vr(0x28, 0x106), vr(0x11, 0x10), vr(0x11, 0x1001)],
-        [VR::SS, VR::LO, VR::UN]
-    );
+    assert_eq!([vr(0x28, 0x106), vr(0x11, 0x10), vr(0x11, 0x1001)], [VR::SS, VR::LO, VR::UN]);
     assert_eq!([vr(0x6002, 0x3000), vr(0x7FE0, 0x10)], [VR::OW, VR::OW]);
     let unsigned = implicit(0x28, 0x106, &[0xFF, 0xFF]);
-    assert_eq!(
-        attributes(&unsigned, IMPLICIT).integer(Tag(0x28, 0x106)),
-        Some(0xFFFF)
-    );
+    assert_eq!(attributes(&unsigned, IMPLICIT).integer(Tag(0x28, 0x106)), Some(0xFFFF));
 }
 
 #[test]
@@ -235,20 +195,10 @@ fn pixel_data_is_never_read() {
     let native = [identity(), explicit(0x7FE0, 0x10, "OW", &[7; 20])].concat();
     let result = parsed(&native, EXPLICIT);
     let pixels = result.pixel_data.unwrap();
-    assert_eq!(
-        (pixels.bytes, pixels.encapsulated, pixels.vr),
-        (20, false, VR::OW)
-    );
+    assert_eq!((pixels.bytes, pixels.encapsulated, pixels.vr), (20, false, VR::OW));
     assert_eq!(pixels.offset, native.len() as u64 - 20);
-    let bulk = Value::Bulk {
-        offset: pixels.offset,
-        bytes: 20,
-        encapsulated: false,
-    };
-    assert_eq!(
-        result.attributes.get(Tag(0x7FE0, 0x10)).unwrap().value,
-        bulk
-    );
+    let bulk = Value::Bulk { offset: pixels.offset, bytes: 20, encapsulated: false };
+    assert_eq!(result.attributes.get(Tag(0x7FE0, 0x10)).unwrap().value, bulk);
 
     let fragments = [identity(), encapsulated(&[], &[&[1; 6], &[2; 4]])].concat();
     let result = parsed(&fragments, JPEG);
@@ -258,10 +208,7 @@ fn pixel_data_is_never_read() {
 
     let empty = [identity(), explicit(0x7FE0, 0x10, "OW", &[])].concat();
     let result = parsed(&empty, EXPLICIT);
-    assert_eq!(
-        result.attributes.get(Tag(0x7FE0, 0x10)).unwrap().value,
-        Value::Empty
-    );
+    assert_eq!(result.attributes.get(Tag(0x7FE0, 0x10)).unwrap().value, Value::Empty);
     let float = [identity(), explicit(0x7FE0, 8, "OF", &[0; 8])].concat();
     assert_eq!(parsed(&float, EXPLICIT).pixel_data.unwrap().vr, VR::OF);
 }
@@ -288,42 +235,21 @@ fn what_was_read_before_an_error_is_kept_if_it_says_which_instance_it_is() {
     assert_eq!(result.attributes.0.len(), 4);
     let bytes = [explicit(8, 0x60, "CS", b"CT"), broken].concat();
     let error = read(bytes.as_slice(), syntax(EXPLICIT), &Limits::default()).unwrap_err();
-    assert!(
-        matches!(error, ReadError::Malformed { offset: 10, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, ReadError::Malformed { offset: 10, .. }), "{error}");
 }
 
 #[test]
 fn deep_nesting_stops_cleanly() {
     // ST-072
-    let level = [
-        explicit_header(8, 0x1115, "SQ", UNDEFINED),
-        implicit_header(0xFFFE, 0xE000, UNDEFINED),
-    ]
-    .concat();
+    let level = [explicit_header(8, 0x1115, "SQ", UNDEFINED), implicit_header(0xFFFE, 0xE000, UNDEFINED)].concat();
     let bomb = [identity(), level.repeat(100_000)].concat();
     let result = parsed(&bomb, EXPLICIT);
     assert!(!result.complete);
-    assert_eq!(
-        read_identifiers(bomb.as_slice(), syntax(EXPLICIT))
-            .unwrap()
-            .sop_instance_uid
-            .as_str(),
-        "1.2.3.4"
-    );
+    assert_eq!(read_identifiers(bomb.as_slice(), syntax(EXPLICIT)).unwrap().sop_instance_uid.as_str(), "1.2.3.4");
     let bare = level.repeat(100_000);
     assert!(read(bare.as_slice(), syntax(EXPLICIT), &Limits::default()).is_err());
     assert!(read_identifiers(bare.as_slice(), syntax(EXPLICIT)).is_err());
-    assert!(
-        find_bulk(
-            bare.as_slice(),
-            syntax(EXPLICIT),
-            &"7FE00010".parse().unwrap()
-        )
-        .unwrap()
-        .is_none()
-    );
+    assert!(find_bulk(bare.as_slice(), syntax(EXPLICIT), &"7FE00010".parse().unwrap()).unwrap().is_none());
 
     // Defined lengths, each within the one around it.
     let mut nested = explicit(8, 0x100, "SH", b"T1");
@@ -331,15 +257,8 @@ fn deep_nesting_stops_cleanly() {
         nested = explicit(8, 0x1115, "SQ", &item(&nested));
     }
     assert!(!parsed(&[identity(), nested.clone()].concat(), EXPLICIT).complete);
-    let limits = Limits {
-        depth_max: 80,
-        ..Limits::default()
-    };
-    assert!(
-        read(nested.as_slice(), syntax(EXPLICIT), &limits)
-            .unwrap()
-            .complete
-    );
+    let limits = Limits { depth_max: 80, ..Limits::default() };
+    assert!(read(nested.as_slice(), syntax(EXPLICIT), &limits).unwrap().complete);
 }
 
 #[test]
@@ -355,67 +274,34 @@ fn a_length_beyond_the_data_set_allocates_nothing() {
 
 #[test]
 fn the_number_of_elements_and_the_length_of_the_header_are_bounded() {
-    let many = [
-        identity(),
-        explicit_header(8, 0x1115, "SQ", UNDEFINED),
-        item(&[]).repeat(1000),
-    ]
-    .concat();
-    let limits = Limits {
-        elements_max: 100,
-        ..Limits::default()
-    };
-    assert!(
-        !read(many.as_slice(), syntax(EXPLICIT), &limits)
-            .unwrap()
-            .complete
-    );
+    let many = [identity(), explicit_header(8, 0x1115, "SQ", UNDEFINED), item(&[]).repeat(1000)].concat();
+    let limits = Limits { elements_max: 100, ..Limits::default() };
+    assert!(!read(many.as_slice(), syntax(EXPLICIT), &limits).unwrap().complete);
     let long = [identity(), explicit(0x40, 0x10, "LO", &[b'x'; 5000])].concat();
-    let limits = Limits {
-        header_bytes_max: 4000,
-        ..Limits::default()
-    };
-    assert!(
-        !read(long.as_slice(), syntax(EXPLICIT), &limits)
-            .unwrap()
-            .complete
-    );
+    let limits = Limits { header_bytes_max: 4000, ..Limits::default() };
+    assert!(!read(long.as_slice(), syntax(EXPLICIT), &limits).unwrap().complete);
 }
 
 #[test]
 fn contours_do_not_use_up_the_header() {
     // 40 contours of 50 KB are more than the header may have: the later ones are left where they are.
     let contour = explicit(0x3006, 0x50, "DS", &b"1.25\\".repeat(9_999)[..49_994]);
-    let bytes = [
-        identity(),
-        explicit(0x3006, 0x39, "SQ", &item(&contour).repeat(40)),
-        explicit(0x300E, 2, "CS", b"APPROVED"),
-    ]
-    .concat();
-    let limits = Limits {
-        header_bytes_max: 1_000_000,
-        ..Limits::default()
-    };
+    let bytes =
+        [identity(), explicit(0x3006, 0x39, "SQ", &item(&contour).repeat(40)), explicit(0x300E, 2, "CS", b"APPROVED")]
+            .concat();
+    let limits = Limits { header_bytes_max: 1_000_000, ..Limits::default() };
     let result = read(bytes.as_slice(), syntax(EXPLICIT), &limits).unwrap();
     assert!(result.complete);
     assert_eq!(result.attributes.text(Tag(0x300E, 2)), Some("APPROVED"));
     let contours = items(&result.attributes, Tag(0x3006, 0x39));
-    let is_bulk = |item: &Attributes| {
-        matches!(
-            item.get(Tag(0x3006, 0x50)).unwrap().value,
-            Value::Bulk { bytes: 49_994, .. }
-        )
-    };
+    let is_bulk =
+        |item: &Attributes| matches!(item.get(Tag(0x3006, 0x50)).unwrap().value, Value::Bulk { bytes: 49_994, .. });
     let bulk = contours.iter().filter(|item| is_bulk(item)).count();
     assert!(!is_bulk(&contours[0]) && bulk > 30, "{bulk}");
     // A list of nothing costs more memory than bytes.
     let list = explicit(8, 8, "CS", &b"\\".repeat(60_000));
     let bytes = [identity(), list].concat();
-    assert!(
-        !read(bytes.as_slice(), syntax(EXPLICIT), &limits)
-            .unwrap()
-            .complete
-    );
+    assert!(!read(bytes.as_slice(), syntax(EXPLICIT), &limits).unwrap().complete);
 }
 
 #[test]
@@ -433,44 +319,21 @@ fn long_values_stay_where_they_are_at_any_depth() {
     let nested = &items(&all, Tag(0x5400, 0x100))[1];
     for (path, value) in [
         ("00420011", all.get(Tag(0x42, 0x11)).unwrap()),
-        (
-            "54000100/1/54001010",
-            nested.get(Tag(0x5400, 0x1010)).unwrap(),
-        ),
+        ("54000100/1/54001010", nested.get(Tag(0x5400, 0x1010)).unwrap()),
     ] {
         let path: BulkPath = path.parse().unwrap();
-        let found = find_bulk(bytes.as_slice(), syntax(EXPLICIT), &path)
-            .unwrap()
-            .unwrap();
+        let found = find_bulk(bytes.as_slice(), syntax(EXPLICIT), &path).unwrap().unwrap();
         let start = found.offset as usize;
         assert_eq!(bytes[start..start + found.bytes as usize], data);
-        let bulk = Value::Bulk {
-            offset: found.offset,
-            bytes: 1026,
-            encapsulated: false,
-        };
+        let bulk = Value::Bulk { offset: found.offset, bytes: 1026, encapsulated: false };
         assert_eq!(value.value, bulk);
         assert_eq!(value.vr, found.vr);
     }
-    for path in [
-        "00420012",
-        "54000100/0/54001010",
-        "54000100/2/54001010",
-        "54001010",
-    ] {
-        assert_eq!(
-            find_bulk(bytes.as_slice(), syntax(EXPLICIT), &path.parse().unwrap()).unwrap(),
-            None
-        );
+    for path in ["00420012", "54000100/0/54001010", "54000100/2/54001010", "54001010"] {
+        assert_eq!(find_bulk(bytes.as_slice(), syntax(EXPLICIT), &path.parse().unwrap()).unwrap(), None);
     }
     let inline = [identity(), explicit(0x42, 0x11, "OB", &data[..1024])].concat();
-    assert_eq!(
-        attributes(&inline, EXPLICIT)
-            .get(Tag(0x42, 0x11))
-            .unwrap()
-            .value,
-        Value::Binary(data[..1024].to_vec())
-    );
+    assert_eq!(attributes(&inline, EXPLICIT).get(Tag(0x42, 0x11)).unwrap().value, Value::Binary(data[..1024].to_vec()));
 }
 
 #[test]
@@ -486,12 +349,7 @@ fn identifiers_are_those_of_the_outermost_data_set() {
     bytes.extend(explicit(8, 0x18, "UI", b"6.6.6\0"));
     bytes.extend(explicit(0x20, 0xD, "UI", b"1.5 "));
     let error = read_identifiers(bytes.as_slice(), syntax(EXPLICIT)).unwrap_err();
-    assert!(matches!(
-        error,
-        ReadError::Missing {
-            keyword: "SeriesInstanceUID"
-        }
-    ));
+    assert!(matches!(error, ReadError::Missing { keyword: "SeriesInstanceUID" }));
     bytes.extend(explicit(0x20, 0xE, "UI", b"1.6\0"));
     let found = read_identifiers(bytes.as_slice(), syntax(EXPLICIT)).unwrap();
     assert_eq!(found.sop_class_uid.as_str(), "1.2");
@@ -501,10 +359,7 @@ fn identifiers_are_those_of_the_outermost_data_set() {
     assert_eq!(all.text(Tag(8, 0x18)), Some("1.2.3"));
     for syntax_uid in [IMPLICIT, BIG, DEFLATED] {
         let encoded = encode(&all, syntax(syntax_uid));
-        assert_eq!(
-            read_identifiers(encoded.as_slice(), syntax(syntax_uid)).unwrap(),
-            found
-        );
+        assert_eq!(read_identifiers(encoded.as_slice(), syntax(syntax_uid)).unwrap(), found);
     }
 }
 
@@ -515,12 +370,7 @@ fn items_inherit_the_character_set_and_keep_their_own() {
     let own = [explicit(8, 5, "CS", b"ISO_IR 192"), name("Jé".as_bytes())].concat();
     let bytes = [
         explicit(8, 5, "CS", b"ISO_IR 100"),
-        explicit(
-            8,
-            0x1115,
-            "SQ",
-            &[item(&name(b"J\xe9")), item(&own)].concat(),
-        ),
+        explicit(8, 0x1115, "SQ", &[item(&name(b"J\xe9")), item(&own)].concat()),
         explicit(0x10, 0x10, "PN", b"J\xe9r\xf4me "),
     ]
     .concat();
@@ -538,15 +388,8 @@ fn items_inherit_the_character_set_and_keep_their_own() {
 #[test]
 fn a_backslash_byte_inside_a_character_does_not_split_the_value() {
     // QR-051
-    let bytes = [
-        explicit(8, 5, "CS", b"GB18030 "),
-        explicit(8, 0x1030, "LO", b"\xd5\x5c\\b\xd5\x5c "),
-    ]
-    .concat();
-    assert_eq!(
-        texts(&attributes(&bytes, EXPLICIT), Tag(8, 0x1030)),
-        ["誠", "b誠"]
-    );
+    let bytes = [explicit(8, 5, "CS", b"GB18030 "), explicit(8, 0x1030, "LO", b"\xd5\x5c\\b\xd5\x5c ")].concat();
+    assert_eq!(texts(&attributes(&bytes, EXPLICIT), Tag(8, 0x1030)), ["誠", "b誠"]);
 }
 
 /// A source that counts what is read of it, and that may fail.
@@ -575,26 +418,11 @@ fn reading_costs_the_header_not_the_pixels() {
     // ST-075
     let big = vec![0; 8 << 20];
     let bytes = [identity(), explicit(0x7FE0, 0x10, "OW", &big)].concat();
-    let probe = Probe {
-        bytes: &bytes,
-        read: Cell::new(0),
-        fails: false,
-    };
-    assert!(
-        read(&probe, syntax(EXPLICIT), &Limits::default())
-            .unwrap()
-            .complete
-    );
+    let probe = Probe { bytes: &bytes, read: Cell::new(0), fails: false };
+    assert!(read(&probe, syntax(EXPLICIT), &Limits::default()).unwrap().complete);
     assert!(probe.read.get() <= 128 << 10, "{}", probe.read.get());
-    let fails = Probe {
-        bytes: &bytes,
-        read: Cell::new(0),
-        fails: true,
-    };
+    let fails = Probe { bytes: &bytes, read: Cell::new(0), fails: true };
     let error = read(&fails, syntax(EXPLICIT), &Limits::default()).unwrap_err();
     assert!(matches!(error, ReadError::Source(_)));
-    assert!(matches!(
-        read_identifiers(&fails, syntax(EXPLICIT)),
-        Err(ReadError::Source(_))
-    ));
+    assert!(matches!(read_identifiers(&fails, syntax(EXPLICIT)), Err(ReadError::Source(_))));
 }

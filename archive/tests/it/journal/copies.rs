@@ -13,19 +13,11 @@ fn pair() -> (TempDir, TempDir) {
 }
 
 fn open_pair(a: &Path, b: &Path, copies_required: usize) -> Result<Journal, Error> {
-    Journal::open(JournalOptions {
-        copies_required,
-        ..options(&[a, b])
-    })
+    Journal::open(JournalOptions { copies_required, ..options(&[a, b]) })
 }
 
 fn healthy(journal: &Journal) -> Vec<bool> {
-    journal
-        .status()
-        .copies
-        .iter()
-        .map(|copy| copy.healthy)
-        .collect()
+    journal.status().copies.iter().map(|copy| copy.healthy).collect()
 }
 
 #[tokio::test]
@@ -38,10 +30,7 @@ async fn each_copy_alone_has_everything() {
     let mut writer = journal.begin_large().unwrap();
     writer.write(&bytes(10, 50_000)).unwrap();
     let payload = writer.finish().unwrap();
-    journal
-        .append(head(10), Payload::Large(payload))
-        .await
-        .unwrap();
+    journal.append(head(10), Payload::Large(payload)).await.unwrap();
     for copy in [&a, &b] {
         let alone = tempdir().unwrap();
         crash_copy(copy.path(), alone.path());
@@ -55,18 +44,9 @@ async fn a_failing_copy_stops_a_journal_that_requires_both() {
     let journal = open_pair(a.path(), b.path(), 2).unwrap();
     append(&journal, 0, 100).await.unwrap();
     journal.inject(1, Fault::Flush);
-    assert!(matches!(
-        append(&journal, 1, 100).await,
-        Err(Error::Poisoned {
-            healthy: 1,
-            required: 2
-        })
-    ));
+    assert!(matches!(append(&journal, 1, 100).await, Err(Error::Poisoned { healthy: 1, required: 2 })));
     journal.inject(1, Fault::None);
-    assert!(matches!(
-        append(&journal, 2, 100).await,
-        Err(Error::Poisoned { .. })
-    ));
+    assert!(matches!(append(&journal, 2, 100).await, Err(Error::Poisoned { .. })));
     assert_eq!(numbers(&journal), [0]);
     drop(journal);
     let journal = open_pair(a.path(), b.path(), 2).unwrap();
@@ -88,21 +68,14 @@ async fn a_journal_that_requires_one_goes_on_and_heals_the_other_at_the_next_sta
         let mut writer = journal.begin_large().unwrap();
         writer.write(&bytes(12, 50_000)).unwrap();
         let payload = writer.finish().unwrap();
-        journal
-            .append(head(12), Payload::Large(payload))
-            .await
-            .unwrap();
+        journal.append(head(12), Payload::Large(payload)).await.unwrap();
         assert_eq!(healthy(&journal), [false, true]);
         assert_eq!(numbers(&journal), (0..13).collect::<Vec<_>>());
         drop(journal);
         let journal = open_pair(a.path(), b.path(), 1).unwrap();
         assert_eq!(healthy(&journal), [true, true]);
         drop(journal);
-        assert_eq!(
-            numbers(&open(a.path())),
-            (0..13).collect::<Vec<_>>(),
-            "{fault:?}"
-        );
+        assert_eq!(numbers(&open(a.path())), (0..13).collect::<Vec<_>>(), "{fault:?}");
     }
 }
 
@@ -131,11 +104,7 @@ async fn damage_on_one_copy_is_read_from_the_other_and_healed() {
     for number in 0..10 {
         records.push(append(&journal, number, 9_999).await.unwrap());
     }
-    flip(
-        &segment_path(a.path(), 0),
-        records[1].lsn.0 + u64::from(records[1].head_bytes) + 5,
-        1,
-    );
+    flip(&segment_path(a.path(), 0), records[1].lsn.0 + u64::from(records[1].head_bytes) + 5, 1);
     flip(&segment_path(a.path(), 0), records[2].lsn.0 + 5, 1);
     flip(&segment_path(b.path(), 0), records[3].lsn.0 + 5, 1);
     assert_eq!(numbers(&journal), (0..10).collect::<Vec<_>>());
@@ -146,11 +115,7 @@ async fn damage_on_one_copy_is_read_from_the_other_and_healed() {
         let journal = open(copy.path());
         for (number, at) in records.iter().enumerate() {
             let read = journal.read_payload(at, 0..at.payload_bytes);
-            assert_eq!(
-                read.is_err(),
-                unread == Some(number),
-                "heads are compared at a start, old payloads are not"
-            );
+            assert_eq!(read.is_err(), unread == Some(number), "heads are compared at a start, old payloads are not");
         }
     }
 }
@@ -172,22 +137,12 @@ async fn a_copy_that_lost_its_segments_is_filled() {
 async fn an_empty_directory_is_left_alone_until_the_operator_asks() {
     let (a, b) = pair();
     append(&open(a.path()), 0, 100).await.unwrap();
-    assert!(matches!(
-        open_pair(a.path(), b.path(), 2),
-        Err(Error::Poisoned {
-            healthy: 1,
-            required: 2
-        })
-    ));
+    assert!(matches!(open_pair(a.path(), b.path(), 2), Err(Error::Poisoned { healthy: 1, required: 2 })));
     let journal = open_pair(a.path(), b.path(), 1).unwrap();
     assert_eq!(healthy(&journal), [true, false]);
     append(&journal, 1, 100).await.unwrap();
     drop(journal);
-    assert_eq!(
-        fs::read_dir(b.path()).unwrap().count(),
-        0,
-        "not written below a mount point"
-    );
+    assert_eq!(fs::read_dir(b.path()).unwrap().count(), 0, "not written below a mount point");
     fs::write(b.path().join("adopt-as-journal-copy"), "").unwrap();
     let journal = open_pair(a.path(), b.path(), 2).unwrap();
     append(&journal, 2, 100).await.unwrap();
@@ -202,18 +157,12 @@ async fn copies_of_two_journals_or_two_histories_are_refused() {
     let (a, b) = pair();
     drop(open(a.path()));
     drop(open(b.path()));
-    assert!(matches!(
-        open_pair(a.path(), b.path(), 1),
-        Err(Error::Foreign { .. })
-    ));
+    assert!(matches!(open_pair(a.path(), b.path(), 1), Err(Error::Foreign { .. })));
     let (a, b) = pair();
     drop(open_pair(a.path(), b.path(), 2).unwrap());
     append(&open(a.path()), 0, 100).await.unwrap();
     append(&open(b.path()), 1, 100).await.unwrap();
-    assert!(matches!(
-        open_pair(a.path(), b.path(), 1),
-        Err(Error::Forked { .. })
-    ));
+    assert!(matches!(open_pair(a.path(), b.path(), 1), Err(Error::Forked { .. })));
     assert_eq!(numbers(&open(a.path())), [0], "refused, not changed");
 }
 
@@ -221,11 +170,7 @@ async fn copies_of_two_journals_or_two_histories_are_refused() {
 async fn a_copy_that_hangs_is_given_up() {
     let (a, b) = pair();
     let copy_wait_max = std::time::Duration::from_millis(50);
-    let options = JournalOptions {
-        copies_required: 1,
-        copy_wait_max,
-        ..options(&[a.path(), b.path()])
-    };
+    let options = JournalOptions { copies_required: 1, copy_wait_max, ..options(&[a.path(), b.path()]) };
     let journal = Journal::open(options).unwrap();
     journal.inject(0, Fault::Hang);
     for number in 0..3 {
@@ -247,10 +192,7 @@ async fn a_copy_that_was_given_up_and_then_used_alone_does_not_win() {
     drop(journal);
     append(&open(a.path()), 2, 100).await.unwrap();
     let result = open_pair(a.path(), b.path(), 1);
-    assert!(
-        matches!(result, Err(Error::Forked { .. })),
-        "record 1 is acknowledged and on the second copy only"
-    );
+    assert!(matches!(result, Err(Error::Forked { .. })), "record 1 is acknowledged and on the second copy only");
     assert_eq!(numbers(&open(b.path())), [0, 1]);
 }
 
@@ -267,10 +209,7 @@ async fn a_copy_that_missed_a_release_gives_its_segments_up() {
     assert!(journal.release(&|_| false, journal.durable_end()).unwrap() > SEGMENT);
     drop(journal);
     let journal = open_pair(a.path(), b.path(), 2).unwrap();
-    assert_eq!(
-        (numbers(&journal), healthy(&journal)),
-        (vec![10], vec![true, true])
-    );
+    assert_eq!((numbers(&journal), healthy(&journal)), (vec![10], vec![true, true]));
     assert!(!segment_path(b.path(), 0).exists());
 }
 
@@ -279,8 +218,5 @@ async fn a_copy_that_is_locked_elsewhere_stops_the_start() {
     let (a, b) = pair();
     drop(open_pair(a.path(), b.path(), 2).unwrap());
     let _elsewhere = open(b.path());
-    assert!(matches!(
-        open_pair(a.path(), b.path(), 1),
-        Err(Error::Locked { .. })
-    ));
+    assert!(matches!(open_pair(a.path(), b.path(), 1), Err(Error::Locked { .. })));
 }

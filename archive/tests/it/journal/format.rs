@@ -13,11 +13,7 @@ use super::{bytes, crash_copy, flip, head, options, segment_path};
 fn open_v1(path: &Path) -> Journal {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/formats/journal/v1");
     crash_copy(&golden, path);
-    Journal::open(JournalOptions {
-        inline_bytes_max: 3000,
-        ..options(&[path])
-    })
-    .unwrap()
+    Journal::open(JournalOptions { inline_bytes_max: 3000, ..options(&[path]) }).unwrap()
 }
 
 fn list(journal: &Journal) -> String {
@@ -49,28 +45,15 @@ fn format_v1_is_read() {
         6768 168+1 61902e7b
         6944
     "]]
-    .assert_eq(&format!(
-        "{}\n{}{}\n",
-        journal.id(),
-        list(&journal),
-        journal.durable_end().0
-    ));
+    .assert_eq(&format!("{}\n{}{}\n", journal.id(), list(&journal), journal.durable_end().0));
     assert!(journal.status().damaged.is_empty());
 }
 
 #[test]
 fn format_v1_tells_damage() {
     let dir = tempdir().unwrap();
-    let at = open_v1(dir.path())
-        .read_from(Lsn(0), 1, 1)
-        .unwrap()
-        .remove(0)
-        .at;
+    let at = open_v1(dir.path()).read_from(Lsn(0), 1, 1).unwrap().remove(0).at;
     flip(&segment_path(dir.path(), 0), at.lsn.0 + 76, 1); // the CRC of the head
-    let journal = Journal::open(JournalOptions {
-        inline_bytes_max: 3000,
-        ..options(&[dir.path()])
-    })
-    .unwrap();
+    let journal = Journal::open(JournalOptions { inline_bytes_max: 3000, ..options(&[dir.path()]) }).unwrap();
     assert_eq!(journal.status().damaged, [at.lsn]);
 }

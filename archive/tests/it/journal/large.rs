@@ -27,17 +27,11 @@ async fn a_large_payload_comes_back() {
     let journal = open(dir.path());
     let payload = large(&journal, 3);
     assert_eq!(fs::read(payload.path()).unwrap(), bytes(3, LEN));
-    let at = journal
-        .append(head(3), Payload::Large(payload))
-        .await
-        .unwrap();
+    let at = journal.append(head(3), Payload::Large(payload)).await.unwrap();
     assert_eq!((at.large, at.payload_bytes), (true, 100_000));
     append(&journal, 4, 10).await.unwrap();
     assert_eq!(numbers(&journal), [3, 4]);
-    assert_eq!(
-        journal.read_payload(&at, 500..600).unwrap(),
-        bytes(3, LEN)[500..600]
-    );
+    assert_eq!(journal.read_payload(&at, 500..600).unwrap(), bytes(3, LEN)[500..600]);
     assert_eq!(journal.read_payload_now(&at, 500..600), None);
     assert_eq!(journal.status().used_bytes, SEGMENT + 100_000);
     drop(journal);
@@ -51,10 +45,7 @@ async fn a_large_payload_comes_back() {
     assert!(journal.status().used_bytes < SEGMENT);
     drop(journal);
     let journal = open(dir.path());
-    assert!(
-        matches!(journal.read_payload(&at, 0..1), Err(Error::Gone)),
-        "released for good"
-    );
+    assert!(matches!(journal.read_payload(&at, 0..1), Err(Error::Gone)), "released for good");
     assert!(journal.status().damaged.is_empty());
 }
 
@@ -67,10 +58,7 @@ async fn a_writer_or_payload_that_is_dropped_leaves_nothing() {
     assert_eq!(journal.status().used_bytes, SEGMENT + 1000);
     drop(writer);
     drop(large(&journal, 0));
-    assert_eq!(
-        (files(dir.path()), journal.status().used_bytes),
-        (0, SEGMENT)
-    );
+    assert_eq!((files(dir.path()), journal.status().used_bytes), (0, SEGMENT));
 }
 
 #[tokio::test]
@@ -92,17 +80,10 @@ async fn a_file_that_no_record_names_is_removed_at_the_next_start() {
 #[tokio::test]
 async fn the_limit_counts_large_files() {
     let dir = tempdir().unwrap();
-    let journal = Journal::open(JournalOptions {
-        bytes_max: 2 * SEGMENT,
-        ..options(&[dir.path()])
-    })
-    .unwrap();
+    let journal = Journal::open(JournalOptions { bytes_max: 2 * SEGMENT, ..options(&[dir.path()]) }).unwrap();
     let mut writer = journal.begin_large().unwrap();
     writer.write(&vec![0; 60_000]).unwrap();
-    assert!(matches!(
-        writer.write(&vec![0; 60_000]),
-        Err(Error::Full { .. })
-    ));
+    assert!(matches!(writer.write(&vec![0; 60_000]), Err(Error::Full { .. })));
     while append(&journal, 0, 9_999).await.is_ok() {}
     assert_eq!(journal.status().segments, 1, "the large file has the room");
     drop(writer);
@@ -125,10 +106,7 @@ async fn faults_while_writing_a_large_payload() {
     journal.inject(0, Fault::Flush);
     assert!(matches!(writer.finish(), Err(Error::Poisoned { .. })));
     journal.inject(0, Fault::None);
-    assert!(matches!(
-        append(&journal, 1, 10).await,
-        Err(Error::Poisoned { .. })
-    ));
+    assert!(matches!(append(&journal, 1, 10).await, Err(Error::Poisoned { .. })));
 }
 
 #[tokio::test]
@@ -137,15 +115,9 @@ async fn damage_in_a_large_file_is_reported() {
     let journal = open(dir.path());
     let payload = large(&journal, 1);
     let path = payload.path();
-    let at = journal
-        .append(head(1), Payload::Large(payload))
-        .await
-        .unwrap();
+    let at = journal.append(head(1), Payload::Large(payload)).await.unwrap();
     super::flip(&path, 12_345, 1);
-    assert!(matches!(
-        journal.read_payload(&at, 0..at.payload_bytes),
-        Err(Error::Damaged(_))
-    ));
+    assert!(matches!(journal.read_payload(&at, 0..at.payload_bytes), Err(Error::Damaged(_))));
 }
 
 #[tokio::test]
@@ -153,16 +125,10 @@ async fn releasing_a_segment_releases_its_large_files() {
     let dir = tempdir().unwrap();
     let journal = open(dir.path());
     let payload = large(&journal, 1);
-    let at = journal
-        .append(head(1), Payload::Large(payload))
-        .await
-        .unwrap();
+    let at = journal.append(head(1), Payload::Large(payload)).await.unwrap();
     journal.seal_current().unwrap();
     assert!(journal.release(&|_| false, journal.durable_end()).unwrap() > 100_000);
-    assert_eq!(
-        (files(dir.path()), journal.status().used_bytes),
-        (0, SEGMENT)
-    );
+    assert_eq!((files(dir.path()), journal.status().used_bytes), (0, SEGMENT));
     assert!(matches!(journal.release_large(&at), Err(Error::Gone)));
 }
 
@@ -170,8 +136,6 @@ async fn releasing_a_segment_releases_its_large_files() {
 async fn a_payload_of_another_journal_is_refused() {
     let (dir, other) = (tempdir().unwrap(), tempdir().unwrap());
     let (journal, other) = (open(dir.path()), open(other.path()));
-    let result = journal
-        .append(head(1), Payload::Large(large(&other, 1)))
-        .await;
+    let result = journal.append(head(1), Payload::Large(large(&other, 1))).await;
     assert!(matches!(result, Err(Error::Refused { .. })));
 }

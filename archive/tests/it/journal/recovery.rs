@@ -21,10 +21,7 @@ async fn a_tail_torn_at_any_byte_loses_only_the_last_record() {
         let garbage = if cut.is_multiple_of(2) { 0 } else { 0xFF };
         let crashed = tempdir().unwrap();
         crash_copy(dir.path(), crashed.path());
-        let file = fs::OpenOptions::new()
-            .write(true)
-            .open(segment_path(crashed.path(), 0))
-            .unwrap();
+        let file = fs::OpenOptions::new().write(true).open(segment_path(crashed.path(), 0)).unwrap();
         let torn = vec![garbage; usize::try_from(end - cut).unwrap()];
         file.write_all_at(&torn, cut).unwrap();
         let journal = open(crashed.path());
@@ -35,15 +32,8 @@ async fn a_tail_torn_at_any_byte_loses_only_the_last_record() {
             continue;
         }
         let next = append(&journal, 2, 21).await.unwrap();
-        assert_eq!(
-            next.lsn,
-            Lsn(SEGMENT),
-            "the torn segment is not written again"
-        );
-        assert!(
-            journal.status().damaged.is_empty(),
-            "nothing acknowledged is missing"
-        );
+        assert_eq!(next.lsn, Lsn(SEGMENT), "the torn segment is not written again");
+        assert!(journal.status().damaged.is_empty(), "nothing acknowledged is missing");
         drop(journal);
         assert_eq!(numbers(&open(crashed.path())), [0, 2], "cut at {cut}");
     }
@@ -55,11 +45,8 @@ async fn a_record_torn_in_the_middle_of_a_batch_does_not_come_back() {
     let (dir, second) = loop {
         let dir = tempdir().unwrap();
         let journal = open(dir.path());
-        let (_, second, third) = tokio::join!(
-            append(&journal, 1, 100),
-            append(&journal, 2, 100),
-            append(&journal, 3, 100)
-        );
+        let (_, second, third) =
+            tokio::join!(append(&journal, 1, 100), append(&journal, 2, 100), append(&journal, 3, 100));
         let (second, third) = (second.unwrap(), third.unwrap());
         let mut durable = [0; 8];
         let file = fs::File::open(segment_path(dir.path(), 0)).unwrap();
@@ -68,27 +55,16 @@ async fn a_record_torn_in_the_middle_of_a_batch_does_not_come_back() {
             break (dir, second);
         }
     };
-    flip(
-        &segment_path(dir.path(), 0),
-        second.lsn.0 + u64::from(second.head_bytes) + 5,
-        1,
-    );
+    flip(&segment_path(dir.path(), 0), second.lsn.0 + u64::from(second.head_bytes) + 5, 1);
     for start in 0..2 {
         let journal = open(dir.path());
-        assert_eq!(
-            numbers_without_payload(&journal),
-            [1, 3],
-            "what is whole is kept, start {start}"
-        );
+        assert_eq!(numbers_without_payload(&journal), [1, 3], "what is whole is kept, start {start}");
     }
 }
 
 fn numbers_without_payload(journal: &Journal) -> Vec<usize> {
-    let uids = all(journal)
-        .into_iter()
-        .map(|record| record.head.sop_instance_uid);
-    uids.map(|uid| uid.as_str().rsplit('.').next().unwrap().parse().unwrap())
-        .collect()
+    let uids = all(journal).into_iter().map(|record| record.head.sop_instance_uid);
+    uids.map(|uid| uid.as_str().rsplit('.').next().unwrap().parse().unwrap()).collect()
 }
 
 async fn three_segments(journal: &Journal) -> Vec<RecordRef> {
@@ -104,20 +80,13 @@ async fn three_segments(journal: &Journal) -> Vec<RecordRef> {
 async fn a_flipped_payload_bit_is_reported_and_the_others_are_read() {
     let dir = tempdir().unwrap();
     let records = three_segments(&open(dir.path())).await;
-    flip(
-        &segment_path(dir.path(), 0),
-        records[1].lsn.0 + u64::from(records[1].head_bytes) + 77,
-        4,
-    );
+    flip(&segment_path(dir.path(), 0), records[1].lsn.0 + u64::from(records[1].head_bytes) + 77, 4);
     let journal = open(dir.path());
     assert_eq!(all(&journal).len(), 15, "the head is whole");
     for (number, at) in records.iter().enumerate() {
         let read = journal.read_payload(at, 0..at.payload_bytes);
         let now = journal.read_payload_now(at, 0..at.payload_bytes);
-        assert_eq!(
-            matches!(read, Err(Error::Damaged(lsn)) if lsn == at.lsn),
-            number == 1
-        );
+        assert_eq!(matches!(read, Err(Error::Damaged(lsn)) if lsn == at.lsn), number == 1);
         assert_eq!(now.is_none(), number == 1);
     }
     assert_eq!(journal.status().damaged, [records[1].lsn]);
@@ -130,24 +99,12 @@ async fn a_flipped_head_bit_is_reported_and_the_others_are_read() {
         let dir = tempdir().unwrap();
         let records = three_segments(&open(dir.path())).await;
         let at = &records[damaged];
-        flip(
-            &segment_path(dir.path(), at.lsn.0 / SEGMENT),
-            at.lsn.0 % SEGMENT + 30,
-            1,
-        );
+        flip(&segment_path(dir.path(), at.lsn.0 / SEGMENT), at.lsn.0 % SEGMENT + 30, 1);
         for start in 0..2 {
             let journal = open(dir.path());
             assert_eq!(journal.status().damaged, [at.lsn], "start {start}");
-            assert_eq!(
-                numbers(&journal),
-                (0..15)
-                    .filter(|&number| number != damaged)
-                    .collect::<Vec<_>>()
-            );
-            assert!(matches!(
-                journal.read_payload(at, 0..10),
-                Err(Error::Damaged(_))
-            ));
+            assert_eq!(numbers(&journal), (0..15).filter(|&number| number != damaged).collect::<Vec<_>>());
+            assert!(matches!(journal.read_payload(at, 0..10), Err(Error::Damaged(_))));
         }
     }
 }
@@ -158,10 +115,7 @@ async fn damage_while_open_is_reported_by_reading() {
     let journal = open(dir.path());
     let records = three_segments(&journal).await;
     flip(&segment_path(dir.path(), 1), records[7].lsn.0 % SEGMENT, 1);
-    assert_eq!(
-        numbers(&journal),
-        (0..15).filter(|&number| number != 7).collect::<Vec<_>>()
-    );
+    assert_eq!(numbers(&journal), (0..15).filter(|&number| number != 7).collect::<Vec<_>>());
     assert_eq!(journal.status().damaged, [records[7].lsn]);
 }
 
@@ -174,17 +128,11 @@ async fn a_journal_inside_a_payload_is_not_taken_for_records() {
         let journal = open(other.path());
         append(&journal, 6, 0).await.unwrap();
         let at = append(&journal, 7, 100).await.unwrap();
-        (
-            usize::try_from(at.lsn.0).unwrap(),
-            fs::read(segment_path(other.path(), 0)).unwrap(),
-        )
+        (usize::try_from(at.lsn.0).unwrap(), fs::read(segment_path(other.path(), 0)).unwrap())
     };
     let journal = open(dir.path());
     let payload = vec![bytes::Bytes::from(inner).slice(begins..4096)];
-    let outer = journal
-        .append(head(0), Payload::Inline(payload))
-        .await
-        .unwrap();
+    let outer = journal.append(head(0), Payload::Inline(payload)).await.unwrap();
     assert_eq!(usize::try_from(outer.head_bytes).unwrap(), begins);
     append(&journal, 1, 10).await.unwrap();
     drop(journal);
@@ -204,10 +152,7 @@ async fn restarts_without_writes_use_no_segments() {
         for _ in 0..3 {
             let journal = open(path);
             assert_eq!(journal.status().segments, 1);
-            assert!(
-                journal.status().used_bytes < 4096,
-                "a segment that is not written any more is cut"
-            );
+            assert!(journal.status().used_bytes < 4096, "a segment that is not written any more is cut");
         }
     }
     let fresh = tempdir().unwrap();
@@ -215,11 +160,7 @@ async fn restarts_without_writes_use_no_segments() {
         assert_eq!(open(fresh.path()).status().segments, 1);
     }
     let journal = open(fresh.path());
-    assert_eq!(
-        append(&journal, 0, 10).await.unwrap().lsn,
-        Lsn(0),
-        "an unused segment is begun, not skipped"
-    );
+    assert_eq!(append(&journal, 0, 10).await.unwrap().lsn, Lsn(0), "an unused segment is begun, not skipped");
 }
 
 #[test]
@@ -227,10 +168,7 @@ fn a_directory_with_segments_but_without_identity_is_refused() {
     let dir = tempdir().unwrap();
     drop(open(dir.path()));
     fs::remove_file(dir.path().join("journal.json")).unwrap();
-    assert!(matches!(
-        Journal::open(options(&[dir.path()])),
-        Err(Error::Unusable { .. })
-    ));
+    assert!(matches!(Journal::open(options(&[dir.path()])), Err(Error::Unusable { .. })));
 }
 
 #[test]
@@ -238,14 +176,9 @@ fn a_journal_of_a_later_format_is_refused() {
     let dir = tempdir().unwrap();
     drop(open(dir.path()));
     let path = dir.path().join("journal.json");
-    let text = fs::read_to_string(&path)
-        .unwrap()
-        .replace("\"format\": 1", "\"format\": 2");
+    let text = fs::read_to_string(&path).unwrap().replace("\"format\": 1", "\"format\": 2");
     fs::write(&path, text).unwrap();
-    assert!(matches!(
-        Journal::open(options(&[dir.path()])),
-        Err(Error::Unusable { .. })
-    ));
+    assert!(matches!(Journal::open(options(&[dir.path()])), Err(Error::Unusable { .. })));
 }
 
 proptest! {

@@ -8,10 +8,7 @@ use tempfile::tempdir;
 use super::{SEGMENT, all, append, crash_copy, numbers, open, options};
 
 fn two_segments(path: &std::path::Path) -> JournalOptions {
-    JournalOptions {
-        bytes_max: 2 * SEGMENT,
-        ..options(&[path])
-    }
+    JournalOptions { bytes_max: 2 * SEGMENT, ..options(&[path]) }
 }
 
 #[tokio::test]
@@ -27,36 +24,17 @@ async fn a_full_journal_refuses_and_takes_again_after_release() {
     };
     assert!(matches!(refused, Error::Full { bytes_max } if bytes_max == 2 * SEGMENT));
     assert_eq!(number, 12);
-    assert!(matches!(
-        append(&journal, number, 9_999).await,
-        Err(Error::Full { .. })
-    ));
-    assert_eq!(
-        journal.release(&|_| true, journal.durable_end()).unwrap(),
-        0,
-        "kept"
-    );
-    assert_eq!(
-        journal.release(&|_| false, Lsn(SEGMENT - 5_000)).unwrap(),
-        0,
-        "not wholly below"
-    );
-    assert_eq!(
-        journal.release(&|_| false, journal.durable_end()).unwrap(),
-        SEGMENT,
-        "not the one being written"
-    );
+    assert!(matches!(append(&journal, number, 9_999).await, Err(Error::Full { .. })));
+    assert_eq!(journal.release(&|_| true, journal.durable_end()).unwrap(), 0, "kept");
+    assert_eq!(journal.release(&|_| false, Lsn(SEGMENT - 5_000)).unwrap(), 0, "not wholly below");
+    assert_eq!(journal.release(&|_| false, journal.durable_end()).unwrap(), SEGMENT, "not the one being written");
     append(&journal, number, 9_999).await.unwrap();
     assert_eq!(numbers(&journal), (6..13).collect::<Vec<_>>());
     assert_eq!(journal.first(), Lsn(SEGMENT));
     drop(journal);
     let journal = Journal::open(two_segments(dir.path())).unwrap();
     assert_eq!(numbers(&journal), (6..13).collect::<Vec<_>>());
-    assert_eq!(
-        journal.read_from(Lsn(5), 1, 1).unwrap()[0].at.lsn,
-        Lsn(SEGMENT),
-        "released segments are skipped"
-    );
+    assert_eq!(journal.read_from(Lsn(5), 1, 1).unwrap()[0].at.lsn, Lsn(SEGMENT), "released segments are skipped");
 }
 
 #[tokio::test]
@@ -82,10 +60,7 @@ async fn stale_bytes_of_a_recycled_segment_never_parse() {
         }
         old
     };
-    assert_eq!(
-        journal.release(&|_| false, journal.durable_end()).unwrap(),
-        2 * SEGMENT
-    );
+    assert_eq!(journal.release(&|_| false, journal.durable_end()).unwrap(), 2 * SEGMENT);
     for at in &old[..12] {
         assert!(matches!(journal.read_payload(at, 0..1), Err(Error::Gone)));
         assert_eq!(journal.read_payload_now(at, 0..1), None);
@@ -113,12 +88,7 @@ async fn released_segments_are_used_again() {
     for number in 0..7 {
         append(&journal, number, 9_999).await.unwrap();
     }
-    let inode = |number| {
-        super::segment_path(dir.path(), number)
-            .metadata()
-            .unwrap()
-            .ino()
-    };
+    let inode = |number| super::segment_path(dir.path(), number).metadata().unwrap().ino();
     let first = inode(0);
     journal.release(&|_| false, journal.durable_end()).unwrap();
     for number in 7..13 {
@@ -137,17 +107,10 @@ async fn sealing_lets_the_present_segment_go() {
     journal.seal_current().unwrap();
     let end = journal.durable_end();
     assert!(journal.release(&|_| false, end).unwrap() > 0);
-    assert_eq!(
-        (all(&journal), journal.durable_end(), journal.first()),
-        (vec![], end, Lsn(SEGMENT))
-    );
+    assert_eq!((all(&journal), journal.durable_end(), journal.first()), (vec![], end, Lsn(SEGMENT)));
     assert_eq!(journal.read_from(end, 1, 1).unwrap(), []);
     let next = append(&journal, 1, 100).await.unwrap();
-    assert_eq!(
-        journal.read_from(end, 1, 1).unwrap()[0].at,
-        next,
-        "reading goes on behind the released end"
-    );
+    assert_eq!(journal.read_from(end, 1, 1).unwrap()[0].at, next, "reading goes on behind the released end");
     drop(journal);
     assert_eq!(numbers(&open(dir.path())), [1]);
 }
@@ -158,10 +121,7 @@ async fn positions_are_not_used_twice_after_everything_was_released() {
     let mut last = Lsn(0);
     for number in 0..5 {
         let journal = open(dir.path());
-        assert!(
-            journal.durable_end() <= last,
-            "a follower that is at {last:?} waits for nothing"
-        );
+        assert!(journal.durable_end() <= last, "a follower that is at {last:?} waits for nothing");
         let at = append(&journal, number, 100).await.unwrap();
         assert!(at.lsn >= last, "{at:?}");
         last = journal.durable_end();
@@ -177,9 +137,7 @@ async fn a_gap_of_released_segments_is_no_damage() {
     for number in 0..18 {
         append(&journal, number, 9_999).await.unwrap();
     }
-    journal
-        .release(&|segment| segment == 0, journal.durable_end())
-        .unwrap();
+    journal.release(&|segment| segment == 0, journal.durable_end()).unwrap();
     drop(journal);
     let journal = open(dir.path());
     assert_eq!(numbers(&journal), (0..6).chain(12..18).collect::<Vec<_>>());
@@ -192,10 +150,7 @@ fn read_until(journal: &Journal, done: &AtomicBool) -> usize {
     while !done.load(Ordering::Relaxed) {
         for record in all(journal) {
             let uid = record.head.sop_instance_uid;
-            let expected = super::bytes(
-                uid.as_str().rsplit('.').next().unwrap().parse().unwrap(),
-                9_999,
-            );
+            let expected = super::bytes(uid.as_str().rsplit('.').next().unwrap().parse().unwrap(), 9_999);
             match journal.read_payload(&record.at, 1..9_999) {
                 Ok(read) => assert_eq!(read, expected[1..]),
                 Err(Error::Gone) => continue,
@@ -213,19 +168,11 @@ fn read_until(journal: &Journal, done: &AtomicBool) -> usize {
 #[test]
 fn a_reader_never_sees_the_next_life_of_a_segment() {
     let dir = tempdir().unwrap();
-    let journal = Journal::open(JournalOptions {
-        bytes_max: 3 * SEGMENT,
-        ..options(&[dir.path()])
-    })
-    .unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
+    let journal = Journal::open(JournalOptions { bytes_max: 3 * SEGMENT, ..options(&[dir.path()]) }).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let readers: Vec<_> = (0..2)
-            .map(|_| scope.spawn(|| read_until(&journal, &done)))
-            .collect();
+        let readers: Vec<_> = (0..2).map(|_| scope.spawn(|| read_until(&journal, &done))).collect();
         for number in 0..200 {
             runtime.block_on(append(&journal, number, 9_999)).unwrap();
             journal.release(&|_| false, journal.durable_end()).unwrap();
@@ -235,10 +182,7 @@ fn a_reader_never_sees_the_next_life_of_a_segment() {
             assert!(reader.join().unwrap() > 0);
         }
     });
-    assert!(
-        journal.status().damaged.is_empty(),
-        "what was released is no damage"
-    );
+    assert!(journal.status().damaged.is_empty(), "what was released is no damage");
 }
 
 #[tokio::test]

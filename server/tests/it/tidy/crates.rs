@@ -9,10 +9,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
     ("archive", &["tiering"]),
     ("dicom-net", &["archive"]),
     ("dicomweb", &["archive"]),
-    (
-        "server",
-        &["archive", "dicom-net", "dicomweb", "testdata", "tiering"],
-    ),
+    ("server", &["archive", "dicom-net", "dicomweb", "testdata", "tiering"]),
     ("testdata", &[]),
     ("bench", &["testdata"]),
 ];
@@ -50,35 +47,21 @@ pub(super) fn check(files: &[SourceFile]) -> Vec<String> {
 fn manifest(name: &str, text: &str) -> Vec<String> {
     let manifest: toml::Table = text.parse().expect("cargo reads the manifest, too");
     let Some((_, allowed)) = ARROWS.iter().find(|(known, _)| *known == name) else {
-        return vec![format!(
-            "{name}/Cargo.toml: a new crate is a change of design: add it to ARROWS"
-        )];
+        return vec![format!("{name}/Cargo.toml: a new crate is a change of design: add it to ARROWS")];
     };
     let mut found = Vec::new();
     for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
-        for (dependency, value) in manifest
-            .get(section)
-            .and_then(toml::Value::as_table)
-            .into_iter()
-            .flatten()
-        {
+        for (dependency, value) in manifest.get(section).and_then(toml::Value::as_table).into_iter().flatten() {
             // `alias = { package = "real" }`
-            let dependency = value
-                .get("package")
-                .and_then(toml::Value::as_str)
-                .unwrap_or(dependency);
+            let dependency = value.get("package").and_then(toml::Value::as_str).unwrap_or(dependency);
             let ours = ARROWS.iter().any(|(known, _)| *known == dependency);
             let of_tests = section == "dev-dependencies" && ARROWS_OF_TESTS.contains(&dependency);
             if ours && !of_tests && !allowed.contains(&dependency) {
-                found.push(format!(
-                    "{name}/Cargo.toml: {name} must not depend on {dependency}"
-                ));
+                found.push(format!("{name}/Cargo.toml: {name} must not depend on {dependency}"));
             }
             let confined = CONFINED.iter().find(|(known, _)| *known == dependency);
             if confined.is_some_and(|(_, users)| !users.contains(&name)) {
-                found.push(format!(
-                    "{name}/Cargo.toml: {dependency} is confined to other crates"
-                ));
+                found.push(format!("{name}/Cargo.toml: {dependency} is confined to other crates"));
             }
         }
     }
@@ -96,53 +79,16 @@ mod tests {
     use super::*;
 
     fn found(path: &str, text: &str) -> Vec<String> {
-        check(&[SourceFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }])
+        check(&[SourceFile { path: path.to_owned(), text: text.to_owned() }])
     }
 
     #[test]
     fn arrows_upwards_and_sideways_are_found() {
-        assert_eq!(
-            found(
-                "tiering/Cargo.toml",
-                "[dependencies]\narchive.workspace = true"
-            )
-            .len(),
-            1
-        );
-        assert_eq!(
-            found(
-                "dicomweb/Cargo.toml",
-                "[dependencies]\ndicom-net.workspace = true"
-            )
-            .len(),
-            1
-        );
-        assert_eq!(
-            found(
-                "archive/Cargo.toml",
-                "[dependencies]\ntestdata.workspace = true"
-            )
-            .len(),
-            1
-        );
-        assert!(
-            found(
-                "archive/Cargo.toml",
-                "[dev-dependencies]\ntestdata.workspace = true"
-            )
-            .is_empty()
-        );
-        assert_eq!(
-            found(
-                "bench/Cargo.toml",
-                "[dependencies]\na = { package = \"archive\", path = \"x\" }"
-            )
-            .len(),
-            1
-        );
+        assert_eq!(found("tiering/Cargo.toml", "[dependencies]\narchive.workspace = true").len(), 1);
+        assert_eq!(found("dicomweb/Cargo.toml", "[dependencies]\ndicom-net.workspace = true").len(), 1);
+        assert_eq!(found("archive/Cargo.toml", "[dependencies]\ntestdata.workspace = true").len(), 1);
+        assert!(found("archive/Cargo.toml", "[dev-dependencies]\ntestdata.workspace = true").is_empty());
+        assert_eq!(found("bench/Cargo.toml", "[dependencies]\na = { package = \"archive\", path = \"x\" }").len(), 1);
         assert_eq!(found("more/Cargo.toml", "").len(), 1);
     }
 
@@ -152,11 +98,7 @@ mod tests {
             let text = format!("[dev-dependencies]\n{dependency} = \"1\"");
             for (name, _) in ARROWS {
                 let path = format!("{name}/Cargo.toml");
-                assert_eq!(
-                    found(&path, &text).is_empty(),
-                    users.contains(&name),
-                    "{name} {dependency}"
-                );
+                assert_eq!(found(&path, &text).is_empty(), users.contains(&name), "{name} {dependency}");
             }
         }
     }

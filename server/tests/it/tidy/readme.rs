@@ -8,48 +8,26 @@ pub(super) fn filmroom_commands(readme: &str) -> Vec<String> {
         let arguments = match line.split_once("--bin filmroom") {
             Some((_, rest)) => rest.trim_start().strip_prefix("--").unwrap_or(rest),
             None => match line.split_once(' ') {
-                Some((program, rest))
-                    if program == "filmroom" || program.ends_with("/filmroom") =>
-                {
-                    rest
-                }
+                Some((program, rest)) if program == "filmroom" || program.ends_with("/filmroom") => rest,
                 Some(_) | None => continue,
             },
         };
-        commands.push(
-            arguments
-                .split(['|', '>', '&', ';'])
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .to_owned(),
-        );
+        commands.push(arguments.split(['|', '>', '&', ';']).next().unwrap_or_default().trim().to_owned());
     }
     commands
 }
 
 /// Returns the targets of links within the repository and the scripts that code blocks call.
 pub(super) fn local_paths(readme: &str) -> Vec<String> {
-    let links = readme
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next());
+    let links = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let links = links.filter(|target| !target.contains("://") && !target.starts_with('#'));
     let scripts = code_lines(readme).filter_map(|line| line.trim().strip_prefix("./"));
     let scripts = scripts.filter_map(|line| line.split_whitespace().next());
-    links
-        .chain(scripts)
-        .filter(|path| !path.starts_with("target/"))
-        .map(str::to_owned)
-        .collect()
+    links.chain(scripts).filter(|path| !path.starts_with("target/")).map(str::to_owned).collect()
 }
 
 fn code_lines(readme: &str) -> impl Iterator<Item = &str> {
-    readme
-        .split("```")
-        .skip(1)
-        .step_by(2)
-        .flat_map(|block| block.lines().skip(1))
+    readme.split("```").skip(1).step_by(2).flat_map(|block| block.lines().skip(1))
 }
 
 #[cfg(test)]

@@ -13,15 +13,9 @@ fn forbidden_in_rust() -> [(String, &'static str); 5] {
     [
         (["#[ig", "nore"].concat(), "no test is switched off"),
         (["to", "do!("].concat(), "what is missing is an issue"),
-        (
-            ["unimple", "mented!("].concat(),
-            "what is missing is an issue",
-        ),
+        (["unimple", "mented!("].concat(), "what is missing is an issue"),
         (["db", "g!("].concat(), "left over from a search"),
-        (
-            ["#![al", "low("].concat(),
-            "use #[expect(lint, reason = ...)] on the smallest item",
-        ),
+        (["#![al", "low("].concat(), "use #[expect(lint, reason = ...)] on the smallest item"),
     ]
 }
 
@@ -58,15 +52,10 @@ pub(super) fn check_layout(paths: &[&str]) -> Vec<String> {
                 .iter()
                 .any(|root| directory.ends_with(root) || !directory.contains('/'));
             if !root && !paths.contains(&format!("{directory}.rs").as_str()) {
-                found.push(format!(
-                    "{path}: there is no {directory}.rs beside {directory}/"
-                ));
+                found.push(format!("{path}: there is no {directory}.rs beside {directory}/"));
             }
         }
-        if path
-            .split_once("/tests/")
-            .is_some_and(|(_, rest)| !rest.starts_with("it/"))
-        {
+        if path.split_once("/tests/").is_some_and(|(_, rest)| !rest.starts_with("it/")) {
             found.push(format!("{path}: one test binary per crate, in tests/it"));
         }
     }
@@ -75,8 +64,7 @@ pub(super) fn check_layout(paths: &[&str]) -> Vec<String> {
 
 fn length(path: &str, code: &str) -> Option<String> {
     let lines = code.lines().count();
-    (lines > FILE_LINES_MAX)
-        .then(|| format!("{path}: {lines} lines without tests, {FILE_LINES_MAX} at most"))
+    (lines > FILE_LINES_MAX).then(|| format!("{path}: {lines} lines without tests, {FILE_LINES_MAX} at most"))
 }
 
 /// Relies on rustfmt: a function ends at the first line that begins with a brace at its own indentation.
@@ -94,20 +82,11 @@ fn functions(path: &str, code: &str) -> Vec<String> {
                 && candidate.bytes().take(indent).all(|b| b == b' ')
         };
         let one_line = line.ends_with('}') || line.ends_with(';');
-        let Some(rest) = lines[first..]
-            .iter()
-            .skip(1)
-            .position(ends)
-            .filter(|_| !one_line)
-        else {
+        let Some(rest) = lines[first..].iter().skip(1).position(ends).filter(|_| !one_line) else {
             continue;
         };
         if rest + 2 > FUNCTION_LINES_MAX {
-            found.push(format!(
-                "{path}:{}: {name} has {} lines, {FUNCTION_LINES_MAX} at most",
-                first + 1,
-                rest + 2
-            ));
+            found.push(format!("{path}:{}: {name} has {} lines, {FUNCTION_LINES_MAX} at most", first + 1, rest + 2));
         }
     }
     found
@@ -116,8 +95,7 @@ fn functions(path: &str, code: &str) -> Vec<String> {
 fn function_name(line: &str) -> Option<&str> {
     let (before, after) = line.split_once("fn ")?;
     let known = |word: &str| FUNCTION_WORDS.contains(&word) || word.starts_with("pub(");
-    let is_function =
-        before.split_whitespace().all(known) && (before.is_empty() || before.ends_with(' '));
+    let is_function = before.split_whitespace().all(known) && (before.is_empty() || before.ends_with(' '));
     is_function.then(|| after.split(['(', '<']).next().unwrap_or(after))
 }
 
@@ -128,11 +106,7 @@ fn docs(path: &str, text: &str) -> Option<String> {
 fn forbidden(path: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (needle, why) in forbidden_in_rust() {
-        for (number, _) in text
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| line.contains(&needle))
-        {
+        for (number, _) in text.lines().enumerate().filter(|(_, line)| line.contains(&needle)) {
             found.push(format!("{path}:{}: {needle}: {why}", number + 1));
         }
     }
@@ -145,23 +119,14 @@ fn globs(path: &str, code: &str) -> Vec<String> {
         (line.starts_with("use ") || line.starts_with("pub use ")) && line.ends_with("::*;")
     };
     let numbered = code.lines().enumerate().filter(|(_, line)| glob(line));
-    numbered
-        .map(|(number, _)| format!("{path}:{}: name what is imported", number + 1))
-        .collect()
+    numbered.map(|(number, _)| format!("{path}:{}: name what is imported", number + 1)).collect()
 }
 
 fn machine(path: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for needle in machine_paths() {
-        for (number, _) in text
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| line.contains(&needle))
-        {
-            found.push(format!(
-                "{path}:{}: {needle}: a path of one machine",
-                number + 1
-            ));
+        for (number, _) in text.lines().enumerate().filter(|(_, line)| line.contains(&needle)) {
+            found.push(format!("{path}:{}: {needle}: a path of one machine", number + 1));
         }
     }
     found
@@ -170,9 +135,7 @@ fn machine(path: &str, text: &str) -> Vec<String> {
 /// Returns the text up to the module of tests.
 fn without_tests(text: &str) -> &str {
     let marker = "#[cfg(test)]\nmod ";
-    text.find(marker)
-        .and_then(|start| text.get(..start))
-        .unwrap_or(text)
+    text.find(marker).and_then(|start| text.get(..start)).unwrap_or(text)
 }
 
 fn is_test(path: &str) -> bool {
@@ -181,9 +144,7 @@ fn is_test(path: &str) -> bool {
 
 /// Tells whether the file's extension is `kind`.
 pub(super) fn has_kind(path: &str, kind: &str) -> bool {
-    std::path::Path::new(path)
-        .extension()
-        .is_some_and(|found| found == kind)
+    std::path::Path::new(path).extension().is_some_and(|found| found == kind)
 }
 
 #[cfg(test)]
@@ -197,35 +158,19 @@ mod tests {
     #[test]
     fn long_files_are_found_and_tests_do_not_count() {
         let lines = "//\n".repeat(600);
-        assert_eq!(
-            check_code(&lines),
-            ["a/src/x.rs: 601 lines without tests, 600 at most"]
-        );
+        assert_eq!(check_code(&lines), ["a/src/x.rs: 601 lines without tests, 600 at most"]);
         assert!(check_code(&format!("#[cfg(test)]\nmod tests {{\n{lines}}}\n")).is_empty());
         assert!(check("a/tests/it/x.rs", &format!("//! Doc.\n{lines}")).is_empty());
     }
 
     #[test]
     fn long_functions_are_found_at_every_indentation() {
-        let function = |lines: usize| {
-            format!(
-                "pub(crate) async fn long<T>(\n    a: T,\n) {{\n{}}}\n",
-                "    x();\n".repeat(lines)
-            )
-        };
-        assert_eq!(
-            check_code(&function(67)),
-            ["a/src/x.rs:2: long has 71 lines, 70 at most"]
-        );
+        let function =
+            |lines: usize| format!("pub(crate) async fn long<T>(\n    a: T,\n) {{\n{}}}\n", "    x();\n".repeat(lines));
+        assert_eq!(check_code(&function(67)), ["a/src/x.rs:2: long has 71 lines, 70 at most"]);
         assert!(check_code(&function(66)).is_empty());
-        let method = format!(
-            "impl A {{\n    fn method() {{\n{}    }}\n}}\n",
-            "        x();\n".repeat(69)
-        );
-        assert_eq!(
-            check_code(&method),
-            ["a/src/x.rs:3: method has 71 lines, 70 at most"]
-        );
+        let method = format!("impl A {{\n    fn method() {{\n{}    }}\n}}\n", "        x();\n".repeat(69));
+        assert_eq!(check_code(&method), ["a/src/x.rs:3: method has 71 lines, 70 at most"]);
     }
 
     #[test]
@@ -233,31 +178,17 @@ mod tests {
         assert_eq!(function_name("    const fn f<T>(a: u8) {"), Some("f"));
         assert_eq!(function_name("// the fn f"), None);
         assert_eq!(function_name("let f: fn (u8) = g;"), None);
-        assert!(
-            check_code(&format!(
-                "trait A {{\n    fn f();\n{}}}\n",
-                "    //\n".repeat(80)
-            ))
-            .is_empty()
-        );
+        assert!(check_code(&format!("trait A {{\n    fn f();\n{}}}\n", "    //\n".repeat(80))).is_empty());
     }
 
     #[test]
     fn what_is_forbidden_is_found_everywhere() {
         for (needle, _) in forbidden_in_rust() {
             assert_eq!(check_code(&format!("\n    {needle}")).len(), 1, "{needle}");
-            assert_eq!(
-                check("a/tests/it/x.rs", &format!("//! D\n{needle}")).len(),
-                1,
-                "{needle}"
-            );
+            assert_eq!(check("a/tests/it/x.rs", &format!("//! D\n{needle}")).len(), 1, "{needle}");
         }
         for needle in machine_paths() {
-            assert_eq!(
-                check("x.md", &format!("see {needle}x")).len(),
-                1,
-                "{needle}"
-            );
+            assert_eq!(check("x.md", &format!("see {needle}x")).len(), 1, "{needle}");
         }
         assert_eq!(check("a/src/x.rs", "fn f() {}\n").len(), 1, "no docs");
         assert_eq!(check_code("use a::b::*;").len(), 1);
@@ -266,23 +197,9 @@ mod tests {
 
     #[test]
     fn layout_has_no_mod_rs_and_one_test_binary() {
-        assert_eq!(
-            check_layout(&["a/src/x/mod.rs", "a/src/x.rs"]),
-            ["a/src/x/mod.rs: write foo.rs beside foo/"]
-        );
-        assert_eq!(
-            check_layout(&["a/src/x/y.rs"]),
-            ["a/src/x/y.rs: there is no a/src/x.rs beside a/src/x/"]
-        );
+        assert_eq!(check_layout(&["a/src/x/mod.rs", "a/src/x.rs"]), ["a/src/x/mod.rs: write foo.rs beside foo/"]);
+        assert_eq!(check_layout(&["a/src/x/y.rs"]), ["a/src/x/y.rs: there is no a/src/x.rs beside a/src/x/"]);
         assert_eq!(check_layout(&["a/tests/more.rs", "a/tests.rs"]).len(), 1);
-        assert!(
-            check_layout(&[
-                "a/src/x/y.rs",
-                "a/src/x.rs",
-                "a/tests/it/main.rs",
-                "a/src/bin/b.rs"
-            ])
-            .is_empty()
-        );
+        assert!(check_layout(&["a/src/x/y.rs", "a/src/x.rs", "a/tests/it/main.rs", "a/src/bin/b.rs"]).is_empty());
     }
 }

@@ -34,26 +34,15 @@ fn series(instances: u32) -> Manifest {
             received_millis: 1_760_000_000_000 + i64::from(number) * 23 + i64::from(noise % 11),
             kind: Arc::clone(&kind),
         };
-        offset += instance.bytes
-            + if number % 20 == 19 {
-                u64::from(noise % 200_000)
-            } else {
-                0
-            };
+        offset += instance.bytes + if number % 20 == 19 { u64::from(noise % 200_000) } else { 0 };
         instance
     });
-    Manifest {
-        instances: instances.collect(),
-    }
+    Manifest { instances: instances.collect() }
 }
 
 fn instances() -> impl Strategy<Value = Vec<ManifestInstance>> {
     let extent = (any::<u64>(), any::<u64>(), any::<u32>());
-    let extent = extent.prop_map(|(offset, bytes, crc32c)| Extent {
-        offset,
-        bytes,
-        crc32c,
-    });
+    let extent = extent.prop_map(|(offset, bytes, crc32c)| Extent { offset, bytes, crc32c });
     let fields = (
         "\\PC{0,8}|1\\.2\\.[0-9.]{0,40}",
         any::<Option<i32>>(),
@@ -64,15 +53,7 @@ fn instances() -> impl Strategy<Value = Vec<ManifestInstance>> {
         any::<u8>(),
     );
     let instance = fields.prop_map(
-        |(
-            uid,
-            number,
-            [offset, bytes, pixel_data],
-            crc32c,
-            frame_table,
-            received_millis,
-            encoding,
-        )| ManifestInstance {
+        |(uid, number, [offset, bytes, pixel_data], crc32c, frame_table, received_millis, encoding)| ManifestInstance {
             sop_instance_uid: uid,
             number,
             offset,
@@ -98,10 +79,7 @@ fn a_thousand_slices_take_at_most_22_bytes_each() {
 #[test]
 fn kinds_are_shared_after_decoding() {
     let decoded = Manifest::decode(&series(2).encode()).unwrap();
-    assert!(Arc::ptr_eq(
-        &decoded.instances[0].kind,
-        &decoded.instances[1].kind
-    ));
+    assert!(Arc::ptr_eq(&decoded.instances[0].kind, &decoded.instances[1].kind));
 }
 
 #[test]

@@ -49,13 +49,11 @@ impl IndexLink {
     }
 
     async fn connect(&self) -> Result<(), index::Error> {
-        let options = match &self.url {
-            Some(options) => options.clone(),
-            None => {
-                let mut cluster = self.cluster.lock().await;
-                let started = EmbeddedPostgres::start(&self.cluster_dir).await?;
-                cluster.insert(started).options()
-            }
+        let options = if let Some(options) = &self.url {
+            options.clone()
+        } else {
+            let started = EmbeddedPostgres::start(&self.cluster_dir).await?;
+            self.cluster.lock().await.insert(started).options()
         };
         let index = Index::connect(options, self.connections_max).await?;
         self.index.send_replace(Some(Arc::new(index)));

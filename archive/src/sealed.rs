@@ -18,46 +18,52 @@ const SERIES_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("it is not zero"
 /// Segments by Series Instance UID; no segments is an answer too.
 #[derive(Debug)]
 pub(crate) struct SealedSeries {
-    /// The segments and the number of changes when they were asked for.
-    known: Mutex<(LruCache<Uid, Vec<Arc<Segment>>>, u64)>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    segments: LruCache<Uid, Vec<Arc<Segment>>>,
+    /// How often something changed: tells an answer that was on its way meanwhile.
+    changes: u64,
 }
 
 impl SealedSeries {
     pub(crate) fn new() -> Self {
-        Self { known: Mutex::new((LruCache::new(SERIES_MAX), 0)) }
+        Self { known: Mutex::new(Known { segments: LruCache::new(SERIES_MAX), changes: 0 }) }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (LruCache<Uid, Vec<Arc<Segment>>>, u64)> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Drops what is known of a series: it was sealed further or deleted.
     pub(crate) fn changed(&self, series: &Uid) {
         let mut known = self.lock();
-        known.0.pop(series);
-        known.1 += 1;
+        known.segments.pop(series);
+        known.changes += 1;
     }
 
     /// Drops everything.
     pub(crate) fn all_changed(&self) {
         let mut known = self.lock();
-        known.0.clear();
-        known.1 += 1;
+        known.segments.clear();
+        known.changes += 1;
     }
 
     async fn segments(&self, archive: &Inner, series: &Uid) -> Result<Vec<Arc<Segment>>, Error> {
         let asked_at = {
             let mut known = self.lock();
-            if let Some(segments) = known.0.get(series) {
+            if let Some(segments) = known.segments.get(series) {
                 return Ok(segments.clone());
             }
-            known.1
+            known.changes
         };
         let segments = archive.link.get()?.series_segments(series).await?;
         let mut known = self.lock();
         // An answer from before a change is used this once and not kept.
-        if known.1 == asked_at {
-            known.0.put(series.clone(), segments.clone());
+        if known.changes == asked_at {
+            known.segments.put(series.clone(), segments.clone());
         }
         Ok(segments)
     }

@@ -4,7 +4,7 @@ metadata compared with pydicom's. FILMROOM_SAMPLES names the folder; its MANIFES
 Files that share their UIDs with others (one image in many encodings) cannot be in one archive: the first is kept. They are
 sent in rounds, each to an archive of its own.
 """
-import csv, json, os, pathlib, sys, warnings
+import csv, json, os, pathlib, sys, time, warnings
 import pydicom
 from pydicom.uid import UID
 from harness import Report, Server, data_set
@@ -52,6 +52,9 @@ def c_store(server, files):
         assoc = ae.associate("127.0.0.1", server.dicom, ae_title="FILMROOM")
         assert assoc.is_established
         accepted = {(str(c.abstract_syntax), str(c.transfer_syntax[0])): c.context_id for c in assoc.accepted_contexts}
+        assoc._reactor_checkpoint.clear()  # as pynetdicom's own send_c_store does: the answers are ours
+        while not assoc._is_paused:
+            time.sleep(0.01)
         for number, (uid, (path, _)) in enumerate(todo):
             pair = pairs[uid]
             if pair not in wanted[start:start + 120]:
@@ -68,6 +71,7 @@ def c_store(server, files):
             assoc.dimse.send_msg(request, accepted[pair])
             _, answer = assoc.dimse.get_msg(block=True)
             out[uid] = (answer.Status, getattr(answer, "ErrorComment", None)) if answer else ("no answer", None)
+        assoc._reactor_checkpoint.set()
         assoc.release()
     return out
 

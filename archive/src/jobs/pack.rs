@@ -6,6 +6,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tiering::{ContainerWriter, Extent, InstanceKind, Manifest, ManifestInstance, Tier, Toc, TocSegment};
@@ -16,12 +17,15 @@ use super::{Progress, describe};
 use crate::archive::Inner;
 use crate::checksum::crc32c;
 use crate::dataset::{self, InstanceUids, Limits};
-use crate::index::{Hot, Index};
+use crate::index::{Hot, Index, SealedContainer};
 use crate::journal::{Journal, RecordRef};
 use crate::receive::joined;
 use crate::retrieve::pack_block;
 use crate::source::{PayloadSource, record_source, verify_record};
 use crate::{Error, Uid};
+
+/// Pause before the index is told again.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Packs the studies that are due. Stops between containers when cancelled.
 pub(crate) async fn pack_due(archive: &Arc<Inner>, cancel: &CancellationToken) -> Result<(), Error> {
@@ -116,11 +120,33 @@ async fn pack_container(
     });
     let ((sealed, toc), series) = joined(written.await)??;
     let container = describe::sealed(archive, &sealed, month, &toc)?;
-    index.seal(&container).await?;
+    tell_index(archive, &container).await?;
     let count = settle(archive, index, &series).await?;
     tracing::info!(container = %sealed.id, pool = sealed.pool, instances = count, bytes = sealed.logical_bytes, "container sealed");
     archive.metrics.instances("sealed", count);
     Ok(count)
+}
+
+/// Tells the index of a sealed container, again and again while Postgres is away: packing the same instances into one more
+/// container would only waste space. One that the index refuses is removed; its instances still lie in the journal.
+async fn tell_index(archive: &Arc<Inner>, container: &SealedContainer) -> Result<(), Error> {
+    loop {
+        let told = match archive.link.get() {
+            Ok(index) => index.seal(container).await.map_err(Error::from),
+            Err(away) => Err(away),
+        };
+        match told {
+            Err(Error::IndexAway(_)) if !archive.cancel.is_cancelled() => tokio::time::sleep(RETRY_AFTER).await,
+            // The next start takes the container in.
+            Err(error @ Error::IndexAway(_)) => return Err(error),
+            Err(error) => {
+                let (remover, id) = (Arc::clone(archive), container.id);
+                joined(tokio::task::spawn_blocking(move || remover.store.remove(id)).await)??;
+                return Err(error);
+            }
+            Ok(()) => return Ok(()),
+        }
+    }
 }
 
 /// Instances of one series that go into one container.

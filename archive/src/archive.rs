@@ -1,10 +1,13 @@
 //! The archive as its adapters see it, and what its parts share.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_core::Stream;
+use tiering::UsedPool;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,8 +23,8 @@ use crate::query::Query;
 use crate::receive::{Origin, Receiver, joined};
 use crate::retrieve::{self, Frames, InstanceBody, InstanceRef, Selector};
 use crate::sealed::SealedSeries;
-use crate::tombstones::{self, Tombstones};
-use crate::{ArchiveOptions, Error, Metrics, Status, VerifyReport, follower};
+use crate::tombstones::Tombstones;
+use crate::{ArchiveOptions, Error, Metrics, Status, VerifyReport, follower, used_pools};
 
 /// A stream that ends at the first error.
 pub type Results<T> = Pin<Box<dyn Stream<Item = Result<T, Error>> + Send>>;
@@ -54,6 +57,12 @@ pub(crate) struct Inner {
     pub(crate) pack_wanted: Notify,
     /// One packer at a time.
     pub(crate) packing: tokio::sync::Mutex<()>,
+    /// The index may not have a container that the devices have.
+    pub(crate) recheck: AtomicBool,
+    /// Records that no journal copy could give to the packer.
+    pub(crate) unpackable: Mutex<BTreeSet<Lsn>>,
+    /// Pools that were used, as the data directory remembers them.
+    pub(crate) used_pools: Mutex<Vec<UsedPool>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
     _lock: DataLock,
@@ -148,14 +157,9 @@ impl Archive {
     pub async fn delete(&self, mut tombstone: Tombstone) -> Result<(), Error> {
         tombstone.deleted_millis = self.inner.options.clock.now().as_millisecond();
         follower::catch_up(&self.inner).await?;
-        let index = self.inner.link.get()?;
         let inner = Arc::clone(&self.inner);
-        let record = tombstones::encode(&tombstone);
-        joined(tokio::task::spawn_blocking(move || inner.store.add_tombstone(&record)).await)??;
-        self.inner.tombstones.enter(&tombstone);
-        index.add_tombstone(&tombstone).await?;
-        self.inner.sealed_series.all_changed();
-        Ok(())
+        // In a task of its own: a caller that goes away does not leave half a deletion.
+        joined(self.inner.tasks.spawn(async move { jobs::delete(&inner, tombstone).await }).await)?
     }
 
     /// Packs everything that is not sealed yet, without waiting for full containers. Returns the instances sealed.
@@ -201,9 +205,11 @@ impl Archive {
 /// Opens the parts in order: lock, journal, pools, index; nothing runs yet.
 async fn open(options: ArchiveOptions) -> Result<Arc<Inner>, Error> {
     let lock = DataLock::take(&options.data)?;
+    let used_pools = used_pools::read(&options.data)?;
+    let store_options = tiering::StoreOptions { used_pools: used_pools.clone(), ..tiering::StoreOptions::default() };
     let (journal_options, pools) = (options.journal.clone(), options.pools.clone());
     let opened = tokio::task::spawn_blocking(move || -> Result<_, Error> {
-        let store = tiering::Store::open(pools, tiering::StoreOptions::default())?;
+        let store = tiering::Store::open(pools, store_options)?;
         let journal = Journal::open(journal_options)?;
         Ok((store, journal))
     });
@@ -222,10 +228,14 @@ async fn open(options: ArchiveOptions) -> Result<Arc<Inner>, Error> {
         hurry: Notify::new(),
         pack_wanted: Notify::new(),
         packing: tokio::sync::Mutex::default(),
+        recheck: AtomicBool::new(false),
+        unpackable: Mutex::default(),
+        used_pools: Mutex::new(used_pools),
         tasks: TaskTracker::new(),
         cancel: CancellationToken::new(),
         _lock: lock,
     });
+    used_pools::remember(&inner).await?;
     jobs::recover(&inner).await?;
     Ok(inner)
 }

@@ -108,56 +108,79 @@ async fn step(archive: &Arc<Inner>, at: Lsn) -> Lsn {
 }
 
 async fn apply_batch(archive: &Arc<Inner>, at: Lsn) -> Result<Lsn, Error> {
+    // Before the look: what comes during it is for the next batch.
+    let durable = archive.journal.durable_end();
     let reader = Arc::clone(archive);
     let read = tokio::task::spawn_blocking(move || read_batch(&reader, at));
     let records = joined(read.await)??;
     let Some(end) = records.last().map(|(record, _)| record.end) else {
-        // Nothing but segment ends and released segments up to the durable end.
-        return Ok(archive.journal.durable_end());
+        // Nothing but segment ends and released segments up to there.
+        return Ok(durable.max(at));
     };
     let (records, arrivals): (Vec<_>, Vec<_>) = records.into_iter().unzip();
     let index = archive.link.get()?;
     let applied = apply(archive, &index, &records, arrivals, end).await?;
     let settler = Arc::clone(archive);
-    let settled = tokio::task::spawn_blocking(move || settle(&settler, &records, &applied));
-    joined(settled.await)??;
+    joined(tokio::task::spawn_blocking(move || settle(&settler, &records, &applied)).await)?;
     Ok(end)
 }
 
 /// Applies a batch; if Postgres refuses it for good, applies its records one by one, so that one odd instance does not
 /// keep all later ones out of the index.
 async fn apply(
-    archive: &Inner,
+    archive: &Arc<Inner>,
     index: &Index,
     records: &[Record],
     arrivals: Vec<Arrival>,
     end: Lsn,
 ) -> Result<Vec<Applied>, Error> {
-    let journal = archive.journal.id();
-    match index.apply(journal, &arrivals, end).await {
-        Err(error) if !error.is_passing() => {
+    match apply_together(archive, index, records, &arrivals, end).await {
+        Err(error @ Error::Index(_)) => {
             tracing::error!(error = %Chain(&error), "a batch is applied record by record");
         }
-        result => return Ok(result?),
+        result => return result,
     }
     let mut applied = Vec::with_capacity(arrivals.len());
     for (record, mut arrival) in records.iter().zip(arrivals) {
-        let one = std::slice::from_mut(&mut arrival);
-        let outcome = match index.apply(journal, one, record.end).await {
-            Err(error) if !error.is_passing() => {
+        let (one, its) = (std::slice::from_mut(&mut arrival), std::slice::from_ref(record));
+        let outcome = match apply_together(archive, index, its, one, record.end).await {
+            Err(error @ Error::Index(_)) => {
                 tracing::error!(
                     sop_instance_uid = %record.head.sop_instance_uid,
                     error = %Chain(&error),
                     "an instance is indexed by its UIDs only"
                 );
                 one.iter_mut().for_each(Arrival::strip);
-                index.apply(journal, one, record.end).await?
+                apply_together(archive, index, its, one, record.end).await?
             }
             result => result?,
         };
         applied.extend(outcome);
     }
     Ok(applied)
+}
+
+/// Applies records in one transaction. Other bytes under a stored UID are put aside before it commits: after it, the
+/// record counts as applied, and a crash would forget them.
+async fn apply_together(
+    archive: &Arc<Inner>,
+    index: &Index,
+    records: &[Record],
+    arrivals: &[Arrival],
+    end: Lsn,
+) -> Result<Vec<Applied>, Error> {
+    let prepared = index.prepare(archive.journal.id(), arrivals, end).await?;
+    let outcomes = records.iter().zip(prepared.outcomes());
+    let other: Vec<Record> =
+        outcomes.filter(|(_, applied)| matches!(applied, Applied::Different(_))).map(|(r, _)| r.clone()).collect();
+    if !other.is_empty() {
+        let keeper = Arc::clone(archive);
+        let kept = tokio::task::spawn_blocking(move || {
+            other.iter().try_for_each(|record| quarantine::put_aside(&keeper, record))
+        });
+        joined(kept.await)??;
+    }
+    Ok(prepared.commit().await?)
 }
 
 fn read_batch(archive: &Inner, at: Lsn) -> Result<Vec<(Record, Arrival)>, Error> {
@@ -200,25 +223,22 @@ fn arrival(archive: &Inner, record: &Record) -> Arrival {
     }
 }
 
-/// Acts on what the index said of each record: a copy gives its space back, other bytes under a stored UID are put
-/// aside. A record is settled before its LSN counts as applied, so a crash repeats this.
-fn settle(archive: &Inner, records: &[Record], applied: &[Applied]) -> Result<(), Error> {
+/// Gives back what the index does not serve from the journal. A crash before it leaves that to the next start.
+fn settle(archive: &Inner, records: &[Record], applied: &[Applied]) {
     for (record, applied) in records.iter().zip(applied) {
         match applied {
             Applied::New | Applied::Known => {}
             Applied::Same(_) | Applied::Deleted => drop_record(archive, record),
             Applied::Different(_) => {
                 archive.metrics.instances("conflict", 1);
-                quarantine::put_aside(archive, record)?;
                 drop_record(archive, record);
             }
         }
     }
-    Ok(())
 }
 
 fn drop_record(archive: &Inner, record: &Record) {
-    archive.presence.forget_record(&record.head.series_instance_uid, &record.head.sop_instance_uid, &record.at);
+    archive.presence.forget(record);
     if record.at.large
         && let Err(error) = archive.journal.release_large(&record.at)
     {

@@ -1,6 +1,7 @@
 //! What the archive does on its own: packing, taking in unknown containers, giving journal space back, looking at devices.
 //! Policy is here; how a container is written is in `tiering`.
 
+mod delete;
 mod describe;
 mod pack;
 mod plan;
@@ -9,11 +10,13 @@ mod status;
 mod verify;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use delete::delete;
 pub(crate) use pack::{pack_all, pack_due};
 pub(crate) use recover::{give_back, rebuild, recover, take_in};
 pub use status::{DeviceState, PoolState, Status};
@@ -78,10 +81,22 @@ pub(crate) async fn run(archive: Arc<Inner>, cancel: CancellationToken) {
     }
 }
 
+fn online(archive: &Inner) -> usize {
+    archive.store.pools().iter().flat_map(|pool| &pool.devices).filter(|device| device.online).count()
+}
+
 async fn probe(archive: &Arc<Inner>) {
     let prober = Arc::clone(archive);
-    if let Err(error) = joined(tokio::task::spawn_blocking(move || prober.store.probe()).await) {
-        tracing::error!(%error, "devices could not be probed");
+    let probed = tokio::task::spawn_blocking(move || {
+        let before = online(&prober);
+        prober.store.probe();
+        online(&prober) > before
+    });
+    match joined(probed.await) {
+        // What came back may have containers that the index has not seen.
+        Ok(true) => archive.recheck.store(true, Ordering::Relaxed),
+        Ok(false) => {}
+        Err(error) => tracing::error!(%error, "devices could not be probed"),
     }
     if let Ok(index) = archive.link.get()
         && let Err(error) = index.analyze_if_grown().await

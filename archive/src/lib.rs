@@ -25,6 +25,7 @@ mod sealed;
 mod source;
 mod tombstones;
 mod uid;
+mod used_pools;
 
 pub use archive::{Archive, Opened, Results};
 pub use clock::Clock;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use crate::Uid;
-use crate::journal::RecordRef;
+use crate::journal::{Record, RecordRef};
 
 /// 128 bits of two independently keyed hashes: at 10^9 entries a collision has a chance of 10^-21.
 type Key = (u64, u64);
@@ -54,8 +54,9 @@ impl Presence {
         Self { hashers: (RandomState::new(), RandomState::new()), entries: Mutex::default(), changed: Notify::new() }
     }
 
-    fn key(&self, series: &Uid, instance: &Uid) -> Key {
-        (self.hashers.0.hash_one((series, instance)), self.hashers.1.hash_one((series, instance)))
+    fn key(&self, study: &Uid, series: &Uid, instance: &Uid) -> Key {
+        let uids = (study, series, instance);
+        (self.hashers.0.hash_one(uids), self.hashers.1.hash_one(uids))
     }
 
     fn entries(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Known>> {
@@ -63,8 +64,8 @@ impl Presence {
     }
 
     /// Reserves an instance; waits while another holds the reservation. Cancel safe.
-    pub(crate) async fn reserve(self: &Arc<Self>, series: &Uid, instance: &Uid) -> Reserved {
-        let key = self.key(series, instance);
+    pub(crate) async fn reserve(self: &Arc<Self>, study: &Uid, series: &Uid, instance: &Uid) -> Reserved {
+        let key = self.key(study, series, instance);
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             // Listening starts before looking, so that no change falls between the two.
@@ -89,14 +90,28 @@ impl Presence {
     }
 
     /// Enters an instance that was found in the journal; the first one found stays.
-    pub(crate) fn enter(&self, series: &Uid, instance: &Uid, record: RecordRef) {
-        let key = self.key(series, instance);
+    pub(crate) fn enter(&self, study: &Uid, series: &Uid, instance: &Uid, record: RecordRef) {
+        let key = self.key(study, series, instance);
         self.entries().entry(key).or_insert(Known::Stored(record));
     }
 
+    /// Returns where the journal has an instance.
+    pub(crate) fn find(&self, study: &Uid, series: &Uid, instance: &Uid) -> Option<RecordRef> {
+        match self.entries().get(&self.key(study, series, instance)) {
+            Some(Known::Stored(record)) => Some(record.clone()),
+            Some(Known::Pending) | None => None,
+        }
+    }
+
+    /// Forgets a record if it is what is known of its instance.
+    pub(crate) fn forget(&self, record: &Record) {
+        let head = &record.head;
+        self.forget_record(&head.study_instance_uid, &head.series_instance_uid, &head.sop_instance_uid, &record.at);
+    }
+
     /// Forgets an instance if this record is what is known of it.
-    pub(crate) fn forget_record(&self, series: &Uid, instance: &Uid, record: &RecordRef) {
-        let key = self.key(series, instance);
+    pub(crate) fn forget_record(&self, study: &Uid, series: &Uid, instance: &Uid, record: &RecordRef) {
+        let key = self.key(study, series, instance);
         let mut entries = self.entries();
         if entries.get(&key).is_some_and(|known| matches!(known, Known::Stored(at) if at == record)) {
             entries.remove(&key);
@@ -143,11 +158,11 @@ mod tests {
     async fn the_second_of_two_waits_for_the_first_and_gets_its_record() {
         // ST-044
         let presence = Arc::new(Presence::new());
-        let Reserved::New(first) = presence.reserve(&uid("1.2"), &uid("1.2.3")).await else {
+        let Reserved::New(first) = presence.reserve(&uid("1"), &uid("1.2"), &uid("1.2.3")).await else {
             panic!("nobody else is there");
         };
         let other = Arc::clone(&presence);
-        let second = tokio::spawn(async move { other.reserve(&uid("1.2"), &uid("1.2.3")).await });
+        let second = tokio::spawn(async move { other.reserve(&uid("1"), &uid("1.2"), &uid("1.2.3")).await });
         tokio::task::yield_now().await;
         assert!(!second.is_finished());
         first.confirm(record(7));
@@ -157,16 +172,17 @@ mod tests {
     #[tokio::test]
     async fn a_reservation_given_up_lets_the_next_one_store() {
         let presence = Arc::new(Presence::new());
-        drop(presence.reserve(&uid("1.2"), &uid("1.2.3")).await);
-        assert!(matches!(presence.reserve(&uid("1.2"), &uid("1.2.3")).await, Reserved::New(_)));
+        drop(presence.reserve(&uid("1"), &uid("1.2"), &uid("1.2.3")).await);
+        assert!(matches!(presence.reserve(&uid("1"), &uid("1.2"), &uid("1.2.3")).await, Reserved::New(_)));
         assert_eq!(presence.len(), 0);
     }
 
     #[tokio::test]
-    async fn the_same_instance_uid_in_another_series_is_another_instance() {
+    async fn the_same_instance_uid_in_another_series_or_study_is_another_instance() {
         // ST-043
         let presence = Arc::new(Presence::new());
-        presence.enter(&uid("1.2"), &uid("1.2.3"), record(1));
-        assert!(matches!(presence.reserve(&uid("1.3"), &uid("1.2.3")).await, Reserved::New(_)));
+        presence.enter(&uid("1"), &uid("1.2"), &uid("1.2.3"), record(1));
+        assert!(matches!(presence.reserve(&uid("1"), &uid("1.3"), &uid("1.2.3")).await, Reserved::New(_)));
+        assert!(matches!(presence.reserve(&uid("2"), &uid("1.2"), &uid("1.2.3")).await, Reserved::New(_)));
     }
 }

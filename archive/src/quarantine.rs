@@ -7,13 +7,28 @@ use std::io::{self, Write};
 use crate::Error;
 use crate::archive::Inner;
 use crate::dataset::write_file_meta;
-use crate::journal::Record;
+use crate::journal::{self, Record};
+use crate::source::verify_record;
 
 /// Bytes copied at a time.
 const COPY_BYTES: u64 = 1 << 20;
 
-/// Writes the record as a Part 10 file under `quarantine/`, durable on return. Writing it again changes nothing.
+/// Writes the record as a Part 10 file under `quarantine/`, durable on return. Writing it again changes nothing. What the
+/// journal lost is reported and passed over, for trying again would hold up all that follows.
 pub(crate) fn put_aside(archive: &Inner, record: &Record) -> Result<(), Error> {
+    match verify_record(&archive.journal, &record.at) {
+        Ok(()) => {}
+        Err(error @ (journal::Error::Damaged(_) | journal::Error::Gone)) => {
+            tracing::error!(
+                study_instance_uid = %record.head.study_instance_uid,
+                sop_instance_uid = %record.head.sop_instance_uid,
+                error = %crate::Chain(&error),
+                "other bytes of a stored instance cannot be put in quarantine: the journal lost them"
+            );
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    }
     let folder = archive.options.data.join("quarantine");
     let name = format!("{}-{}.dcm", record.head.sop_instance_uid, record.at.lsn.0);
     let write = || -> io::Result<()> {

@@ -111,7 +111,8 @@ impl Receiver {
             }
             Ok(writer)
         });
-        self.large = Some(joined(written.await)?.map_err(|e| Error::from_journal_write(&e))?);
+        let written = joined(written.await)?;
+        self.large = Some(written.map_err(|error| refused(&self.archive, &error))?);
         Ok(())
     }
 
@@ -132,15 +133,15 @@ impl Receiver {
         let identifiers = received.identifiers.clone();
         check(&origin, &identifiers)?;
         archive.tombstones.check(&identifiers)?;
-        let reservation =
-            match archive.presence.reserve(&identifiers.series_instance_uid, &identifiers.sop_instance_uid).await {
-                Reserved::New(reservation) => reservation,
-                Reserved::Stored(record) => {
-                    let stored =
-                        instance_ref(&origin, &identifiers, Location::Journal(record.clone()), record.payload_bytes);
-                    return already_stored(&archive, &received, stored, identifiers).await;
-                }
-            };
+        let Identifiers { study_instance_uid: study, series_instance_uid: series, .. } = &identifiers;
+        let reservation = match archive.presence.reserve(study, series, &identifiers.sop_instance_uid).await {
+            Reserved::New(reservation) => reservation,
+            Reserved::Stored(record) => {
+                let stored =
+                    instance_ref(&origin, &identifiers, Location::Journal(record.clone()), record.payload_bytes);
+                return already_stored(&archive, &received, stored, identifiers).await;
+            }
+        };
         if let Some(stored) = archive.find_sealed(&identifiers).await {
             drop(reservation);
             return already_stored(&archive, &received, stored, identifiers).await;
@@ -227,12 +228,15 @@ async fn append(
         called_ae: origin.called_ae.clone(),
         received_millis: archive.options.clock.now().as_millisecond(),
     };
-    let record = archive.journal.append(head, received.payload).await.map_err(|e| {
-        archive.pack_wanted.notify_one();
-        Error::from_journal_write(&e)
-    })?;
+    let record = archive.journal.append(head, received.payload).await.map_err(|error| refused(archive, &error))?;
     reservation.confirm(record);
     Ok(())
+}
+
+/// A journal that takes nothing: packing may give it room.
+fn refused(archive: &Inner, error: &journal::Error) -> Error {
+    archive.pack_wanted.notify_one();
+    Error::from_journal_write(error)
 }
 
 /// Answers a resent instance: the same bytes are a success, others a conflict (the first is kept).
@@ -293,7 +297,14 @@ impl From<ReadError> for Error {
         match error {
             ReadError::Malformed { offset, reason } => Self::Malformed { offset, reason },
             ReadError::Missing { keyword } => Self::MissingIdentifier { keyword },
-            ReadError::Source(source) => Self::Io { doing: "read a data set", source: source.0 },
+            // What failed below comes out again as what it was: a record that is gone is looked for elsewhere.
+            ReadError::Source(source) => match source.0.downcast::<journal::Error>() {
+                Ok(error) => Self::Journal(error),
+                Err(source) => match source.downcast::<tiering::Error>() {
+                    Ok(error) => Self::Tiering(error),
+                    Err(source) => Self::Io { doing: "read a data set", source },
+                },
+            },
         }
     }
 }

@@ -43,31 +43,50 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Tombstone> {
     })
 }
 
-/// The UID of what was deleted.
-fn target(tombstone: &Tombstone) -> &Uid {
-    tombstone.instance.as_ref().or(tombstone.series.as_ref()).unwrap_or(&tombstone.study)
+/// What was deleted: a study, a series of it, or an instance of that.
+type Target = (Uid, Option<Uid>, Option<Uid>);
+
+fn target(tombstone: &Tombstone) -> Target {
+    (tombstone.study.clone(), tombstone.series.clone(), tombstone.instance.clone())
 }
 
 /// All deletions, for the look at every arriving instance.
 #[derive(Debug, Default)]
 pub(crate) struct Tombstones {
-    targets: RwLock<HashSet<Uid>>,
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    targets: HashSet<Target>,
+    /// The UIDs of what was deleted, whatever it belonged to.
+    uids: HashSet<Uid>,
 }
 
 impl Tombstones {
     pub(crate) fn enter(&self, tombstone: &Tombstone) {
-        self.targets.write().unwrap_or_else(PoisonError::into_inner).insert(target(tombstone).clone());
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let uid = tombstone.instance.as_ref().or(tombstone.series.as_ref()).unwrap_or(&tombstone.study);
+        known.uids.insert(uid.clone());
+        known.targets.insert(target(tombstone));
     }
 
-    /// Refuses an instance that was deleted, alone or with its series or study (ST-086).
+    /// Refuses an instance that was deleted, alone or with its series or study (ST-086). The same UID elsewhere is another
+    /// instance, as for the index.
     pub(crate) fn check(&self, identifiers: &Identifiers) -> Result<(), Error> {
-        let uids = [&identifiers.study_instance_uid, &identifiers.series_instance_uid, &identifiers.sop_instance_uid];
-        if uids.into_iter().any(|uid| self.has(uid)) { Err(Error::Deleted) } else { Ok(()) }
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if known.targets.is_empty() {
+            return Ok(());
+        }
+        let study = identifiers.study_instance_uid.clone();
+        let series = Some(identifiers.series_instance_uid.clone());
+        let instance = Some(identifiers.sop_instance_uid.clone());
+        let deleted = [(study.clone(), None, None), (study.clone(), series.clone(), None), (study, series, instance)];
+        if deleted.iter().any(|target| known.targets.contains(target)) { Err(Error::Deleted) } else { Ok(()) }
     }
 
     pub(crate) fn has(&self, uid: &Uid) -> bool {
-        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
-        !targets.is_empty() && targets.contains(uid)
+        self.known.read().unwrap_or_else(PoisonError::into_inner).uids.contains(uid)
     }
 }
 
@@ -94,5 +113,8 @@ mod tests {
         };
         assert!(matches!(tombstones.check(&instance("1.2.3")), Err(Error::Deleted)));
         assert!(tombstones.check(&instance("1.2.4")).is_ok());
+        let elsewhere = Identifiers { study_instance_uid: "1.3".parse().unwrap(), ..instance("1.2.3") };
+        assert!(tombstones.check(&elsewhere).is_ok());
+        assert!(tombstones.has(&"1.2.3".parse().unwrap()) && !tombstones.has(&"1.2".parse().unwrap()));
     }
 }

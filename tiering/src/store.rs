@@ -8,6 +8,7 @@ mod read;
 pub(crate) mod verify;
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
@@ -40,6 +41,18 @@ pub struct StoreOptions {
     pub device_errors_max: u32,
     /// Bytes of each device that new containers leave free. 64 MiB.
     pub free_bytes_min: u64,
+    /// Pools that have held containers, as the caller remembers them: so that disks that are not mounted are not taken for
+    /// new ones. None.
+    pub used_pools: Vec<UsedPool>,
+}
+
+/// A pool that has held containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsedPool {
+    /// Its name.
+    pub name: String,
+    /// Directories of its devices, as [`crate::DeviceStatus`] has them.
+    pub devices: Vec<PathBuf>,
 }
 
 impl Default for StoreOptions {
@@ -52,6 +65,7 @@ impl Default for StoreOptions {
             waiting_reads_max: 64,
             device_errors_max: 8,
             free_bytes_min: 64 << 20,
+            used_pools: Vec::new(),
         }
     }
 }
@@ -92,7 +106,8 @@ impl Store {
     /// Opens the pools, making devices of directories on first use, and lists every shard by name. Blocks.
     ///
     /// A device that cannot be read is offline, not an error, unless its pool was never used: a first start needs all
-    /// devices. What a crash left half written is removed, so no other process may be writing.
+    /// devices. What was a device of a used pool ([`StoreOptions::used_pools`]) and is absent or empty is offline too: its
+    /// disk is not mounted. What a crash left half written is removed, so no other process may be writing.
     pub fn open(pools: Vec<PoolConfig>, options: StoreOptions) -> Result<Self, Error> {
         let inner = Arc::new(Inner::open(pools, options)?);
         Ok(Self { inner })

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::instances::{HOT_COLUMNS, HotRow, SeriesRef, sealed};
@@ -77,6 +77,26 @@ pub enum Applied {
     Deleted,
 }
 
+/// A batch that is applied and not yet committed.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    tx: Transaction<'static, Postgres>,
+    outcomes: Vec<Applied>,
+}
+
+impl Prepared {
+    /// Returns what will have become of each arrival.
+    pub(crate) fn outcomes(&self) -> &[Applied] {
+        &self.outcomes
+    }
+
+    /// Makes it durable.
+    pub(crate) async fn commit(self) -> Result<Vec<Applied>, Error> {
+        self.tx.commit().await?;
+        Ok(self.outcomes)
+    }
+}
+
 /// Series row and SOP Instance UID: what makes two instances one.
 type Identity = (i64, Uid);
 
@@ -85,6 +105,12 @@ impl Index {
     /// arrival. Applying a record again changes nothing. Durable on return. A dropped call may or may not have
     /// committed.
     pub async fn apply(&self, journal: Uuid, arrivals: &[Arrival], end: Lsn) -> Result<Vec<Applied>, Error> {
+        self.prepare(journal, arrivals, end).await?.commit().await
+    }
+
+    /// Does as `apply` up to the commit, so that the caller can act on outcomes before the position moves. Holds the
+    /// studies' row locks until it is committed or dropped, which undoes it.
+    pub(crate) async fn prepare(&self, journal: Uuid, arrivals: &[Arrival], end: Lsn) -> Result<Prepared, Error> {
         let mut tx = self.pool.begin().await?;
         let outcomes = self.apply_in(&mut tx, journal, arrivals).await?;
         sqlx::query(
@@ -96,8 +122,7 @@ impl Index {
         .bind(signed(end.0))
         .execute(&mut *tx)
         .await?;
-        tx.commit().await?;
-        Ok(outcomes)
+        Ok(Prepared { tx, outcomes })
     }
 
     async fn apply_in(

@@ -4,32 +4,36 @@
 //! transaction with container, segments and the end of the hot rows; the journal's space given back. A crash before
 //! the transaction leaves a container that the next start takes in (`recover`); after it, only space to give back.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use tiering::{ContainerWriter, Extent, InstanceKind, Manifest, ManifestInstance, Tier, Toc, TocSegment};
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{Batch, Month, Patience, batches};
+use super::recover::recheck;
 use super::{Progress, describe};
 use crate::archive::Inner;
 use crate::checksum::crc32c;
 use crate::dataset::{self, InstanceUids, Limits};
-use crate::index::{Hot, Index, SealedContainer};
-use crate::journal::{Journal, RecordRef};
+use crate::index::{Hot, Index};
+use crate::journal::{self, Journal, Lsn, RecordRef};
 use crate::receive::joined;
 use crate::retrieve::pack_block;
 use crate::source::{PayloadSource, record_source, verify_record};
-use crate::{Error, Uid};
-
-/// Pause before the index is told again.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
+use crate::{Error, Uid, used_pools};
 
 /// Packs the studies that are due. Stops between containers when cancelled.
 pub(crate) async fn pack_due(archive: &Arc<Inner>, cancel: &CancellationToken) -> Result<(), Error> {
     let Ok(index) = archive.link.get() else { return Ok(()) };
+    // Until the index has every container, what looks unsealed may be sealed.
+    if archive.applied.borrow().is_none() {
+        return Ok(());
+    }
+    recheck(archive, &index).await?;
     let options = &archive.options.pack;
     let now = archive.options.clock.now().as_millisecond();
     let (quiet_before, patience) = if archive.under_pressure() {
@@ -39,28 +43,42 @@ pub(crate) async fn pack_due(archive: &Arc<Inner>, cancel: &CancellationToken) -
         (now.saturating_sub(quiet), Patience::Until(options.wait_max))
     };
     let studies = index.quiet_studies(quiet_before).await?;
+    let mut failed = None;
     for batch in batches(studies, options.container_bytes, patience, now) {
         if cancel.is_cancelled() {
-            return Ok(());
+            break;
         }
-        pack_batch(archive, &index, &batch).await?;
+        match pack_batch(archive, &index, &batch).await {
+            Ok(_) => {}
+            Err(error @ Error::IndexAway(_)) => return Err(error),
+            // One study that cannot be packed does not keep the others in the journal.
+            Err(error) => failed = Some(error),
+        }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 /// Packs everything that is not sealed; returns how many instances were sealed.
 pub(crate) async fn pack_all(archive: &Arc<Inner>, progress: &Progress) -> Result<u64, Error> {
     let index = archive.link.get()?;
+    recheck(archive, &index).await?;
+    // Somebody asks: perhaps a journal copy was mended.
+    archive.unpackable().clear();
     let studies = index.quiet_studies(i64::MAX).await?;
     let total = studies.iter().map(|study| study.instances).sum();
     let mut done = 0;
     progress.report(done, total);
     let now = archive.options.clock.now().as_millisecond();
+    let mut failed = None;
     for batch in batches(studies, archive.options.pack.container_bytes, Patience::None, now) {
-        done += pack_batch(archive, &index, &batch).await?;
+        match pack_batch(archive, &index, &batch).await {
+            Ok(sealed) => done += sealed,
+            Err(error @ Error::IndexAway(_)) => return Err(error),
+            Err(error) => failed = Some(error),
+        }
         progress.report(done, total);
     }
-    Ok(done)
+    failed.map_or(Ok(done), Err)
 }
 
 /// Packs one batch into as many containers as it needs.
@@ -69,9 +87,10 @@ async fn pack_batch(archive: &Arc<Inner>, index: &Index, batch: &Batch) -> Resul
     let mut instances = Vec::new();
     for study in &batch.studies {
         let study: Uid = study.parse().expect("the index keeps valid UIDs");
-        for hot in index.hot_instances(&study).await? {
-            instances.push((study.clone(), hot));
-        }
+        let hot = index.hot_instances(&study).await?;
+        let unpackable = archive.unpackable();
+        let packable = hot.into_iter().filter(|hot| !unpackable.contains(&hot.record.lsn));
+        instances.extend(packable.map(|hot| (study.clone(), hot)));
     }
     let mut sealed = 0;
     let mut rest = instances;
@@ -114,39 +133,20 @@ async fn pack_container(
         }
     }
     let writer = Arc::clone(archive);
-    let written = tokio::task::spawn_blocking(move || {
-        let sealed = write_container(&writer, &series)?;
-        Ok::<_, Error>((sealed, series))
-    });
-    let ((sealed, toc), series) = joined(written.await)??;
+    let written = joined(tokio::task::spawn_blocking(move || write_container(&writer, series)).await)??;
+    leave_out(archive, &written.lost);
+    let Some((sealed, toc)) = written.sealed else { return Ok(0) };
     let container = describe::sealed(archive, &sealed, month, &toc)?;
-    tell_index(archive, &container).await?;
-    let count = settle(archive, index, &series).await?;
+    used_pools::remember(archive).await?;
+    if let Err(error) = index.seal(&container).await {
+        // Whether it committed is not known: the next pack first looks at what the devices have.
+        archive.recheck.store(true, Ordering::Relaxed);
+        return Err(error.into());
+    }
+    let count = settle(archive, index, &written.series).await?;
     tracing::info!(container = %sealed.id, pool = sealed.pool, instances = count, bytes = sealed.logical_bytes, "container sealed");
     archive.metrics.instances("sealed", count);
     Ok(count)
-}
-
-/// Tells the index of a sealed container, again and again while Postgres is away: packing the same instances into one more
-/// container would only waste space. One that the index refuses is removed; its instances still lie in the journal.
-async fn tell_index(archive: &Arc<Inner>, container: &SealedContainer) -> Result<(), Error> {
-    loop {
-        let told = match archive.link.get() {
-            Ok(index) => index.seal(container).await.map_err(Error::from),
-            Err(away) => Err(away),
-        };
-        match told {
-            Err(Error::IndexAway(_)) if !archive.cancel.is_cancelled() => tokio::time::sleep(RETRY_AFTER).await,
-            // The next start takes the container in.
-            Err(error @ Error::IndexAway(_)) => return Err(error),
-            Err(error) => {
-                let (remover, id) = (Arc::clone(archive), container.id);
-                joined(tokio::task::spawn_blocking(move || remover.store.remove(id)).await)??;
-                return Err(error);
-            }
-            Ok(()) => return Ok(()),
-        }
-    }
 }
 
 /// Instances of one series that go into one container.
@@ -157,27 +157,56 @@ struct SeriesPart {
     instances: Vec<Hot>,
 }
 
-fn write_container(archive: &Inner, series: &[SeriesPart]) -> Result<(tiering::Sealed, Toc), Error> {
-    let payload: u64 = series.iter().flat_map(|part| &part.instances).map(|hot| hot.record.payload_bytes).sum();
-    let mut writer = archive.store.create(Tier::Hot, payload)?;
-    let mut segments = Vec::with_capacity(series.len());
-    for part in series {
-        segments.push(write_series(archive, &mut writer, part)?);
-    }
-    let toc = Toc { segments };
-    let sealed = writer.seal(toc.clone())?;
-    Ok((sealed, toc))
+/// What became of the instances that were to go into one container.
+struct Written {
+    /// Nothing when the journal lost all of them.
+    sealed: Option<(tiering::Sealed, Toc)>,
+    /// What is in it.
+    series: Vec<SeriesPart>,
+    /// What the journal cannot give back.
+    lost: Vec<Hot>,
 }
 
-fn write_series(archive: &Inner, writer: &mut ContainerWriter, part: &SeriesPart) -> Result<TocSegment, Error> {
+fn write_container(archive: &Inner, series: Vec<SeriesPart>) -> Result<Written, Error> {
+    let payload: u64 = series.iter().flat_map(|part| &part.instances).map(|hot| hot.record.payload_bytes).sum();
+    let mut writer = archive.store.create(Tier::Hot, payload)?;
+    let mut written = Written { sealed: None, series: Vec::with_capacity(series.len()), lost: Vec::new() };
+    let mut segments = Vec::with_capacity(series.len());
+    for mut part in series {
+        if let Some(segment) = write_series(archive, &mut writer, &mut part, &mut written.lost)? {
+            segments.push(segment);
+            written.series.push(part);
+        }
+    }
+    if !segments.is_empty() {
+        let toc = Toc { segments };
+        written.sealed = Some((writer.seal(toc.clone())?, toc));
+    }
+    Ok(written)
+}
+
+/// Writes a series and leaves in `part` what is in the container; nothing if the journal lost all of it.
+fn write_series(
+    archive: &Inner,
+    writer: &mut ContainerWriter,
+    part: &mut SeriesPart,
+    lost: &mut Vec<Hot>,
+) -> Result<Option<TocSegment>, Error> {
     let mut objects = Vec::with_capacity(part.instances.len());
     let mut instances = Vec::with_capacity(part.instances.len());
     let mut kinds: Vec<Arc<InstanceKind>> = Vec::new();
-    for hot in &part.instances {
-        let copied = copy(archive, writer, &hot.record)?;
-        let kind = kind_of(hot, &mut kinds);
-        let (pixel_data, frame_table) = layout(&copied.source, hot, writer)?;
-        objects.push(object(&copied.source, part, hot)?);
+    for hot in std::mem::take(&mut part.instances) {
+        let copied = match copy(archive, writer, &hot.record) {
+            Ok(copied) => copied,
+            Err(Error::Journal(journal::Error::Damaged(_) | journal::Error::Gone)) => {
+                lost.push(hot);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let kind = kind_of(&hot, &mut kinds);
+        let (pixel_data, frame_table) = layout(&copied.source, &hot, writer)?;
+        objects.push(object(&copied.source, part, &hot)?);
         instances.push(ManifestInstance {
             sop_instance_uid: hot.sop_instance_uid.to_string(),
             number: hot.instance_number,
@@ -189,15 +218,30 @@ fn write_series(archive: &Inner, writer: &mut ContainerWriter, part: &SeriesPart
             received_millis: hot.received_millis,
             kind,
         });
+        part.instances.push(hot);
+    }
+    if instances.is_empty() {
+        return Ok(None);
     }
     let metadata = append(writer, &pack_block(&objects)?)?;
-    Ok(TocSegment {
+    Ok(Some(TocSegment {
         study_instance_uid: part.study.to_string(),
         series_instance_uid: part.series.to_string(),
         summary: part.summary.clone(),
         metadata,
         manifest: Manifest { instances },
-    })
+    }))
+}
+
+/// Leaves instances that the journal lost where they are, so that they do not hold up all others, and says so.
+fn leave_out(archive: &Inner, lost: &[Hot]) {
+    let Some(first) = lost.first() else { return };
+    tracing::error!(
+        instances = lost.len(),
+        sop_instance_uid = %first.sop_instance_uid,
+        "instances that no journal copy has undamaged are not packed: mend a copy or delete them and have them sent again"
+    );
+    archive.unpackable().extend(lost.iter().map(|hot| hot.record.lsn));
 }
 
 /// A data set that was copied into the container, still at hand to read its header.
@@ -290,10 +334,12 @@ async fn settle(archive: &Arc<Inner>, index: &Index, series: &[SeriesPart]) -> R
     for part in series {
         archive.sealed_series.changed(&part.series);
         for hot in &part.instances {
-            archive.presence.forget_record(&part.series, &hot.sop_instance_uid, &hot.record);
+            archive.presence.forget_record(&part.study, &part.series, &hot.sop_instance_uid, &hot.record);
             count += 1;
-            if hot.record.large {
-                archive.journal.release_large(&hot.record)?;
+            if hot.record.large
+                && let Err(error) = archive.journal.release_large(&hot.record)
+            {
+                tracing::warn!(%error, "a large payload that is sealed stays behind until the next start");
             }
         }
     }
@@ -313,10 +359,17 @@ pub(super) async fn release(archive: &Arc<Inner>, index: &Index) -> Result<(), E
 }
 
 impl Inner {
-    /// Whether the journal is so full that studies are packed without waiting.
+    /// Whether the journal is so full that studies are packed without waiting. The segment being written counts for
+    /// nothing: no packing gives it back.
     fn under_pressure(&self) -> bool {
         let status = self.journal.status();
+        let used = status.used_bytes.saturating_sub(self.journal.segment_bytes());
         let percent = u64::from(self.options.pack.pressure_percent);
-        status.used_bytes / 100 >= status.bytes_max / 10_000 * percent
+        u128::from(used) * 100 >= u128::from(status.bytes_max) * u128::from(percent)
+    }
+
+    /// Returns the records that could not be packed, so that they are tried and reported only once.
+    fn unpackable(&self) -> std::sync::MutexGuard<'_, BTreeSet<Lsn>> {
+        self.unpackable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

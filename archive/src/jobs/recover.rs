@@ -3,15 +3,17 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use tiering::{ContainerId, ContainerPlaces, Toc};
+use tiering::{ContainerId, ContainerPlaces, ManifestInstance, Toc};
 
 use super::{Progress, describe, pack};
 use crate::archive::Inner;
 use crate::index::{Index, Tombstone};
 use crate::journal::{Lsn, Record};
 use crate::receive::joined;
-use crate::{Error, follower, tombstones};
+use crate::source::verify_record;
+use crate::{Error, Uid, follower, tombstones};
 
 /// Records read from the journal at a time.
 const RECORDS_AT_ONCE: usize = 10_000;
@@ -25,7 +27,8 @@ pub(crate) async fn recover(archive: &Arc<Inner>) -> Result<(), Error> {
         }
         for_each_record(&reader, |record| {
             let head = &record.head;
-            reader.presence.enter(&head.series_instance_uid, &head.sop_instance_uid, record.at.clone());
+            let (study, series) = (&head.study_instance_uid, &head.series_instance_uid);
+            reader.presence.enter(study, series, &head.sop_instance_uid, record.at.clone());
         })
     });
     joined(recovered.await)??;
@@ -61,8 +64,11 @@ fn for_each_record(archive: &Inner, mut visit: impl FnMut(&Record)) -> Result<()
 pub(crate) async fn take_in(archive: &Arc<Inner>, index: &Index, progress: &Progress) -> Result<u64, Error> {
     let reader = Arc::clone(archive);
     let deleted = joined(tokio::task::spawn_blocking(move || deletions(&reader)).await)??;
-    for tombstone in &deleted {
-        index.add_tombstone(tombstone).await?;
+    let known: HashSet<_> = index.tombstones().await?.into_iter().map(|t| (t.study, t.series, t.instance)).collect();
+    for tombstone in deleted {
+        if !known.contains(&(tombstone.study.clone(), tombstone.series.clone(), tombstone.instance.clone())) {
+            index.add_tombstone(&tombstone).await?;
+        }
     }
     let known: HashSet<ContainerId> = index.containers().await?.into_iter().map(|container| container.id).collect();
     let unknown: Vec<_> = archive.store.containers().into_iter().filter(|c| !known.contains(&c.id)).collect();
@@ -89,9 +95,8 @@ async fn take_in_one(archive: &Arc<Inner>, index: &Index, places: &ContainerPlac
             return Ok(0);
         }
     };
-    let whole = places.places.len() == usize::from(places.code.shards());
-    if !whole && all_elsewhere(index, &toc).await? {
-        // A crash while the shards were linked: the journal still has every instance.
+    if !is_sound(archive, places, &toc).await? && all_elsewhere(archive, index, &toc).await? {
+        // A crash while it was sealed: the journal still has every instance.
         tracing::warn!(container = %places.id, shards = places.places.len(), "a container that was not finished is removed");
         let (remover, id) = (Arc::clone(archive), places.id);
         joined(tokio::task::spawn_blocking(move || remover.store.remove(id)).await)??;
@@ -104,18 +109,69 @@ async fn take_in_one(archive: &Arc<Inner>, index: &Index, places: &ContainerPlac
     Ok(u64::try_from(instances).unwrap_or(u64::MAX))
 }
 
-/// Whether the index knows every instance of a container without it.
-async fn all_elsewhere(index: &Index, toc: &Toc) -> Result<bool, Error> {
-    for segment in &toc.segments {
-        let Ok(series) = segment.series_instance_uid.parse() else { return Ok(false) };
-        for instance in &segment.manifest.instances {
-            let Ok(sop) = instance.sop_instance_uid.parse() else { return Ok(false) };
-            if index.find_instance(&series, &sop).await?.is_none() {
-                return Ok(false);
+/// Whether a container may take the place of what the journal has. If the journal has any of its instances, a crash may
+/// have come before it was read back: that is done now. Others were sealed long ago.
+async fn is_sound(archive: &Arc<Inner>, places: &ContainerPlaces, toc: &Toc) -> Result<bool, Error> {
+    if places.places.len() < usize::from(places.code.shards()) {
+        return Ok(false);
+    }
+    if !instances(toc).any(|(uids, _)| uids.is_some_and(|(t, s, i)| archive.presence.find(&t, &s, &i).is_some())) {
+        return Ok(true);
+    }
+    let (reader, id) = (Arc::clone(archive), places.id);
+    let verified = joined(tokio::task::spawn_blocking(move || reader.store.verify(id)).await)??;
+    Ok(verified.is_healthy())
+}
+
+type Uids = (Uid, Uid, Uid);
+
+/// Returns the instances of a container with their UIDs, where those can be read.
+fn instances(toc: &Toc) -> impl Iterator<Item = (Option<Uids>, &ManifestInstance)> {
+    toc.segments.iter().flat_map(|segment| {
+        let (study, series) = (segment.study_instance_uid.parse().ok(), segment.series_instance_uid.parse().ok());
+        segment.manifest.instances.iter().map(move |instance| {
+            let uids = study.clone().zip(series.clone()).zip(instance.sop_instance_uid.parse().ok());
+            (uids.map(|((study, series), sop)| (study, series, sop)), instance)
+        })
+    })
+}
+
+/// Whether every instance of a container can be had without it: undamaged from the journal, or from another container.
+async fn all_elsewhere(archive: &Arc<Inner>, index: &Index, toc: &Toc) -> Result<bool, Error> {
+    for (uids, instance) in instances(toc) {
+        let Some((study, series, sop)) = uids else { return Ok(false) };
+        let elsewhere = match archive.presence.find(&study, &series, &sop) {
+            Some(record) if (record.crc32c, record.payload_bytes) == (instance.crc32c, instance.bytes) => {
+                let reader = Arc::clone(archive);
+                let read = tokio::task::spawn_blocking(move || verify_record(&reader.journal, &record).is_ok());
+                joined(read.await)?
             }
+            Some(_) | None => index.series_segments(&series).await?.iter().any(|segment| {
+                segment.study == study && segment.find(&sop).is_some_and(|found| found.crc32c == instance.crc32c)
+            }),
+        };
+        if !elsewhere {
+            return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Brings the index up to the containers again, if a seal failed of which it may have heard or not, or devices came back.
+pub(super) async fn recheck(archive: &Arc<Inner>, index: &Index) -> Result<(), Error> {
+    let Some(applied) = *archive.applied.borrow() else { return Ok(()) };
+    if !archive.recheck.swap(false, Ordering::Relaxed) {
+        return Ok(());
+    }
+    let _no_packer = archive.packing.lock().await;
+    let rechecked = match take_in(archive, index, &Progress::silent()).await {
+        Ok(_) => give_back(archive, index, applied).await,
+        Err(error) => Err(error),
+    };
+    if rechecked.is_err() {
+        archive.recheck.store(true, Ordering::Relaxed);
+    }
+    rechecked
 }
 
 /// Gives back what the journal still holds of instances that were sealed before a crash.
@@ -127,8 +183,7 @@ pub(crate) async fn give_back(archive: &Arc<Inner>, index: &Index, applied: Lsn)
             if record.at.lsn >= applied || unsealed.contains(&record.at.lsn.0) {
                 return;
             }
-            let head = &record.head;
-            reader.presence.forget_record(&head.series_instance_uid, &head.sop_instance_uid, &record.at);
+            reader.presence.forget(record);
             if record.at.large
                 && let Err(error) = reader.journal.release_large(&record.at)
             {

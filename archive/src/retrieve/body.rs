@@ -9,11 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
-use super::{InstanceBody, InstanceRef, Location, Sealed, Shared};
+use super::{InstanceBody, InstanceRef, Location, Sealed, Selector, Shared};
+use crate::Error;
 use crate::archive::{Inner, Opened};
 use crate::journal::{self, Payload};
 use crate::receive::joined;
-use crate::{Error, Uid};
 
 /// An instance up to this length is read at once and verified by its own CRC.
 const WHOLE_BYTES_MAX: u64 = 512 * 1024;
@@ -62,8 +62,8 @@ pub(crate) fn open_all(archive: Shared, instances: Vec<InstanceRef>) -> Opened {
 }
 
 async fn read_whole(archive: &Inner, instance: &InstanceRef) -> Result<Bytes, Error> {
-    follow(archive, instance, |location| async move {
-        match location {
+    following(archive, instance, |instance| async move {
+        match instance.location {
             Location::Journal(record) => read_record(archive, &record, 0..record.payload_bytes).await,
             Location::Container(sealed) => {
                 let range = sealed.offset..sealed.offset + instance.bytes;
@@ -76,10 +76,10 @@ async fn read_whole(archive: &Inner, instance: &InstanceRef) -> Result<Bytes, Er
 
 /// Reads a part of an instance, verified by the container's block checksums.
 pub(crate) async fn read_range(archive: &Inner, instance: &InstanceRef, range: Range<u64>) -> Result<Bytes, Error> {
-    follow(archive, instance, |location| {
+    following(archive, instance, |instance| {
         let range = range.clone();
         async move {
-            match location {
+            match instance.location {
                 Location::Journal(record) => read_record(archive, &record, range).await,
                 Location::Container(sealed) => read_sealed(archive, &sealed, range).await,
             }
@@ -101,22 +101,22 @@ async fn read_record(archive: &Inner, record: &journal::RecordRef, range: Range<
     Ok(joined(read.await)??)
 }
 
-/// Reads where the instance is said to lie; if it is not there any more, asks the index where it went.
-async fn follow<F, R>(archive: &Inner, instance: &InstanceRef, read: F) -> Result<Bytes, Error>
+/// Reads where the instance is said to lie; if it is not there any more, asks the index where it went and reads there.
+pub(super) async fn following<T, F, R>(archive: &Inner, instance: &InstanceRef, read: F) -> Result<T, Error>
 where
-    F: Fn(Location) -> R,
-    R: Future<Output = Result<Bytes, Error>>,
+    F: Fn(InstanceRef) -> R,
+    R: Future<Output = Result<T, Error>>,
 {
-    let mut location = instance.location.clone();
+    let mut result = read(instance.clone()).await;
     for _ in 0..MOVES_MAX {
-        match read(location.clone()).await {
+        match &result {
             Err(Error::Journal(journal::Error::Gone)) => {}
-            result => return result,
+            Ok(_) | Err(_) => return result,
         }
-        let found = archive.where_is(&instance.series_instance_uid, &instance.sop_instance_uid).await?;
-        location = found.ok_or(Error::NotFound { what: "instance" })?.location;
+        let found = archive.where_is(instance).await?.ok_or(Error::NotFound { what: "instance" })?;
+        result = read(found).await;
     }
-    Err(Error::NotFound { what: "instance" })
+    result
 }
 
 /// Returns a part of a payload that is not in the journal yet.
@@ -137,8 +137,14 @@ fn read_payload(payload: &Payload, range: Range<u64>) -> io::Result<Bytes> {
 
 impl Inner {
     /// Asks the index where an instance lies now.
-    pub(crate) async fn where_is(&self, series: &Uid, instance: &Uid) -> Result<Option<InstanceRef>, Error> {
-        Ok(self.link.get()?.find_instance(series, instance).await?.map(InstanceRef::from))
+    pub(crate) async fn where_is(&self, instance: &InstanceRef) -> Result<Option<InstanceRef>, Error> {
+        let selector = Selector {
+            patient_id: None,
+            studies: vec![instance.study_instance_uid.clone()],
+            series: vec![instance.series_instance_uid.clone()],
+            instances: vec![instance.sop_instance_uid.clone()],
+        };
+        Ok(self.link.get()?.locate(&selector).await?.into_iter().next().map(InstanceRef::from))
     }
 
     /// Compares a stored instance with a payload that just came, byte by byte.

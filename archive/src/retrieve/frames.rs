@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dicom_core::VR;
 use futures_util::{StreamExt, stream};
 
-use super::body::{chunked, open, read_range};
+use super::body::{chunked, following, open, read_range};
 use super::{Frame, Frames, InstanceBody, InstanceRef, Location, Sealed, Shared};
 use crate::archive::Inner;
 use crate::dataset::{self, Attributes, BulkPath, ByteOrder, FragmentTable, Limits, Parsed, PixelData, TransferSyntax};
@@ -77,8 +77,25 @@ pub(crate) async fn bulk_data(
     instance: &InstanceRef,
     path: &BulkPath,
 ) -> Result<InstanceBody, Error> {
-    let syntax = syntax_of(instance)?;
-    let (source, path) = (instance_source(archive, instance).await?, path.clone());
+    let value = following(archive, instance, |instance| find_value(archive, instance, path.clone())).await?;
+    match value {
+        Value::Here(bytes) => Ok(InstanceBody::whole(bytes)),
+        Value::Range(range, swap) => {
+            let first = range.start..range.end.min(range.start.saturating_add(CHUNK_BYTES));
+            let first = read_range(archive, instance, first).await?;
+            let body = chunked(Arc::clone(archive), instance.clone(), first, range);
+            Ok(InstanceBody {
+                bytes: body.bytes,
+                chunks: Box::pin(body.chunks.map(move |piece| Ok(swapped(piece?, swap)))),
+            })
+        }
+        Value::Ranges(ranges) => Ok(joined_ranges(archive, instance, ranges)),
+    }
+}
+
+async fn find_value(archive: &Shared, instance: InstanceRef, path: BulkPath) -> Result<Value, Error> {
+    let syntax = syntax_of(&instance)?;
+    let source = instance_source(archive, &instance).await?;
     let looked = tokio::task::spawn_blocking(move || {
         let source = source.open();
         let found = dataset::find_bulk(&source, syntax, &path)?.ok_or(Error::NotFound { what: "bulk data" })?;
@@ -96,19 +113,7 @@ pub(crate) async fn bulk_data(
         let ranges = table.all().iter().map(|part| part.offset..part.offset.saturating_add(part.bytes));
         Ok(Value::Ranges(ranges.collect()))
     });
-    match joined::<Result<Value, Error>>(looked.await)?? {
-        Value::Here(bytes) => Ok(InstanceBody::whole(bytes)),
-        Value::Range(range, swap) => {
-            let first = range.start..range.end.min(range.start.saturating_add(CHUNK_BYTES));
-            let first = read_range(archive, instance, first).await?;
-            let body = chunked(Arc::clone(archive), instance.clone(), first, range);
-            Ok(InstanceBody {
-                bytes: body.bytes,
-                chunks: Box::pin(body.chunks.map(move |piece| Ok(swapped(piece?, swap)))),
-            })
-        }
-        Value::Ranges(ranges) => Ok(joined_ranges(archive, instance, ranges)),
-    }
+    joined(looked.await)?
 }
 
 /// Where a bulk value is.
@@ -220,13 +225,16 @@ fn syntax_of(instance: &InstanceRef) -> Result<&'static TransferSyntax, Error> {
 
 /// Finds how the frames lie: by the manifest if it says so, else by the header.
 async fn layout(archive: &Shared, instance: &InstanceRef, syntax: &'static TransferSyntax) -> Result<Layout, Error> {
-    if let Location::Container(sealed) = &instance.location
-        && let Some(layout) = known_layout(archive, instance, sealed, syntax).await?
-    {
-        return Ok(layout);
-    }
-    let source = instance_source(archive, instance).await?;
-    joined(tokio::task::spawn_blocking(move || read_layout(&source.open(), syntax)).await)?
+    following(archive, instance, |instance| async move {
+        if let Location::Container(sealed) = &instance.location
+            && let Some(layout) = known_layout(archive, &instance, sealed, syntax).await?
+        {
+            return Ok(layout);
+        }
+        let source = instance_source(archive, &instance).await?;
+        joined(tokio::task::spawn_blocking(move || read_layout(&source.open(), syntax)).await)?
+    })
+    .await
 }
 
 async fn known_layout(
@@ -243,7 +251,10 @@ async fn known_layout(
         return Ok(None);
     }
     let Ok(attributes) = dataset::read_json(&sealed.detail) else { return Ok(None) };
-    Ok(Some(Layout::Native { attributes, pixel_data: sealed.pixel_data..instance.bytes, swap: None }))
+    let pixel_data = sealed.pixel_data..instance.bytes.max(sealed.pixel_data);
+    // An instance that was indexed by its UIDs only has nothing here: its header is asked.
+    let usable = dataset::native_frame_range(&attributes, pixel_data.end - pixel_data.start, 0).is_some();
+    Ok(usable.then_some(Layout::Native { attributes, pixel_data, swap: None }))
 }
 
 fn read_layout(source: &PayloadSource, syntax: &TransferSyntax) -> Result<Layout, Error> {

@@ -9,15 +9,18 @@ use bytes::Bytes;
 use futures_util::stream;
 use tiering::{ContainerId, Extent};
 
-use super::{InstanceRef, Location, Shared};
+use super::{InstanceRef, Location, Sealed, Shared};
 use crate::archive::{Inner, Results};
 use crate::dataset::{self, InstanceUids};
 use crate::receive::joined;
 use crate::source::record_source;
-use crate::{Error, journal};
+use crate::{Error, index, journal};
 
 /// Longest metadata block after inflation: 10,000 instances of 100 KiB.
 const BLOCK_BYTES_MAX: u64 = 1 << 30;
+
+/// How often a place is asked for again when the instance moved meanwhile.
+const MOVES_MAX: usize = 3;
 
 /// One series' objects, one a line.
 struct Block {
@@ -57,18 +60,23 @@ async fn object(
     instance: &InstanceRef,
     blocks: &mut HashMap<i64, Block>,
 ) -> Result<Bytes, Error> {
-    let mut instance = instance.clone();
-    if let Location::Journal(record) = &instance.location {
-        match unsealed(archive, &instance, record).await {
-            Err(Error::Journal(journal::Error::Gone)) => {}
+    // Gone from the journal: sealed meanwhile. Gone from the index: deleted, or sealed anew.
+    let mut place = instance.clone();
+    for _ in 0..MOVES_MAX {
+        let read = match &place.location {
+            Location::Journal(record) => unsealed(archive, &place, record).await,
+            Location::Container(sealed) => sealed_line(archive, sealed, blocks).await,
+        };
+        match read {
+            Err(Error::Journal(journal::Error::Gone) | Error::Index(index::Error::NotFound { .. })) => {}
             result => return result,
         }
-        let moved = archive.where_is(&instance.series_instance_uid, &instance.sop_instance_uid).await?;
-        instance = moved.ok_or(Error::NotFound { what: "instance" })?;
+        place = archive.where_is(instance).await?.ok_or(Error::NotFound { what: "instance" })?;
     }
-    let Location::Container(sealed) = &instance.location else {
-        return Err(Error::NotFound { what: "instance" });
-    };
+    Err(Error::NotFound { what: "instance" })
+}
+
+async fn sealed_line(archive: &Inner, sealed: &Sealed, blocks: &mut HashMap<i64, Block>) -> Result<Bytes, Error> {
     if !blocks.contains_key(&sealed.segment) {
         // A study is asked for series by series: one block at a time is enough.
         blocks.clear();
@@ -82,8 +90,6 @@ async fn object(
 async fn unsealed(archive: &Arc<Inner>, instance: &InstanceRef, record: &journal::RecordRef) -> Result<Bytes, Error> {
     let (journal, record, instance) = (archive.journal.clone(), record.clone(), instance.clone());
     let made = tokio::task::spawn_blocking(move || {
-        // Tells a record that is gone from one that cannot be read.
-        journal.read_payload(&record, 0..record.payload_bytes.min(1))?;
         let syntax =
             dataset::transfer_syntax(instance.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)?;
         let uids = InstanceUids {

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use super::cache::Cache;
 use super::catalog::Catalog;
-use super::{Inner, Pool, StoreOptions};
+use super::{Inner, Pool, StoreOptions, UsedPool};
 use crate::damage::Damage;
 use crate::device::Device;
 use crate::device::identity::{self, Found};
@@ -35,7 +35,7 @@ impl Inner {
         let configs = check_configs(configs)?;
         let mut pools = Vec::new();
         for config in configs {
-            pools.push(open_pool(config)?);
+            pools.push(open_pool(config, &options.used_pools)?);
         }
         check_identities(&pools)?;
         let inner = Self {
@@ -199,13 +199,20 @@ fn local_path(path: &Path) -> Result<PathBuf, Error> {
     })
 }
 
-fn open_pool(config: PoolConfig) -> Result<Pool, Error> {
+fn open_pool(config: PoolConfig, used: &[UsedPool]) -> Result<Pool, Error> {
+    let used = used.iter().find(|used| used.name == config.name);
     let found: Vec<Found> = config.devices.iter().map(|path| identity::inspect(path)).collect();
-    let history = history(&config, &found);
+    let none_ready = !found.iter().any(|found| matches!(found, Found::Ready(_)));
+    let history = if used.is_some() { History::Used } else { history(&config, &found) };
     let mut devices = Vec::new();
     for (path, found) in config.devices.iter().zip(found) {
         let device = Device::new(path.clone());
-        match place(path, found, history, &config) {
+        let was_device = used.is_some_and(|used| none_ready || used.devices.contains(path));
+        let placed = match found {
+            Found::Empty | Found::Absent if was_device => Err(Refusal::Offline(NOT_MOUNTED.to_owned())),
+            found => place(path, found, history, &config),
+        };
+        match placed {
             Ok(id) => {
                 device.set_online(id);
             }
@@ -219,6 +226,9 @@ fn open_pool(config: PoolConfig) -> Result<Pool, Error> {
     warn_about_shared_disks(&config);
     Ok(Pool { erasure: Erasure::new(config.code)?, config, devices })
 }
+
+/// Why an empty directory of a used pool stays as it is.
+const NOT_MOUNTED: &str = "it was a device of this pool and is empty now: mount its disk; a new disk needs a path of its own";
 
 /// What a pool has been through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -262,3 +262,53 @@ fn status_tells_pools_and_shards() {
     assert_eq!(format!("{:?}", reopened.containers()), format!("{:?}", store.containers()));
     assert!(Path::new(rig.device(0)).join("device.json").exists());
 }
+
+/// Opens the pool as one that has held containers on all its devices.
+fn open_used(rig: &Rig, devices: &[PathBuf]) -> Store {
+    let used = tiering::UsedPool { name: rig.pool.name.clone(), devices: devices.to_vec() };
+    Store::open(vec![rig.pool.clone()], StoreOptions { used_pools: vec![used], ..options() }).unwrap()
+}
+
+#[test]
+fn a_used_pool_without_any_of_its_disks_is_not_made_anew() {
+    for (absent, moved) in [(false, false), (true, false), (false, true)] {
+        let mut rig = Rig::new("2+1", 3);
+        let filled = make(&rig.open(), &LENGTHS);
+        let away = [0, 1, 2].map(|device| take_away(&rig, device));
+        if !absent {
+            (0..3).for_each(|device| fs::create_dir(rig.device(device)).unwrap());
+        }
+        let known = rig.pool.devices.clone();
+        if moved {
+            rig.pool.devices = (0..3).map(|number| rig.home.path().join(format!("new{number}"))).collect();
+            rig.pool.devices.iter().for_each(|path| fs::create_dir(path).unwrap());
+        }
+        let store = open_used(&rig, &known);
+        assert_eq!(online(&store), [false; 3]);
+        assert!(rig.pool.devices.iter().all(|path| !path.join("device.json").exists()));
+        assert!(matches!(store.create(Tier::Hot, 1_000), Err(Error::TooFewDevices { online: 0, .. })));
+        for (path, device) in away.iter().zip(&rig.pool.devices) {
+            fs::remove_dir(device).ok();
+            fs::rename(path, device).unwrap();
+        }
+        store.probe();
+        assert_eq!(online(&store), [true; 3]);
+        assert_readable(&store, &filled);
+    }
+}
+
+#[test]
+fn an_empty_mount_point_of_a_used_pool_stays_empty_and_a_new_path_is_taken() {
+    let mut rig = Rig::new("2+1", 3);
+    let filled = make(&rig.open(), &LENGTHS);
+    let known = rig.pool.devices.clone();
+    take_away(&rig, 1);
+    fs::create_dir(rig.device(1)).unwrap();
+    rig.pool.devices.push(rig.home.path().join("d3"));
+    fs::create_dir(rig.device(3)).unwrap();
+    let store = open_used(&rig, &known);
+    assert_eq!(online(&store), [true, false, true, true]);
+    assert!(fs::read_dir(rig.device(1)).unwrap().next().is_none());
+    assert_readable(&store, &filled);
+    make(&store, &LENGTHS);
+}

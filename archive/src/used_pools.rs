@@ -1,0 +1,97 @@
+//! Which pools have held containers: remembered in `pools.json` of the data directory, because a pool whose disks are all
+//! unmounted looks like one that was never used, and must not be made anew below its mount points.
+//!
+//! | key | value |
+//! |---|---|
+//! | `version` | 1 |
+//! | `pools` | name and device directories of each pool that held a container |
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tiering::UsedPool;
+
+use crate::Error;
+use crate::archive::Inner;
+use crate::receive::joined;
+
+const FILE_NAME: &str = "pools.json";
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    version: u32,
+    pools: Vec<Pool>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pool {
+    name: String,
+    devices: Vec<PathBuf>,
+}
+
+/// Reads what is remembered. A file that cannot be read is an error: without it, nothing is safe to make.
+pub(crate) fn read(data: &Path) -> Result<Vec<UsedPool>, Error> {
+    let failed = |source| Error::Io {
+        doing: "read pools.json of the data directory; if it is damaged, remove it after all devices are mounted",
+        source,
+    };
+    let json = match fs::read(data.join(FILE_NAME)) {
+        Ok(json) => json,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let content: Content = serde_json::from_slice(&json).map_err(|error| failed(error.into()))?;
+    if content.version != VERSION {
+        return Err(failed(io::Error::other(format!("it has version {}", content.version))));
+    }
+    Ok(content.pools.into_iter().map(|Pool { name, devices }| UsedPool { name, devices }).collect())
+}
+
+/// Remembers the pools that have containers now, durably; called before the index hears of a new container.
+pub(crate) async fn remember(archive: &Arc<Inner>) -> Result<(), Error> {
+    let keeper = Arc::clone(archive);
+    joined(tokio::task::spawn_blocking(move || remember_now(&keeper)).await)?
+}
+
+fn remember_now(archive: &Inner) -> Result<(), Error> {
+    let with_containers: BTreeSet<String> = archive.store.containers().into_iter().map(|places| places.pool).collect();
+    let mut known = archive.used_pools.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut now = known.clone();
+    for pool in archive.store.pools() {
+        let devices: Vec<PathBuf> =
+            pool.devices.into_iter().filter(|device| device.id.is_some()).map(|device| device.path).collect();
+        match now.iter_mut().find(|used| used.name == pool.name) {
+            Some(used) => used.devices.extend(devices),
+            None if with_containers.contains(&pool.name) => now.push(UsedPool { name: pool.name, devices }),
+            None => {}
+        }
+    }
+    for used in &mut now {
+        used.devices.sort();
+        used.devices.dedup();
+    }
+    if now != *known {
+        write(&archive.options.data, &now)
+            .map_err(|source| Error::Io { doing: "write pools.json of the data directory", source })?;
+        *known = now;
+    }
+    Ok(())
+}
+
+fn write(data: &Path, pools: &[UsedPool]) -> io::Result<()> {
+    let pools = pools.iter().map(|used| Pool { name: used.name.clone(), devices: used.devices.clone() }).collect();
+    let json = serde_json::to_vec_pretty(&Content { version: VERSION, pools })?;
+    let unfinished = data.join("pools.json.tmp");
+    let mut file = File::create(&unfinished)?;
+    file.write_all(&json)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, data.join(FILE_NAME))?;
+    File::open(data)?.sync_all()
+}

@@ -6,6 +6,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tiering::{ContainerWriter, Extent, InstanceKind, Manifest, ManifestInstance, Tier, Toc, TocSegment};
@@ -16,12 +17,15 @@ use super::{Progress, describe};
 use crate::archive::Inner;
 use crate::checksum::crc32c;
 use crate::dataset::{self, InstanceUids, Limits};
-use crate::index::{Hot, Index};
+use crate::index::{Hot, Index, SealedContainer};
 use crate::journal::{Journal, RecordRef};
 use crate::receive::joined;
 use crate::retrieve::pack_block;
 use crate::source::{PayloadSource, record_source, verify_record};
 use crate::{Error, Uid};
+
+/// Pause before the index is told of a container again.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// Packs the studies that are due. Stops between containers when cancelled.
 pub(crate) async fn pack_due(archive: &Arc<Inner>, cancel: &CancellationToken) -> Result<(), Error> {
@@ -116,11 +120,35 @@ async fn pack_container(
     });
     let ((sealed, toc), series) = joined(written.await)??;
     let container = describe::sealed(archive, &sealed, month, &toc)?;
-    index.seal(&container).await?;
+    record(archive, index, &container).await?;
     let count = settle(archive, index, &series).await?;
     tracing::info!(container = %sealed.id, pool = sealed.pool, instances = count, bytes = sealed.logical_bytes, "container sealed");
     archive.metrics.instances("sealed", count);
     Ok(count)
+}
+
+/// Tells the index of a container that is on its devices. Packing the instances anew whenever the index is away would
+/// leave a container behind each time, so it is told again and again; one that was recorded already changes nothing.
+async fn record(archive: &Arc<Inner>, index: &Index, container: &SealedContainer) -> Result<(), Error> {
+    loop {
+        let error = match index.seal(container).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        if !error.is_passing() {
+            // Nothing was recorded: the journal keeps the instances.
+            let (remover, id) = (Arc::clone(archive), container.id);
+            joined(tokio::task::spawn_blocking(move || remover.store.remove(id)).await)??;
+            return Err(error.into());
+        }
+        tracing::warn!(
+            container = %container.id, error = &error as &dyn std::error::Error,
+            "a sealed container is not in the index yet, trying again"
+        );
+        if archive.cancel.run_until_cancelled(tokio::time::sleep(RETRY_AFTER)).await.is_none() {
+            return Err(error.into()); // the next start finds the container
+        }
+    }
 }
 
 /// Instances of one series that go into one container.
@@ -266,8 +294,10 @@ async fn settle(archive: &Arc<Inner>, index: &Index, series: &[SeriesPart]) -> R
         for hot in &part.instances {
             archive.presence.forget_record(&part.series, &hot.sop_instance_uid, &hot.record);
             count += 1;
-            if hot.record.large {
-                archive.journal.release_large(&hot.record)?;
+            if hot.record.large
+                && let Err(error) = archive.journal.release_large(&hot.record)
+            {
+                tracing::warn!(%error, "a large payload that is not needed stays behind");
             }
         }
     }

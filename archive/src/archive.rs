@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -25,6 +26,9 @@ use crate::retrieve::{self, Frames, InstanceBody, InstanceRef, Selector};
 use crate::sealed::SealedSeries;
 use crate::tombstones::Tombstones;
 use crate::{ArchiveOptions, Error, Metrics, Status, VerifyReport, follower, used_pools};
+
+/// How long a sender waits for the index to say whether an instance is sealed.
+const SEALED_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// A stream that ends at the first error.
 pub type Results<T> = Pin<Box<dyn Stream<Item = Result<T, Error>> + Send>>;
@@ -245,12 +249,17 @@ impl Inner {
     /// duplicate later and keeps the first.
     pub(crate) async fn find_sealed(&self, identifiers: &Identifiers) -> Option<InstanceRef> {
         let Identifiers { study_instance_uid: study, series_instance_uid: series, .. } = identifiers;
-        match self.sealed_instance(study, series, &identifiers.sop_instance_uid).await {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::debug!(%error, "whether an instance is sealed is not known now");
-                None
-            }
+        if self.sealed_series.must_ask(series) && self.sealed_series.rests() {
+            return None;
         }
+        let asked = self.sealed_instance(study, series, &identifiers.sop_instance_uid);
+        let error = match tokio::time::timeout(SEALED_WAIT_MAX, asked).await {
+            Ok(Ok(found)) => return found,
+            Ok(Err(error)) => Some(error),
+            Err(_) => None,
+        };
+        tracing::debug!(?error, "whether an instance is sealed is not known now");
+        self.sealed_series.rest();
+        None
     }
 }

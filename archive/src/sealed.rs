@@ -4,8 +4,10 @@
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use lru::LruCache;
+use tokio::time::Instant;
 
 use crate::archive::Inner;
 use crate::index::{self, Segment};
@@ -14,11 +16,15 @@ use crate::{Error, Uid};
 
 /// Series remembered. The manifests themselves are shared with the index's cache, which bounds their memory.
 const SERIES_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("it is not zero");
+/// How long senders do not ask an index that did not answer one of them: ingest does not wait for Postgres.
+const REST: Duration = Duration::from_secs(3);
 
 /// Segments by Series Instance UID; no segments is an answer too.
 #[derive(Debug)]
 pub(crate) struct SealedSeries {
     known: Mutex<Known>,
+    /// Until when senders do not ask, because the index did not answer.
+    rests_until: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -30,7 +36,8 @@ struct Known {
 
 impl SealedSeries {
     pub(crate) fn new() -> Self {
-        Self { known: Mutex::new(Known { segments: LruCache::new(SERIES_MAX), changes: 0 }) }
+        let known = Known { segments: LruCache::new(SERIES_MAX), changes: 0 };
+        Self { known: Mutex::new(known), rests_until: Mutex::default() }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
@@ -49,6 +56,22 @@ impl SealedSeries {
         let mut known = self.lock();
         known.segments.clear();
         known.changes += 1;
+    }
+
+    /// Tells whether the index would have to be asked about a series.
+    pub(crate) fn must_ask(&self, series: &Uid) -> bool {
+        !self.lock().segments.contains(series)
+    }
+
+    /// Lets senders go on without an answer for a while.
+    pub(crate) fn rest(&self) {
+        *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
+    }
+
+    /// Tells whether the index did not answer a short time ago.
+    pub(crate) fn rests(&self) -> bool {
+        let until = *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
     }
 
     async fn segments(&self, archive: &Inner, series: &Uid) -> Result<Vec<Arc<Segment>>, Error> {

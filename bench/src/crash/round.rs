@@ -19,8 +19,12 @@ use crate::process::{Place, Server, pause};
 const STUDIES_MAX: u64 = 100_000;
 /// How long it may take until searches are answered again.
 const RECOVERY_MAX: Duration = Duration::from_mins(2);
+/// A search that takes longer waited for the index.
+const PROMPT: Duration = Duration::from_millis(300);
 /// How long senders go on after Postgres was killed.
 const GOES_ON: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(2500));
+/// Pause of a sender after each instance: from a flood that the disks slow down to a modality's pace.
+const PACES_MS: [u64; 4] = [0, 3, 8, 15];
 /// One instance in so many of the round, and of all earlier ones, is sent again.
 const RESENT: (usize, usize) = (10, 100);
 
@@ -56,8 +60,9 @@ impl Trial {
         let during = [During::Ingest, During::IngestAndPack, During::Pack, During::Start];
         let during = chance.one_of(&during).context("choose")?;
         let moment = chance.between(self.options.kill_after.0, self.options.kill_after.1);
+        let pace = chance.one_of(&PACES_MS).map(Duration::from_millis).context("choose")?;
         let (place, server) = self.place(round)?;
-        let sending = Sending::start(&server.dicom, &self.cursors);
+        let sending = Sending::start(&server.dicom, &self.cursors, pace);
         let after = kill(&place, server, sending, (killed, during, moment), &mut chance)?;
         self.cursors.clone_from(&after.sent.cursors);
         let mut found = Round {
@@ -236,7 +241,9 @@ impl Watch {
         let thread = std::thread::spawn(move || {
             let mut answered_since = None;
             loop {
+                let asked = Instant::now();
                 match searched(&address) {
+                    Ok(()) if asked.elapsed() > PROMPT => answered_since = Some(begun.elapsed()),
                     Ok(()) => _ = answered_since.get_or_insert_with(|| begun.elapsed()),
                     Err(_) if begun.elapsed() < RECOVERY_MAX => answered_since = None,
                     Err(error) => return Err(error),
@@ -250,7 +257,7 @@ impl Watch {
         Self { stop, thread }
     }
 
-    /// Returns after which time all searches were answered.
+    /// Returns after which time all searches were answered promptly.
     fn stop(self) -> anyhow::Result<Duration> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow!("the search panicked"))?

@@ -11,9 +11,10 @@ use testdata::Instance;
 
 use crate::association::{Association, Kind};
 use crate::crash::{Studies, spec};
+use crate::process::pause;
 
 /// Instances that one association sends at most in a round: comparing them takes longer than sending.
-const INSTANCES_MAX: usize = 150;
+const INSTANCES_MAX: usize = 180;
 /// CT Image Storage in the transfer syntaxes of the studies.
 const KINDS: [Kind; 3] = [
     ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"),
@@ -49,15 +50,15 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    /// Opens one association for each cursor and sends over all of them.
-    pub(super) fn start(address: &str, cursors: &[Cursor]) -> Self {
+    /// Opens one association for each cursor and sends over all of them, with a pause after each instance.
+    pub(super) fn start(address: &str, cursors: &[Cursor], pace: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let sender = |cursor: &Cursor| {
             let (address, cursor, stop) = (address.to_owned(), *cursor, Arc::clone(&stop));
             std::thread::spawn(move || {
                 let mut sent = Sent::default();
                 let mut cursor = cursor;
-                if let Err(error) = send_one(&address, &mut cursor, &stop, &mut sent) {
+                if let Err(error) = send_one(&address, &mut cursor, (&stop, pace), &mut sent) {
                     sent.broken.push(format!("{error:#}"));
                 }
                 sent.cursors.push(cursor);
@@ -84,7 +85,12 @@ impl Sending {
     }
 }
 
-fn send_one(address: &str, cursor: &mut Cursor, stop: &AtomicBool, sent: &mut Sent) -> anyhow::Result<()> {
+fn send_one(
+    address: &str,
+    cursor: &mut Cursor,
+    (stop, rest): (&AtomicBool, Duration),
+    sent: &mut Sent,
+) -> anyhow::Result<()> {
     let mut association = Association::open(address, "FILMROOM", &KINDS)?;
     let mut count = 0;
     loop {
@@ -106,6 +112,7 @@ fn send_one(address: &str, cursor: &mut Cursor, stop: &AtomicBool, sent: &mut Se
                     return Err(error);
                 }
             }
+            pause(rest);
         }
         *cursor = (seed + 1, 0);
     }

@@ -112,6 +112,13 @@ impl Archive {
         Ok(Box::pin(futures_util::StreamExt::map(matches, |found| found.map_err(Error::from))))
     }
 
+    /// Returns how many matches there are after the query's offset, whatever its limit; `at_most` if there are more.
+    /// `None` when only the search itself can tell.
+    pub async fn count(&self, query: &Query, at_most: u64) -> Result<Option<u64>, Error> {
+        follower::catch_up(&self.inner).await?;
+        Ok(self.inner.link.get()?.count(query, at_most).await?)
+    }
+
     /// Finds instances; ordered by study, series number and instance number. Sees every instance acknowledged
     /// before the call.
     pub async fn locate(&self, selector: &Selector) -> Result<Vec<InstanceRef>, Error> {

@@ -1,5 +1,6 @@
 //! The archive at its real boundaries.
 
+mod archive;
 mod dataset;
 mod index;
 mod journal;

@@ -1,0 +1,163 @@
+//! Packing: sealed and unsealed instances answer alike, and the journal's space comes back.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_and_unsealed_instances_answer_alike() {
+    let rig = Rig::new().await;
+    let archive = rig.start().await;
+    let instances = mixture();
+    store_all(&archive, &instances).await;
+    let before = answers(&archive, &instances).await;
+    for (sent, answer) in instances.iter().map(|sent| {
+        let its = before.instances.iter().find(|a| a.uids[2] == sent.sop_instance_uid);
+        (sent, its.unwrap())
+    }) {
+        assert!(sent.data_set == answer.data_set);
+    }
+    let used = archive.status().await.journal_used_bytes;
+    assert_eq!(pack(&archive).await, u64::try_from(instances.len()).unwrap());
+    for instance in &instances {
+        assert!(is_sealed(&locate(&archive, instance).await));
+    }
+    assert_same(&before, &answers(&archive, &instances).await);
+    let status = archive.status().await;
+    assert!(status.containers > 3 && status.unsealed_instances == 0, "{status:?}");
+    // The segment being written stays.
+    assert!(status.journal_used_bytes <= 2 << 20 && used > 8 << 20, "{used} {status:?}");
+    let mut left = Vec::new();
+    files_below(&rig.home.path().join("journal"), &mut left);
+    assert!(!left.iter().any(|path| path.to_str().unwrap().contains("large")), "{left:?}");
+    assert!(archive.verify(Progress::silent()).await.unwrap().is_clean());
+    stop(archive).await;
+    let archive = rig.start().await;
+    assert_same(&before, &answers(&archive, &instances).await);
+    stop(archive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_instances_join_their_sealed_series() {
+    let rig = Rig::new().await;
+    let archive = rig.start().await;
+    let instances = slices(1, 2, 9);
+    let (early, late): (Vec<_>, Vec<_>) = instances.iter().cloned().partition(|i| i.instance_number % 3 != 0);
+    store_all(&archive, &early).await;
+    pack(&archive).await;
+    store_all(&archive, &late).await;
+    let half = answers(&archive, &instances).await;
+    assert_eq!(half.instances.len(), 18);
+    let order: Vec<&str> = half.instances.iter().map(|a| a.uids[2].as_str()).collect();
+    assert_eq!(order, instances.iter().map(|i| i.sop_instance_uid.as_str()).collect::<Vec<_>>());
+    assert_eq!(pack(&archive).await, 6);
+    assert_same(&half, &answers(&archive, &instances).await);
+    assert_eq!(pack(&archive).await, 0);
+    stop(archive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_journal_refuses_and_takes_again_after_packing() {
+    // Promise 7
+    let mut rig = Rig::new().await;
+    rig.options.journal.bytes_max = 6 << 20;
+    rig.options.pack.pressure_percent = 200;
+    let archive = rig.start().await;
+    let spec = StudySpec { rows: 400, columns: 400, instances_per_series: 40, ..StudySpec::default() };
+    let instances: Vec<Instance> = testdata::study(spec).collect();
+    let mut taken = 0;
+    for instance in &instances {
+        match store(&archive, instance).await {
+            Ok(stored) => assert_eq!(stored.outcome, Outcome::New),
+            Err(Error::OutOfResources { .. }) => break,
+            Err(other) => panic!("{other}"),
+        }
+        taken += 1;
+    }
+    assert!((10..40).contains(&taken), "{taken}");
+    assert_eq!(pack(&archive).await, taken);
+    let taken = usize::try_from(taken).unwrap();
+    store_all(&archive, &instances[taken..taken + 5]).await;
+    assert_served(&archive, &instances[..taken + 5]).await;
+    stop(archive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pressure_packs_without_being_asked() {
+    let mut rig = Rig::new().await;
+    rig.options.journal.bytes_max = 12 << 20;
+    let archive = rig.start().await;
+    let spec = StudySpec { rows: 400, columns: 400, instances_per_series: 100, ..StudySpec::default() };
+    let instances: Vec<Instance> = testdata::study(spec).collect();
+    for instance in &instances {
+        until("the journal takes it", async || {
+            !matches!(store(&archive, instance).await, Err(Error::OutOfResources { .. }))
+        })
+        .await;
+    }
+    assert_eq!(search(&archive, Level::Instance).await.len(), 100);
+    assert_served(&archive, &instances).await;
+    stop(archive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_the_journal_lost_is_left_out_and_the_rest_is_packed() {
+    let rig = Rig::new().await;
+    let archive = rig.start().await;
+    let mut instances = slices(1, 2, 4);
+    let large = StudySpec { seed: 9, rows: 900, columns: 900, instances_per_series: 2, ..StudySpec::default() };
+    instances.extend(testdata::study(large));
+    store_all(&archive, &instances).await;
+    drop(locate(&archive, &instances[0]).await);
+    let mut files = Vec::new();
+    files_below(&rig.home.path().join("journal"), &mut files);
+    for lost in [2, 8] {
+        flip(&files, &instances[lost].data_set);
+    }
+    assert_eq!(pack(&archive).await, 8);
+    assert_eq!(pack(&archive).await, 0);
+    for (number, instance) in instances.iter().enumerate() {
+        assert_eq!(is_sealed(&locate(&archive, instance).await), number != 2 && number != 8, "{number}");
+    }
+    assert!(matches!(bytes(&archive, &instances[2]).await, Err(Error::Journal(_))));
+    let (lost, whole): (Vec<_>, Vec<_>) = (0..10).partition(|n| *n == 2 || *n == 8);
+    for number in whole {
+        assert_served(&archive, &instances[number..=number]).await;
+    }
+    let report = archive.verify(Progress::silent()).await.unwrap();
+    assert_eq!(report.journal_faults.len(), lost.len());
+    // Mended: packed with the next.
+    for lost in lost {
+        flip(&files, &instances[lost].data_set);
+    }
+    assert_eq!(pack(&archive).await, 2);
+    assert_served(&archive, &instances).await;
+    stop(archive).await;
+}
+
+/// Turns a byte in the last third of a data set, wherever it lies below.
+fn flip(files: &[PathBuf], data_set: &[u8]) {
+    let needle = &data_set[..1_000];
+    for path in files {
+        let mut content = fs::read(path).unwrap();
+        if let Some(at) = memchr::memmem::find(&content, needle) {
+            content[at + data_set.len() - data_set.len() / 4] ^= 0xFF;
+            let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, &content, 0).unwrap();
+            return;
+        }
+    }
+    panic!("the data set lies nowhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_with_nothing_else_to_pack_leaves_no_container() {
+    let rig = Rig::new().await;
+    let archive = rig.start().await;
+    let instances = slices(1, 1, 1);
+    store_all(&archive, &instances).await;
+    let mut files = Vec::new();
+    files_below(&rig.home.path().join("journal"), &mut files);
+    flip(&files, &instances[0].data_set);
+    assert_eq!(pack(&archive).await, 0);
+    assert!(rig.shards().is_empty());
+    stop(archive).await;
+}

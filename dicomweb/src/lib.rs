@@ -1,8 +1,8 @@
 //! The DICOMweb adapter (PS3.18): QIDO-RS, WADO-RS and STOW-RS on top of [`archive::Archive`].
 //!
 //! Wire to archive types and back, no storage and no SQL. [`router`] makes the routes; the server binds the socket,
-//! sets `TCP_NODELAY` and, if forwarded headers are to be trusted by peer address, serves with
-//! `into_make_service_with_connect_info::<SocketAddr>()`.
+//! sets `TCP_NODELAY` and, if forwarded headers are to be trusted by peer address, puts axum's
+//! `ConnectInfo<SocketAddr>` into each request's extensions.
 //!
 //! What is answered differently from the letter of the standard, on purpose:
 //! - No `Accept` header, and `*/*`, mean "as stored": `transfer-syntax=*` (PS3.18 §8.7.5 would have 406).

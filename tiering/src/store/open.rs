@@ -208,9 +208,10 @@ fn open_pool(config: PoolConfig, used: &[UsedPool]) -> Result<Pool, Error> {
     for (path, found) in config.devices.iter().zip(found) {
         let device = Device::new(path.clone());
         let was_device = used.is_some_and(|used| none_ready || used.devices.contains(path));
-        let placed = match found {
-            Found::Empty | Found::Absent if was_device => Err(Refusal::Offline(NOT_MOUNTED.to_owned())),
-            found => place(path, found, history, &config),
+        let placed = if was_device && matches!(found, Found::Empty | Found::Absent) {
+            Err(Refusal::Offline(NOT_MOUNTED.to_owned()))
+        } else {
+            place(path, found, history, &config)
         };
         match placed {
             Ok(id) => {
@@ -228,7 +229,8 @@ fn open_pool(config: PoolConfig, used: &[UsedPool]) -> Result<Pool, Error> {
 }
 
 /// Why an empty directory of a used pool stays as it is.
-const NOT_MOUNTED: &str = "it was a device of this pool and is empty now: mount its disk; a new disk needs a path of its own";
+const NOT_MOUNTED: &str =
+    "it was a device of this pool and is empty now: mount its disk; a new disk needs a path of its own";
 
 /// What a pool has been through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

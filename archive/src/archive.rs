@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -25,6 +26,9 @@ use crate::retrieve::{self, Frames, InstanceBody, InstanceRef, Selector};
 use crate::sealed::SealedSeries;
 use crate::tombstones::Tombstones;
 use crate::{ArchiveOptions, Error, Metrics, Status, VerifyReport, follower, used_pools};
+
+/// How long a sender waits for the index to say whether an instance is sealed.
+const SEALED_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// A stream that ends at the first error.
 pub type Results<T> = Pin<Box<dyn Stream<Item = Result<T, Error>> + Send>>;
@@ -106,6 +110,13 @@ impl Archive {
         let index = self.inner.link.get()?;
         let matches = index.search(&query).await?;
         Ok(Box::pin(futures_util::StreamExt::map(matches, |found| found.map_err(Error::from))))
+    }
+
+    /// Returns how many matches there are after the query's offset, whatever its limit; `at_most` if there are more.
+    /// `None` when only the search itself can tell.
+    pub async fn count(&self, query: &Query, at_most: u64) -> Result<Option<u64>, Error> {
+        follower::catch_up(&self.inner).await?;
+        Ok(self.inner.link.get()?.count(query, at_most).await?)
     }
 
     /// Finds instances; ordered by study, series number and instance number. Sees every instance acknowledged
@@ -245,12 +256,17 @@ impl Inner {
     /// duplicate later and keeps the first.
     pub(crate) async fn find_sealed(&self, identifiers: &Identifiers) -> Option<InstanceRef> {
         let Identifiers { study_instance_uid: study, series_instance_uid: series, .. } = identifiers;
-        match self.sealed_instance(study, series, &identifiers.sop_instance_uid).await {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::debug!(%error, "whether an instance is sealed is not known now");
-                None
-            }
+        if self.sealed_series.must_ask(series) && self.sealed_series.rests() {
+            return None;
         }
+        let asked = self.sealed_instance(study, series, &identifiers.sop_instance_uid);
+        let error = match tokio::time::timeout(SEALED_WAIT_MAX, asked).await {
+            Ok(Ok(found)) => return found,
+            Ok(Err(error)) => Some(error),
+            Err(_) => None,
+        };
+        tracing::debug!(?error, "whether an instance is sealed is not known now");
+        self.sealed_series.rest();
+        None
     }
 }

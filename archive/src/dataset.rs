@@ -38,4 +38,4 @@ pub use source::{Source, SourceError};
 pub use transfer_syntax::{
     ByteOrder, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, TransferSyntax, transfer_syntax, transfer_syntaxes,
 };
-pub use value::swap_byte_order;
+pub use value::{swap_byte_order, whole_numbers};

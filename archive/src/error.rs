@@ -1,5 +1,7 @@
 //! What can go wrong in the archive; a variant exists because an adapter answers it differently.
 
+use std::fmt;
+
 use crate::query::InvalidKey;
 use crate::{index, journal};
 
@@ -112,7 +114,22 @@ impl From<index::Error> for Error {
 impl Error {
     /// A journal that cannot take a record: the sender may try again.
     pub(crate) fn from_journal_write(error: &journal::Error) -> Self {
-        tracing::warn!(error = error as &dyn std::error::Error, "the journal takes no instance");
+        tracing::warn!(error = %Chain(error), "the journal takes no instance");
         Self::OutOfResources { reason: error.to_string() }
+    }
+}
+
+/// Shows an error with everything that caused it, on one line.
+pub struct Chain<'a>(pub &'a dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
     }
 }

@@ -17,7 +17,7 @@ use crate::jobs::{self, Progress};
 use crate::journal::{Lsn, Record};
 use crate::receive::joined;
 use crate::source::record_source;
-use crate::{Error, quarantine};
+use crate::{Chain, Error, quarantine};
 
 /// Instances in one transaction at most.
 const BATCH_RECORDS_MAX: usize = 5_000;
@@ -64,7 +64,7 @@ async fn start(archive: &Arc<Inner>) -> Lsn {
         match try_start(archive, &index).await {
             Ok(at) => return at,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the index is not up to the containers yet");
+                tracing::warn!(error = %Chain(&error), "the index is not up to the containers yet");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
         }
@@ -98,7 +98,7 @@ async fn step(archive: &Arc<Inner>, at: Lsn) -> Lsn {
             Ok(end) => return end,
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = %Chain(&error),
                     "records are not in the index yet, trying again"
                 );
                 tokio::time::sleep(RETRY_AFTER).await;
@@ -136,7 +136,7 @@ async fn apply(
 ) -> Result<Vec<Applied>, Error> {
     match apply_together(archive, index, records, &arrivals, end).await {
         Err(error @ Error::Index(_)) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "a batch is applied record by record");
+            tracing::error!(error = %Chain(&error), "a batch is applied record by record");
         }
         result => return result,
     }
@@ -147,7 +147,7 @@ async fn apply(
             Err(error @ Error::Index(_)) => {
                 tracing::error!(
                     sop_instance_uid = %record.head.sop_instance_uid,
-                    error = &error as &dyn std::error::Error,
+                    error = %Chain(&error),
                     "an instance is indexed by its UIDs only"
                 );
                 one.iter_mut().for_each(Arrival::strip);

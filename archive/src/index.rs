@@ -30,6 +30,7 @@ use crate::journal::Lsn;
 mod apply;
 mod checks;
 mod condition;
+mod count;
 mod embedded;
 mod error;
 mod filters;

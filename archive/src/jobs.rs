@@ -24,6 +24,7 @@ pub(crate) use status::{refresh_metrics, status};
 pub(crate) use verify::verify;
 pub use verify::{ContainerFault, VerifyReport};
 
+use crate::Chain;
 use crate::archive::Inner;
 use crate::receive::joined;
 
@@ -75,7 +76,7 @@ pub(crate) async fn run(archive: Arc<Inner>, cancel: CancellationToken) {
         }
         // A pack that has begun is finished: cancelling comes between containers.
         if let Err(error) = pack_due(&archive, &cancel).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "packing is put off");
+            tracing::warn!(error = %Chain(&error), "packing is put off");
         }
     }
 }

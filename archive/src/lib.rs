@@ -29,7 +29,7 @@ mod used_pools;
 
 pub use archive::{Archive, Opened, Results};
 pub use clock::Clock;
-pub use error::Error;
+pub use error::{Chain, Error};
 pub use index::Tombstone;
 pub use jobs::{ContainerFault, DeviceState, PoolState, Progress, Status, VerifyReport};
 pub use metrics::{Metrics, Operation};

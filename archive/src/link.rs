@@ -12,7 +12,7 @@ use crate::index::{self, EmbeddedPostgres, Index};
 use crate::{ArchiveOptions, Error};
 
 /// How often our own cluster is looked at, and a connection is tried again.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Where the index is, if it is there.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ pub(crate) struct IndexLink {
 }
 
 impl IndexLink {
-    /// Connects for the first time. A server that refuses us for good (fsync off, too old, no binaries) is an error; a
-    /// given server that is merely away is not: ingest goes on into the journal, and `keep` goes on trying.
+    /// Connects for the first time. A server that refuses us for good (fsync off, too old, no binaries) is an error; one
+    /// that is merely away is not: ingest goes on into the journal, and `keep` goes on trying.
     pub(crate) async fn open(options: &ArchiveOptions) -> Result<Self, Error> {
         let url = match &options.index_url {
             None => None,
@@ -40,7 +40,7 @@ impl IndexLink {
             connections_max: options.index_connections_max,
         };
         match link.connect().await {
-            Err(error) if link.url.is_some() && error.is_passing() => {
+            Err(error) if error.is_passing() => {
                 tracing::warn!(%error, "index is away, ingest goes on into the journal");
             }
             result => result?,
@@ -49,13 +49,11 @@ impl IndexLink {
     }
 
     async fn connect(&self) -> Result<(), index::Error> {
-        let options = match &self.url {
-            Some(options) => options.clone(),
-            None => {
-                let mut cluster = self.cluster.lock().await;
-                let started = EmbeddedPostgres::start(&self.cluster_dir).await?;
-                cluster.insert(started).options()
-            }
+        let options = if let Some(options) = &self.url {
+            options.clone()
+        } else {
+            let started = EmbeddedPostgres::start(&self.cluster_dir).await?;
+            self.cluster.lock().await.insert(started).options()
         };
         let index = Index::connect(options, self.connections_max).await?;
         self.index.send_replace(Some(Arc::new(index)));
@@ -90,13 +88,9 @@ impl IndexLink {
                 continue;
             }
             let mut cluster = self.cluster.lock().await;
-            if cluster.as_mut().is_none_or(EmbeddedPostgres::is_running) {
-                continue;
-            }
-            tracing::error!("the index's own postgres died, starting it again");
-            match EmbeddedPostgres::start(&self.cluster_dir).await {
-                Ok(started) => *cluster = Some(started),
-                Err(error) => tracing::error!(%error, "postgres does not start"),
+            let Some(cluster) = cluster.as_mut() else { continue };
+            if let Err(error) = cluster.revive().await {
+                tracing::error!(error = &error as &dyn std::error::Error, "postgres does not start");
             }
         }
     }

@@ -22,7 +22,7 @@ pub(crate) fn put_aside(archive: &Inner, record: &Record) -> Result<(), Error> {
             tracing::error!(
                 study_instance_uid = %record.head.study_instance_uid,
                 sop_instance_uid = %record.head.sop_instance_uid,
-                error = &error as &dyn std::error::Error,
+                error = %crate::Chain(&error),
                 "other bytes of a stored instance cannot be put in quarantine: the journal lost them"
             );
             return Ok(());

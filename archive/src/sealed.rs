@@ -4,8 +4,10 @@
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use lru::LruCache;
+use tokio::time::Instant;
 
 use crate::archive::Inner;
 use crate::index::{self, Segment};
@@ -14,50 +16,77 @@ use crate::{Error, Uid};
 
 /// Series remembered. The manifests themselves are shared with the index's cache, which bounds their memory.
 const SERIES_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("it is not zero");
+/// How long senders do not ask an index that did not answer one of them: ingest does not wait for Postgres.
+const REST: Duration = Duration::from_secs(3);
 
 /// Segments by Series Instance UID; no segments is an answer too.
 #[derive(Debug)]
 pub(crate) struct SealedSeries {
-    /// The segments and the number of changes when they were asked for.
-    known: Mutex<(LruCache<Uid, Vec<Arc<Segment>>>, u64)>,
+    known: Mutex<Known>,
+    /// Until when senders do not ask, because the index did not answer.
+    rests_until: Mutex<Option<Instant>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    segments: LruCache<Uid, Vec<Arc<Segment>>>,
+    /// How often something changed: tells an answer that was on its way meanwhile.
+    changes: u64,
 }
 
 impl SealedSeries {
     pub(crate) fn new() -> Self {
-        Self { known: Mutex::new((LruCache::new(SERIES_MAX), 0)) }
+        let known = Known { segments: LruCache::new(SERIES_MAX), changes: 0 };
+        Self { known: Mutex::new(known), rests_until: Mutex::default() }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (LruCache<Uid, Vec<Arc<Segment>>>, u64)> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Drops what is known of a series: it was sealed further or deleted.
     pub(crate) fn changed(&self, series: &Uid) {
         let mut known = self.lock();
-        known.0.pop(series);
-        known.1 += 1;
+        known.segments.pop(series);
+        known.changes += 1;
     }
 
     /// Drops everything.
     pub(crate) fn all_changed(&self) {
         let mut known = self.lock();
-        known.0.clear();
-        known.1 += 1;
+        known.segments.clear();
+        known.changes += 1;
+    }
+
+    /// Tells whether the index would have to be asked about a series.
+    pub(crate) fn must_ask(&self, series: &Uid) -> bool {
+        !self.lock().segments.contains(series)
+    }
+
+    /// Lets senders go on without an answer for a while.
+    pub(crate) fn rest(&self) {
+        *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
+    }
+
+    /// Tells whether the index did not answer a short time ago.
+    pub(crate) fn rests(&self) -> bool {
+        let until = *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
     }
 
     async fn segments(&self, archive: &Inner, series: &Uid) -> Result<Vec<Arc<Segment>>, Error> {
         let asked_at = {
             let mut known = self.lock();
-            if let Some(segments) = known.0.get(series) {
+            if let Some(segments) = known.segments.get(series) {
                 return Ok(segments.clone());
             }
-            known.1
+            known.changes
         };
         let segments = archive.link.get()?.series_segments(series).await?;
         let mut known = self.lock();
         // An answer from before a change is used this once and not kept.
-        if known.1 == asked_at {
-            known.0.put(series.clone(), segments.clone());
+        if known.changes == asked_at {
+            known.segments.put(series.clone(), segments.clone());
         }
         Ok(segments)
     }

@@ -131,8 +131,9 @@ mod tests {
             let start = usize::try_from(offset).map_err(io::Error::other)?;
             Ok(whole.slice(start..start + len))
         });
-        for offset in (0..32_000).step_by(8) {
-            assert_eq!(source.read(offset, 8).unwrap()[..], data[offset as usize..][..8]);
+        for start in (0..32_000).step_by(8) {
+            let offset = u64::try_from(start).unwrap();
+            assert_eq!(source.read(offset, 8).unwrap()[..], data[start..][..8]);
         }
         assert_eq!(fetches.get(), 1);
         assert_eq!(source.read(99_990, 50).unwrap()[..], data[99_990..]);

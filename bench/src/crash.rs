@@ -1,24 +1,39 @@
 //! Kill -9: whatever was acknowledged before is served afterwards, byte for byte, once.
 //!
-//! A round: senders store generated studies over several associations; at a moment that the seed decides on the server
-//! is killed; it is started again; every acknowledged instance is fetched by WADO-RS and compared with what was sent,
-//! QIDO-RS is asked for duplicates, `filmroom verify` for damage. After the last round everything is compared again.
+//! A round: senders store generated studies over several associations; at a moment that the seed decides on the server,
+//! its Postgres or both are killed; when the server works again every acknowledged instance is fetched by WADO-RS and
+//! compared with what was sent, instances are sent again as if their acknowledgements were lost, QIDO-RS is asked for
+//! duplicates and counts, `filmroom verify` for damage. The data directory lives for several rounds; after its last
+//! one the server is killed once more and everything in it is compared.
 
+mod chance;
 mod compare;
+mod round;
 mod send;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use serde::Serialize;
 use testdata::{Charset, Encoding, StudySpec};
 
-use crate::process::Place;
+use round::Trial;
 
 pub use compare::Compared;
+
+/// What is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Victim {
+    /// The server, which is then started again.
+    Server,
+    /// A process of the server's own Postgres: the server goes on and starts it again by itself.
+    Postgres,
+    /// The one, the other, or one shortly after the other.
+    Both,
+}
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -35,6 +50,10 @@ pub struct Options {
     pub associations: u32,
     /// The kill comes between these.
     pub kill_after: (Duration, Duration),
+    /// What is killed.
+    pub victim: Victim,
+    /// After so many rounds a new data directory is begun.
+    pub fresh_every: u32,
 }
 
 impl Default for Options {
@@ -45,130 +64,110 @@ impl Default for Options {
             rounds: 10,
             seed: 1,
             associations: 4,
-            kill_after: (Duration::from_millis(100), Duration::from_secs(4)),
+            kill_after: (Duration::from_millis(30), Duration::from_millis(1200)),
+            victim: Victim::Server,
+            fresh_every: 10,
         }
     }
+}
+
+/// What is killed in a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Killed {
+    /// The server.
+    Server,
+    /// The first process of Postgres.
+    Postmaster,
+    /// A process of Postgres that serves a connection: Postgres restarts itself.
+    Backend,
+    /// The first process of Postgres, and the server while it starts it again.
+    PostmasterThenServer,
+}
+
+/// What goes on when the kill comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum During {
+    /// Instances come in; what is quiet is packed.
+    Ingest,
+    /// Instances come in, and `filmroom pack --now` runs again and again.
+    IngestAndPack,
+    /// Nothing comes in any more, `filmroom pack --now` has begun.
+    Pack,
+    /// As `Ingest`, and the server is killed twice more while it starts.
+    Start,
 }
 
 /// What one round found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Round {
-    /// Number from 1; one more than asked for: the comparison of everything at the end.
+    /// Number from 1.
     pub round: u32,
     /// Seed of the run: what a failure needs to be seen again.
     pub seed: u64,
-    /// When the server was killed.
+    /// What was killed.
+    pub killed: Killed,
+    /// What went on then.
+    pub during: During,
+    /// When it was killed.
     pub killed_after_ms: u128,
-    /// How long it took to be ready again.
-    pub ready_after_ms: u128,
+    /// How long it took until searches were answered again.
+    pub recovered_after_ms: u128,
     /// Instances acknowledged in this round.
     pub acknowledged: usize,
-    /// Instances refused in this round.
-    pub refused: usize,
-    /// What the comparison found.
+    /// Longest wait for an acknowledgement in this round.
+    pub longest_wait_ms: u128,
+    /// Instances refused in this round, with the status. None may be.
+    pub refused: Vec<String>,
+    /// Associations that broke although the server was not killed. None may.
+    pub broken: Vec<String>,
+    /// Instances sent again afterwards.
+    pub resent: usize,
+    /// Those of them that were refused. None may be.
+    pub resent_refused: Vec<String>,
+    /// What the comparisons found.
     #[serde(flatten)]
     pub compared: Compared,
-    /// Whether `filmroom verify` found everything healthy.
-    pub verified: bool,
+    /// What `filmroom verify` said if it was not satisfied.
+    pub unverified: Option<String>,
 }
 
-/// Acknowledged instances: seed of the study, and the numbers of its instances in the order of generation.
-pub(crate) type Acknowledged = BTreeMap<u64, Vec<usize>>;
+/// Seeds of studies, and the numbers of their instances in the order of generation.
+pub(crate) type Studies = BTreeMap<u64, BTreeSet<usize>>;
 
 impl Round {
-    /// Whether nothing was lost, changed, doubled or damaged.
+    /// Whether nothing was lost, changed, doubled, refused or damaged.
     pub fn is_clean(&self) -> bool {
-        self.verified && self.compared.is_clean()
+        let none = [&self.refused, &self.broken, &self.resent_refused].iter().all(|list| list.is_empty());
+        none && self.unverified.is_none() && self.compared.is_clean()
     }
 }
 
-/// Returns the rounds, each run when it is asked for, then the comparison of everything.
-pub fn run(options: &Options) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Round>>> {
-    let place = Place::new(&options.binary, &options.directory)?;
-    let options = options.clone();
-    let mut everything = Acknowledged::new();
-    Ok((1..=options.rounds + 1).map(move |round| {
-        let found = if round > options.rounds {
-            last(&place, &options, round, &everything)
-        } else {
-            one(&place, &options, round, &mut everything)
-        };
-        found.with_context(|| format!("round {round} with seed {}", options.seed))
-    }))
-}
-
-fn one(place: &Place, options: &Options, round: u32, everything: &mut Acknowledged) -> anyhow::Result<Round> {
-    let server = place.serve()?;
-    let moment = moment(options, round);
-    let (stop, stopped) = mpsc::channel();
-    let first_seed = options.seed.wrapping_mul(1_000_000).wrapping_add(u64::from(round) * 10_000);
-    let address = server.dicom.clone();
-    let associations = options.associations;
-    let sending = std::thread::spawn(move || {
-        let sent = send::send(&address, first_seed, associations);
-        stop.send(()).ok(); // the killer may have been faster
-        sent
-    });
-    // All senders ending by themselves before the moment is fine: then the kill comes a little sooner.
-    stopped.recv_timeout(moment).ok();
-    server.kill()?;
-    let sent = sending.join().map_err(|_| anyhow::anyhow!("a sender panicked"))?;
-    let begun = Instant::now();
-    let server = place.serve()?;
-    let ready_after_ms = begun.elapsed().as_millis();
-    let compared = compare::compare(&server.http, &sent.acknowledged)?;
-    let verified = place.verify()?;
-    server.kill()?;
-    let acknowledged = sent.acknowledged.values().map(Vec::len).sum();
-    everything.extend(sent.acknowledged);
-    Ok(Round {
-        round,
-        seed: options.seed,
-        killed_after_ms: moment.as_millis(),
-        ready_after_ms,
-        acknowledged,
-        refused: sent.refused,
-        compared,
-        verified,
+/// Returns the rounds, each run when it is asked for. After an error they end.
+pub fn run(options: &Options) -> impl Iterator<Item = anyhow::Result<Round>> {
+    let mut trial = Some(Trial::new(options));
+    let seed = options.seed;
+    (1..=options.rounds).map_while(move |round| {
+        let found = trial.as_mut()?.round(round).with_context(|| format!("round {round} with seed {seed}"));
+        if found.is_err() {
+            trial = None;
+        }
+        Some(found)
     })
 }
 
-fn last(place: &Place, options: &Options, round: u32, everything: &Acknowledged) -> anyhow::Result<Round> {
-    let begun = Instant::now();
-    let server = place.serve()?;
-    let ready_after_ms = begun.elapsed().as_millis();
-    let compared = compare::compare(&server.http, everything)?;
-    let verified = place.verify()?;
-    Ok(Round {
-        round,
-        seed: options.seed,
-        killed_after_ms: 0,
-        ready_after_ms,
-        acknowledged: 0,
-        refused: 0,
-        compared,
-        verified,
-    })
-}
-
-/// Returns when to kill in this round.
-fn moment(options: &Options, round: u32) -> Duration {
-    let (from, to) = options.kill_after;
-    let mut mixed = options.seed ^ (u64::from(round) << 32);
-    for _ in 0..3 {
-        mixed = (mixed ^ (mixed >> 31)).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
-    }
-    let part = u32::try_from(mixed >> 44).expect("20 bits");
-    from + to.saturating_sub(from) * part / (1 << 20)
-}
-
-/// Returns the study of a seed: sizes and encodings change with it.
+/// Returns the study of a seed: sizes and encodings change with it. Every eighth has instances of more than 1 MiB.
 pub(crate) fn spec(seed: u64) -> StudySpec {
-    let side = if seed.is_multiple_of(2) { 172 } else { 64 };
+    let (series, instances_per_series, side) = match seed % 8 {
+        5 => (1, 4, 800),
+        even if even % 2 == 0 => (2, 12, 172),
+        _ => (2, 12, 64),
+    };
     StudySpec {
         seed,
-        series: 2,
-        instances_per_series: 20,
+        series,
+        instances_per_series,
         rows: side,
         columns: side,
         charset: if seed.is_multiple_of(5) { Charset::Utf8 } else { Charset::Ascii },
@@ -178,18 +177,5 @@ pub(crate) fn spec(seed: u64) -> StudySpec {
             _ => Encoding::RleLossless,
         },
         ..StudySpec::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments_differ_and_stay_within_their_bounds() {
-        let options = Options::default();
-        let moments: Vec<_> = (1..100).map(|round| moment(&options, round)).collect();
-        assert!(moments.iter().all(|moment| (options.kill_after.0..=options.kill_after.1).contains(moment)));
-        assert!(moments.iter().max() > moments.iter().min().map(|least| *least * 5).as_ref());
     }
 }

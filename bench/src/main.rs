@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bench::crash;
-use clap::{Args, Parser, Subcommand};
+use bench::crash::{self, Round};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 /// Trials of a running Filmroom from outside.
 #[derive(Debug, Parser)]
@@ -35,9 +36,39 @@ struct Crash {
     /// Associations that send at a time, at most 10.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10))]
     associations: u32,
+    /// What is killed.
+    #[arg(long, value_enum, default_value_t = Victim::Server)]
+    victim: Victim,
+    /// After how many rounds a new data directory is begun.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    fresh_every: u32,
     /// Where to keep the server's data; absent: a temporary directory.
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Victim {
+    /// The server.
+    Server,
+    /// Its Postgres.
+    Postgres,
+    /// The one or the other or both.
+    Both,
+}
+
+/// All rounds together.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    rounds: usize,
+    unclean: usize,
+    acknowledged: usize,
+    lost: usize,
+    resent: usize,
+    recovered_after_ms_median: u128,
+    recovered_after_ms_most: u128,
+    longest_wait_ms_median: u128,
+    longest_wait_ms_most: u128,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -49,13 +80,44 @@ fn main() -> anyhow::Result<ExitCode> {
         rounds: arguments.rounds,
         seed: arguments.seed,
         associations: arguments.associations,
+        victim: match arguments.victim {
+            Victim::Server => crash::Victim::Server,
+            Victim::Postgres => crash::Victim::Postgres,
+            Victim::Both => crash::Victim::Both,
+        },
+        fresh_every: arguments.fresh_every,
         ..crash::Options::default()
     };
-    let mut clean = true;
-    for round in crash::run(&options)? {
+    let mut rounds = Vec::new();
+    for round in crash::run(&options) {
         let round = round?;
-        clean &= round.is_clean();
         writeln!(io::stdout(), "{}", serde_json::to_string(&round)?)?;
+        rounds.push(round);
     }
-    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let summary = summary(&rounds);
+    writeln!(io::stdout(), "{}", serde_json::to_string(&summary)?)?;
+    Ok(if summary.unclean == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn summary(rounds: &[Round]) -> Summary {
+    let (recovered, recovered_most) = median_and_most(rounds.iter().map(|round| round.recovered_after_ms));
+    let (wait, wait_most) = median_and_most(rounds.iter().map(|round| round.longest_wait_ms));
+    Summary {
+        rounds: rounds.len(),
+        unclean: rounds.iter().filter(|round| !round.is_clean()).count(),
+        acknowledged: rounds.iter().map(|round| round.acknowledged).sum(),
+        lost: rounds.iter().map(|round| round.compared.lost.len()).sum(),
+        resent: rounds.iter().map(|round| round.resent).sum(),
+        recovered_after_ms_median: recovered,
+        recovered_after_ms_most: recovered_most,
+        longest_wait_ms_median: wait,
+        longest_wait_ms_most: wait_most,
+    }
+}
+
+fn median_and_most(times: impl Iterator<Item = u128>) -> (u128, u128) {
+    let mut times: Vec<u128> = times.collect();
+    times.sort_unstable();
+    let median = times.get(times.len() / 2).copied();
+    (median.unwrap_or_default(), times.last().copied().unwrap_or_default())
 }

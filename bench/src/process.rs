@@ -4,13 +4,20 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a start may take: recovery reads the journal, the embedded Postgres recovers, too.
 const START_WAIT_MAX: Duration = Duration::from_mins(2);
+
+/// How long an orderly stop may take.
+const STOP_WAIT_MAX: Duration = Duration::from_mins(1);
+/// How often a process is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// A directory with a configuration, and the binary that serves it.
 #[derive(Debug, Clone)]
@@ -19,10 +26,11 @@ pub struct Place {
     directory: PathBuf,
 }
 
-/// A server that is ready. Dropped, it is killed.
+/// A server that is ready. Dropped, it is stopped, so that its Postgres ends with it.
 #[derive(Debug)]
 pub struct Server {
-    child: Child,
+    /// Gone once it was told to end.
+    child: Option<Child>,
     /// Address of the DICOM service.
     pub dicom: String,
     /// Address of the HTTP service.
@@ -59,7 +67,7 @@ impl Place {
         let line = receiver.recv_timeout(START_WAIT_MAX);
         let line = line.map_err(|_| anyhow!("the server is not ready after {START_WAIT_MAX:?}"));
         match line.map(|line| line.ok().and_then(|line| addresses(&line))) {
-            Ok(Some((dicom, http))) => Ok(Server { child, dicom, http }),
+            Ok(Some((dicom, http))) => Ok(Server { child: Some(child), dicom, http }),
             Ok(None) => bail!("the server did not get ready: see {}", self.log().display()),
             Err(error) => {
                 child.kill().context("kill the server that hangs")?;
@@ -68,16 +76,46 @@ impl Place {
         }
     }
 
-    /// Runs `filmroom verify` and tells whether everything is healthy.
-    pub fn verify(&self) -> anyhow::Result<bool> {
-        let output = self.command().arg("verify").output().context("run filmroom verify")?;
-        let mut log = fs::read(self.log()).unwrap_or_default();
-        if !output.status.success() {
-            log.extend_from_slice(&output.stdout);
-            log.extend_from_slice(&output.stderr);
-            fs::write(self.log(), log).context("write the log")?;
+    /// Starts a server and kills it after a while, ready or not.
+    pub fn serve_and_kill(&self, after: Duration) -> anyhow::Result<()> {
+        let log = File::options().create(true).append(true).open(self.log()).context("open the log")?;
+        let mut command = self.command();
+        let child = command.arg("serve").stdout(Stdio::null()).stderr(log).spawn().context("start the server")?;
+        pause(after);
+        kill(child).context("kill the server that starts")
+    }
+
+    /// Runs `filmroom verify` and returns what it said if not everything is healthy.
+    pub fn verify(&self) -> anyhow::Result<Option<String>> {
+        let output = self.command().args(["verify", "--json"]).output().context("run filmroom verify")?;
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        Ok((!output.status.success()).then(|| said.concat()))
+    }
+
+    /// Runs `filmroom pack --now`; killed when it should stop. It may fail: what it needs is killed meanwhile.
+    pub fn pack(&self, stop: &AtomicBool) -> anyhow::Result<()> {
+        let mut command = self.command();
+        command.args(["pack", "--now"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().context("run filmroom pack")?;
+        while child.try_wait().context("wait for filmroom pack")?.is_none() {
+            if stop.load(Ordering::Relaxed) {
+                return kill(child).context("kill filmroom pack");
+            }
+            pause(LOOK_EVERY);
         }
-        Ok(output.status.success())
+        Ok(())
+    }
+
+    /// Removes the directory.
+    pub fn remove(&self) -> anyhow::Result<()> {
+        fs::remove_dir_all(&self.directory).context("remove the data directory")
+    }
+
+    /// Returns the first process of the server's own Postgres.
+    pub fn postmaster(&self) -> anyhow::Result<i32> {
+        let path = self.directory.join("data/postgres/cluster/postmaster.pid");
+        let text = fs::read_to_string(path).context("read postmaster.pid")?;
+        text.lines().next().and_then(|line| line.trim().parse().ok()).context("read postmaster.pid")
     }
 
     fn command(&self) -> Command {
@@ -92,20 +130,94 @@ impl Place {
 }
 
 impl Server {
-    /// Kills the server with SIGKILL and waits until it is gone.
+    /// Kills the server with SIGKILL and waits until it is gone. Its Postgres stays behind.
     pub fn kill(mut self) -> anyhow::Result<()> {
-        self.child.kill().context("kill the server")?;
-        self.child.wait().context("wait for the killed server")?;
-        Ok(())
+        let child = self.child.take().context("kill the server: it is gone")?;
+        kill(child).context("kill the server")
+    }
+
+    /// Stops the server in order.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        let child = self.child.take().context("stop the server: it is gone")?;
+        stop(child)
+    }
+
+    /// Tells whether the server still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Kills the first process of its Postgres. One that is being started just now is missed: nothing happens then.
+    pub fn kill_postgres(&self, place: &Place) -> anyhow::Result<()> {
+        send(place.postmaster()?, Signal::KILL).context("kill Postgres")
+    }
+
+    /// Kills one of the processes of its Postgres that serve connections.
+    pub fn kill_backend(&self, place: &Place, chosen: u64) -> anyhow::Result<()> {
+        let backends = backends(place.postmaster()?)?;
+        let count = u64::try_from(backends.len())?;
+        ensure!(count > 0, "Postgres serves no connection");
+        let one = usize::try_from(chosen % count)?;
+        send(*backends.get(one).context("choose")?, Signal::KILL).context("kill a backend of Postgres")
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may be gone already; there is nothing else to do about it.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        if let Some(child) = self.child.take() {
+            drop(stop(child)); // it may be gone already; there is nothing else to do about it
+        }
     }
+}
+
+/// Waits.
+pub fn pause(time: Duration) {
+    let (sender, receiver) = mpsc::channel::<()>();
+    receiver.recv_timeout(time).ok(); // nothing is ever sent
+    drop(sender);
+}
+
+fn send(pid: i32, signal: Signal) -> anyhow::Result<()> {
+    let pid = Pid::from_raw(pid).context("0 is no process")?;
+    match kill_process(pid, signal) {
+        Err(rustix::io::Errno::SRCH) => Ok(()), // it ended by itself
+        result => Ok(result?),
+    }
+}
+
+fn kill(mut child: Child) -> anyhow::Result<()> {
+    child.kill()?;
+    child.wait()?;
+    Ok(())
+}
+
+/// Asks a server to stop, and kills it if it does not.
+fn stop(mut child: Child) -> anyhow::Result<()> {
+    send(i32::try_from(child.id())?, Signal::TERM).context("stop the server")?;
+    for _ in 0..STOP_WAIT_MAX.as_millis() / LOOK_EVERY.as_millis() {
+        if let Some(status) = child.try_wait().context("wait for the server")? {
+            ensure!(status.success(), "the server did not stop in order: {status}");
+            return Ok(());
+        }
+        pause(LOOK_EVERY);
+    }
+    kill(child)?;
+    bail!("the server does not stop in {STOP_WAIT_MAX:?}")
+}
+
+/// Returns the processes that serve connections of the archive's role to the archive's database.
+fn backends(postmaster: i32) -> anyhow::Result<Vec<i32>> {
+    let processes = fs::read_dir("/proc").context("list processes")?.filter_map(Result::ok);
+    let backend = |entry: fs::DirEntry| {
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let parent: i32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+        let command = fs::read_to_string(entry.path().join("cmdline")).ok()?;
+        (parent == postmaster && command.contains("filmroom filmroom")).then_some(pid)
+    };
+    let mut found: Vec<i32> = processes.filter_map(backend).collect();
+    found.sort_unstable();
+    Ok(found)
 }
 
 fn addresses(line: &str) -> Option<(String, String)> {

@@ -56,11 +56,24 @@ pub(crate) struct Association {
     data: Option<u8>,
     /// What came while something else was looked for.
     held: Option<Incoming>,
+    /// The held message has the ID of the one that was being served.
+    held_is_duplicate: bool,
+    /// So had the current one.
+    duplicate: bool,
 }
 
 impl Association {
     pub(crate) fn new(link: Link, contexts: Contexts, peer_pdu_bytes_max: u32) -> Self {
-        Self { link, contexts, peer_pdu_bytes_max, command: None, data: None, held: None }
+        Self {
+            link,
+            contexts,
+            peer_pdu_bytes_max,
+            command: None,
+            data: None,
+            held: None,
+            held_is_duplicate: false,
+            duplicate: false,
+        }
     }
 
     /// Returns the accepted contexts.
@@ -80,6 +93,7 @@ impl Association {
 
     /// Waits for the next command or release. Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<Incoming, End> {
+        self.duplicate = std::mem::take(&mut self.held_is_duplicate);
         if let Some(held) = self.held.take() {
             return Ok(self.handed_on(held));
         }
@@ -90,6 +104,11 @@ impl Association {
                 return Ok(self.handed_on(incoming));
             }
         }
+    }
+
+    /// Tells whether the current command came with the message ID of another that was still being served.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        self.duplicate
     }
 
     /// Waits for the response to a message of ours; holds back nothing, so what else comes is an
@@ -141,7 +160,11 @@ impl Association {
                         return Ok(());
                     }
                 }
-                Some(incoming) => self.held = Some(incoming),
+                Some(incoming) => {
+                    let again = |command: &CommandSet| command.message_id() == Some(message_id);
+                    self.held_is_duplicate = matches!(&incoming, Incoming::Command(_, command) if again(command));
+                    self.held = Some(incoming);
+                }
             }
         }
     }

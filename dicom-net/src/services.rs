@@ -92,6 +92,11 @@ impl<B: Backend> Services<B> {
         let service = Service::of(&context.abstract_syntax);
         let class_fits = command.sop_class_uid() == Some(context.abstract_syntax.as_str());
         let request = Request { context_id, message_id, command };
+        if association.is_duplicate() && field != CommandField::StoreRequest {
+            // DI-012. An instance is not refused for its number: nothing cancels a C-STORE, so nothing is ambiguous.
+            let status = Status::DUPLICATE_INVOCATION;
+            return refuse(association, &request, status, "message ID is in use").await;
+        }
         let begun = Instant::now();
         let (operation, status) = match (field, service) {
             (CommandField::EchoRequest, Some(Service::Verification)) if class_fits => {

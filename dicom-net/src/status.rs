@@ -36,6 +36,8 @@ impl Status {
     pub const NOT_AUTHORIZED: Self = Self(0x0124);
     /// No such operation.
     pub const UNRECOGNIZED_OPERATION: Self = Self(0x0211);
+    /// The message ID is that of a message still being served.
+    pub const DUPLICATE_INVOCATION: Self = Self(0x0210);
     /// Nothing can be stored or asked now; it may work later.
     pub const OUT_OF_RESOURCES: Self = Self(0xA700);
     /// Sub-operations cannot be performed (PS3.4 §C.4.2.1.5).

@@ -22,6 +22,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     fn receive(&self, origin: Origin) -> Result<Self::Receiver, Error>;
     fn search(&self, query: Query) -> impl Future<Output = Result<Results<Attributes>, Error>> + Send;
+    fn count(&self, query: &Query, at_most: u64) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
     fn locate(&self, selector: &Selector) -> impl Future<Output = Result<Vec<InstanceRef>, Error>> + Send;
     fn was_deleted(&self, selector: &Selector) -> impl Future<Output = Result<bool, Error>> + Send;
     fn open(&self, instance: &InstanceRef) -> impl Future<Output = Result<InstanceBody, Error>> + Send;
@@ -53,6 +54,10 @@ impl Backend for Archive {
 
     async fn search(&self, query: Query) -> Result<Results<Attributes>, Error> {
         Archive::search(self, query).await
+    }
+
+    async fn count(&self, query: &Query, at_most: u64) -> Result<Option<u64>, Error> {
+        Archive::count(self, query, at_most).await
     }
 
     async fn locate(&self, selector: &Selector) -> Result<Vec<InstanceRef>, Error> {

@@ -1,6 +1,4 @@
-//! Cross-origin requests (WE-006, WE-007) and the service's capabilities (WE-005).
-
-use std::sync::Arc;
+//! Cross-origin requests (WE-006, WE-007).
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -8,11 +6,14 @@ use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
-use crate::options::{Cors, Options};
+use crate::backend::Backend;
+use crate::call::App;
+use crate::capabilities::capabilities;
+use crate::options::Cors;
 
 /// Headers of answers that pages may read.
 const EXPOSED: &str =
@@ -21,18 +22,19 @@ const EXPOSED: &str =
 const MAX_AGE_SECONDS: &str = "7200";
 
 /// Answers preflights, marks answers for the origins that may read them, and turns OPTIONS into the capabilities.
-pub(crate) async fn cross_origin(State(options): State<Arc<Options>>, request: Request, next: Next) -> Response {
-    let origin = request.headers().get(ORIGIN).filter(|origin| is_allowed(&options.cors, origin)).cloned();
+pub(crate) async fn cross_origin<B: Backend>(State(app): State<App<B>>, request: Request, next: Next) -> Response {
+    let origin = request.headers().get(ORIGIN).filter(|origin| is_allowed(&app.options.cors, origin)).cloned();
     let asks_options = request.method() == Method::OPTIONS;
     let mut response = if asks_options && is_preflight(request.headers()) {
         preflight(request.headers(), origin.is_some())
     } else {
-        let response = next.run(request).await;
+        let (parts, body) = request.into_parts();
+        let asked = asks_options.then(|| parts.clone());
+        let response = next.run(Request::from_parts(parts, body)).await;
         // Every resource that exists answers OPTIONS; axum knows only that it has no handler for it.
-        if asks_options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
-            capabilities().await
-        } else {
-            response
+        match asked {
+            Some(parts) if response.status() == StatusCode::METHOD_NOT_ALLOWED => capabilities(&app, &parts),
+            _ => response,
         }
     };
     let headers = response.headers_mut();
@@ -42,29 +44,6 @@ pub(crate) async fn cross_origin(State(options): State<Arc<Options>>, request: R
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     }
     response
-}
-
-/// Answers what the service can do (PS3.18 §8.9), as a WADL document's JSON sibling in its shortest form.
-pub(crate) async fn capabilities() -> Response {
-    let body = serde_json::json!({
-        "application": {"resources": [
-            {"path": "/studies", "methods": ["GET", "POST"]},
-            {"path": "/studies/{study}", "methods": ["GET", "POST"]},
-            {"path": "/studies/{study}/metadata", "methods": ["GET"]},
-            {"path": "/studies/{study}/series", "methods": ["GET"]},
-            {"path": "/studies/{study}/instances", "methods": ["GET"]},
-            {"path": "/studies/{study}/series/{series}", "methods": ["GET"]},
-            {"path": "/studies/{study}/series/{series}/metadata", "methods": ["GET"]},
-            {"path": "/studies/{study}/series/{series}/instances", "methods": ["GET"]},
-            {"path": "/studies/{study}/series/{series}/instances/{instance}", "methods": ["GET"]},
-            {"path": "/studies/{study}/series/{series}/instances/{instance}/metadata", "methods": ["GET"]},
-            {"path": "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}", "methods": ["GET"]},
-            {"path": "/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path}", "methods": ["GET"]},
-            {"path": "/series", "methods": ["GET"]},
-            {"path": "/instances", "methods": ["GET"]},
-        ]},
-    });
-    ([(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
 fn is_preflight(headers: &HeaderMap) -> bool {

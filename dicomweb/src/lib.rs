@@ -16,6 +16,7 @@ mod accept;
 mod backend;
 mod base_url;
 mod call;
+mod capabilities;
 mod cors;
 mod media_type;
 mod multipart;

@@ -36,6 +36,9 @@ pub(crate) async fn search_for_instances<B: Backend>(
     search(&app, &call, Level::Instance).await
 }
 
+/// Further matches are counted up to so many: a bound keeps the page as fast in an archive of millions.
+const ADDITIONAL_MAX: u64 = 1_000;
+
 /// One page of matches, as JSON objects with commas between them.
 struct Page {
     json: Vec<u8>,
@@ -82,7 +85,7 @@ async fn page<B: Backend>(
     let mut page = Page { json: vec![b'['], matches: 0, additional: 0 };
     while let Some(found) = found.next().await {
         if page.matches == request.limit {
-            page.additional = 1;
+            page.additional = additional(app, request, level).await?;
             break;
         }
         if page.matches > 0 {
@@ -95,13 +98,25 @@ async fn page<B: Backend>(
     Ok(page)
 }
 
-/// Counts matches without returning them, up to one page (WE-070).
+/// Returns how many matches follow the page, of which there is one at least (WE-058).
+async fn additional<B: Backend>(app: &App<B>, request: &SearchRequest, level: Level) -> Result<u64, Problem> {
+    let mut rest = request.query(level, ADDITIONAL_MAX);
+    rest.offset = rest.offset.saturating_add(request.limit);
+    Ok(app.backend.count(&rest, ADDITIONAL_MAX).await?.unwrap_or(1).max(1))
+}
+
+/// Counts matches without returning them (WE-070); what the index cannot count, up to one page.
 async fn count<B: Backend>(app: &App<B>, request: &SearchRequest, level: Level) -> Result<Page, Problem> {
-    let mut found = app.backend.search(request.query(level, app.options.page_max)).await?;
+    let query = request.query(level, app.options.page_max);
     let mut additional = 0;
-    while let Some(found) = found.next().await {
-        found?;
-        additional += 1;
+    if let Some(counted) = app.backend.count(&query, u64::MAX).await? {
+        additional = counted;
+    } else {
+        let mut found = app.backend.search(query).await?;
+        while let Some(found) = found.next().await {
+            found?;
+            additional += 1;
+        }
     }
     Ok(Page { json: b"[]".to_vec(), matches: 0, additional })
 }

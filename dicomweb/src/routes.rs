@@ -13,7 +13,8 @@ use tower_http::compression::predicate::Predicate;
 
 use crate::backend::Backend;
 use crate::call::App;
-use crate::cors::{capabilities, cross_origin};
+use crate::capabilities::retrieve_capabilities;
+use crate::cors::cross_origin;
 use crate::observe::observe;
 use crate::options::Options;
 use crate::problem::Problem;
@@ -32,11 +33,12 @@ pub fn router<B: Backend>(archive: B, options: Options) -> Router {
         let base_path = if path.is_empty() { String::new() } else { format!("/{path}") };
         let app =
             App { backend: archive.clone(), options: Arc::clone(&options), base_path: Arc::from(base_path.as_str()) };
+        let root = options_method(retrieve_capabilities::<B>).with_state(app.clone());
         let service = service(app);
         router = if base_path.is_empty() {
             router.merge(service)
         } else {
-            router.route(&format!("{base_path}/"), options_method(capabilities)).nest(&base_path, service)
+            router.route(&format!("{base_path}/"), root).nest(&base_path, service)
         };
     }
     router
@@ -48,7 +50,7 @@ fn service<B: Backend>(app: App<B>) -> Router {
     const INSTANCE: &str = "/studies/{study}/series/{series}/instances/{instance}";
     let metadata = || -> MethodRouter<App<B>> { get(wado::retrieve_metadata::<B>) };
     Router::new()
-        .route("/", options_method(capabilities))
+        .route("/", options_method(retrieve_capabilities::<B>))
         .route("/studies", get(qido::search_for_studies::<B>).post(stow::store_instances::<B>))
         .route("/series", get(qido::search_for_series::<B>))
         .route("/instances", get(qido::search_for_instances::<B>))
@@ -66,7 +68,7 @@ fn service<B: Backend>(app: App<B>) -> Router {
         .route_layer(middleware::from_fn_with_state(app.clone(), observe::<B>))
         .fallback(unknown)
         .layer(CompressionLayer::new().compress_when(JsonOnly))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app.options), cross_origin))
+        .layer(middleware::from_fn_with_state(app.clone(), cross_origin::<B>))
         .layer(DefaultBodyLimit::disable())
         .with_state(app)
 }

@@ -1,5 +1,6 @@
 //! Retrieve (WADO-RS, PS3.18 §10.4).
 
+mod all_bulk;
 mod bulk_data;
 mod frames;
 mod instances;

@@ -98,6 +98,7 @@ pub(crate) struct Http {
     pub(crate) public_url: Option<String>,
     pub(crate) connections_max: usize,
     pub(crate) header_wait_max: Span,
+    pub(crate) send_wait_max: Span,
     pub(crate) page_max: u64,
     #[serde(deserialize_with = "one_or_many")]
     pub(crate) cors_origins: Vec<String>,
@@ -247,6 +248,7 @@ impl Default for Http {
             public_url: None,
             connections_max: 1024,
             header_wait_max: Span(Duration::from_secs(30)),
+            send_wait_max: Span(Duration::from_mins(2)),
             page_max: 5000,
             cors_origins: vec!["loopback".to_owned()],
             trusted_proxies: vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],

@@ -3,7 +3,9 @@
 mod fetch;
 mod tour;
 
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -20,7 +22,8 @@ const DATA: &str = "./filmroom-data-demo";
 
 /// Runs the tour; stays up after it until a signal comes, unless `once`.
 pub(crate) async fn run(common: &Common, once: bool) -> anyhow::Result<()> {
-    let config = config(common)?;
+    let place = place(common)?;
+    let config = config(common, place.as_ref().map(Place::path))?;
     logging::start(&Log { level: LogLevel::Error, ..config.log.clone() })?;
     let mut signals = StopSignals::listen()?;
     let begun = Instant::now();
@@ -30,7 +33,7 @@ pub(crate) async fn run(common: &Common, once: bool) -> anyhow::Result<()> {
         name = signals.next() => anyhow::bail!("stopped by {name} before the server was up"),
     };
     let result = tokio::select! {
-        result = look(common, &config, &running, begun) => result,
+        result = look(common, once, &config, &running, begun) => result,
         name = signals.next() => Err(anyhow::anyhow!("stopped by {name}")),
     };
     let result = match result {
@@ -41,10 +44,13 @@ pub(crate) async fn run(common: &Common, once: bool) -> anyhow::Result<()> {
         result => result,
     };
     running.stop().await;
+    if let Some(Place::Passing(path)) = &place {
+        fs::remove_dir_all(path).with_context(|| format!("remove {}", path.display()))?;
+    }
     result
 }
 
-async fn look(common: &Common, config: &Config, running: &Running, begun: Instant) -> anyhow::Result<()> {
+async fn look(common: &Common, once: bool, config: &Config, running: &Running, begun: Instant) -> anyhow::Result<()> {
     let dicom = running.dicom.first().context("the server has no DICOM address")?;
     let http = running.http.first().context("the server has no HTTP address")?;
     let title = &config.dicom.ae_title.first().context("the server has no AE title")?.0;
@@ -61,6 +67,9 @@ async fn look(common: &Common, config: &Config, running: &Running, begun: Instan
             "dicom": dicom,
             "http": http,
         }));
+    }
+    if once {
+        return Ok(());
     }
     output::line("Look for yourself:")?;
     output::line(format!("  curl http://{http}/dicomweb/studies"))?;
@@ -95,14 +104,47 @@ fn say(common: &Common, text: String) -> anyhow::Result<()> {
     if common.json { Ok(()) } else { output::line(text) }
 }
 
+/// Where the data goes when nobody said where.
+#[derive(Debug)]
+enum Place {
+    /// In the working directory, and there it stays.
+    Here(PathBuf),
+    /// In a directory that is removed at the end.
+    Passing(PathBuf),
+}
+
+impl Place {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Here(path) | Self::Passing(path) => path,
+        }
+    }
+}
+
+/// Chooses the place. Postgres refuses to run as root, so root's server starts it as another user, who must be able to
+/// reach the data: below root's home, where a first clone often lies, nobody else can.
+fn place(common: &Common) -> anyhow::Result<Option<Place>> {
+    if common.data.is_some() || common.config.is_some() {
+        return Ok(None);
+    }
+    let here = std::env::current_dir().context("find the working directory")?;
+    if !rustix::process::geteuid().is_root() || others_reach(&here) {
+        return Ok(Some(Place::Here(PathBuf::from(DATA))));
+    }
+    let path = std::env::temp_dir().join(format!("filmroom-data-demo-{}", std::process::id()));
+    let made = fs::create_dir(&path).and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o711)));
+    made.with_context(|| format!("make {}", path.display()))?;
+    Ok(Some(Place::Passing(path)))
+}
+
+/// Tells whether other users may pass through a directory and all above it.
+fn others_reach(directory: &Path) -> bool {
+    directory.ancestors().all(|above| fs::metadata(above).is_ok_and(|found| found.permissions().mode() & 0o001 != 0))
+}
+
 /// Returns the configuration: the demonstration's own data, and free ports where the default ones are taken.
-fn config(common: &Common) -> anyhow::Result<Config> {
-    let data = match (&common.data, &common.config) {
-        (Some(data), _) => Some(data.clone()),
-        (None, Some(_)) => None,
-        (None, None) => Some(PathBuf::from(DATA)),
-    };
-    let mut config = Config::load(common.config.as_deref(), data.as_deref().map(Path::new))?;
+fn config(common: &Common, place: Option<&Path>) -> anyhow::Result<Config> {
+    let mut config = Config::load(common.config.as_deref(), common.data.as_deref().or(place))?;
     for address in config.dicom.listen.iter_mut().chain(&mut config.http.listen) {
         *address = free(*address);
     }
@@ -120,6 +162,17 @@ fn free(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_private_directory_is_not_reached_by_others() {
+        let above = tempfile::tempdir().unwrap();
+        let within = above.path().join("within");
+        fs::create_dir(&within).unwrap();
+        for (mode, reached) in [(0o711, true), (0o700, false)] {
+            fs::set_permissions(above.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(others_reach(&within), reached);
+        }
+    }
 
     #[test]
     fn a_taken_port_is_replaced_by_any() {

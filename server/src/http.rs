@@ -1,5 +1,7 @@
 //! The HTTP server: connections and their limits, health, metrics and the DICOMweb routes.
 
+mod bounded;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::http::bounded::Bounded;
 use crate::options::web_options;
 
 /// Most header fields of a request; a browser behind two proxies sends some thirty.
@@ -47,6 +50,7 @@ pub(crate) struct HttpServer {
 struct Limits {
     connections: Arc<Semaphore>,
     header_wait_max: Duration,
+    send_wait_max: Duration,
     stop_wait_max: Duration,
 }
 
@@ -63,6 +67,7 @@ impl HttpServer {
         let limits = Limits {
             connections: Arc::new(Semaphore::new(config.http.connections_max)),
             header_wait_max: config.http.header_wait_max.0,
+            send_wait_max: config.http.send_wait_max.0,
             stop_wait_max: config.stop_wait_max.0,
         };
         Ok(Self { listeners, addresses, limits })
@@ -139,8 +144,7 @@ async fn accept(
     while let Some((stream, peer, permit)) =
         cancel.run_until_cancelled(next(&listener, &limits, &mut connections)).await
     {
-        let connection =
-            serve(stream, peer, router.clone(), limits.header_wait_max, graceful.watcher(), cancel.clone());
+        let connection = serve(stream, peer, router.clone(), limits.clone(), graceful.watcher(), cancel.clone());
         connections.spawn(async move {
             connection.await;
             drop(permit);
@@ -178,7 +182,7 @@ async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-    header_wait_max: Duration,
+    limits: Limits,
     watcher: Watcher,
     cancel: CancellationToken,
 ) {
@@ -189,7 +193,7 @@ async fn serve(
     }
     // Hyper's own timeout begins with the first byte; a silent connection would hold its place for ever.
     let mut first = [0];
-    let spoke = cancel.run_until_cancelled(tokio::time::timeout(header_wait_max, stream.peek(&mut first)));
+    let spoke = cancel.run_until_cancelled(tokio::time::timeout(limits.header_wait_max, stream.peek(&mut first)));
     if !matches!(spoke.await, Some(Ok(Ok(1)))) {
         return;
     }
@@ -199,9 +203,11 @@ async fn serve(
         router.call(request)
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_wait_max).max_headers(HEADERS_MAX);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_wait_max).max_headers(HEADERS_MAX);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    builder.http2().keep_alive_interval(limits.send_wait_max);
+    let stream = TokioIo::new(Bounded::new(stream, limits.send_wait_max));
+    let connection = builder.serve_connection(stream, service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "an HTTP connection ended early");
     }
@@ -212,6 +218,9 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    /// More than the buffers of both ends of a connection hold.
+    const LARGE_BYTES: usize = 64 << 20;
 
     struct Running {
         address: SocketAddr,
@@ -231,7 +240,8 @@ mod tests {
         };
         let router = Router::new()
             .route("/peer", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() }))
-            .route("/slow", get(slow));
+            .route("/slow", get(slow))
+            .route("/large", get(|| async { vec![0_u8; LARGE_BYTES] }));
         let cancel = CancellationToken::new();
         let task = tokio::spawn(server.run(router, cancel.clone()));
         Running { address, cancel, task }
@@ -286,5 +296,35 @@ mod tests {
         assert!(rest(second).await.ends_with("127.0.0.1"));
         assert!(begun.elapsed() > Duration::from_millis(200));
         assert!(rest(first).await.ends_with("slow"));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_loses_its_place() {
+        let running = start(|config| {
+            config.http.connections_max = 1;
+            config.http.send_wait_max = "300ms".parse().unwrap();
+        })
+        .await;
+        let mut deaf = connect(&running, "GET /large HTTP/1.0\r\n\r\n").await;
+        let next = connect(&running, "GET /peer HTTP/1.0\r\n\r\n").await;
+        assert!(rest(next).await.ends_with("127.0.0.1"));
+        let mut late = Vec::new();
+        deaf.read_to_end(&mut late).await.ok(); // cut, or reset
+        assert!(late.len() < LARGE_BYTES, "{} bytes", late.len());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_with_pauses_gets_everything() {
+        let running = start(|config| config.http.send_wait_max = "2s".parse().unwrap()).await;
+        let mut slow = connect(&running, "GET /large HTTP/1.0\r\n\r\n").await;
+        let (mut got, mut piece) = (0, vec![0; 8 << 20]);
+        loop {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            match slow.read(&mut piece).await.unwrap() {
+                0 => break,
+                read => got += read,
+            }
+        }
+        assert!(got > LARGE_BYTES, "{got} bytes");
     }
 }

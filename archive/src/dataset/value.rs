@@ -1,5 +1,7 @@
 //! Bytes of one value to its decoded form (PS3.5 §6.2).
 
+use std::ops::Range;
+
 use dicom_core::VR;
 
 use super::charset::{Charset, TextKind};
@@ -69,6 +71,14 @@ pub fn swap_byte_order(vr: VR, bytes: &mut [u8]) {
             unit.reverse();
         }
     }
+}
+
+/// Widens a byte range of a value of `bytes` bytes to whole numbers: a frame of an odd length ends, or begins, inside
+/// one, and its bytes can be turned only with the rest of it.
+pub fn whole_numbers(vr: VR, range: &Range<u64>, bytes: u64) -> Range<u64> {
+    let unit = u64::try_from(unit_bytes(vr)).expect("at most 8");
+    let end = range.end.checked_next_multiple_of(unit).unwrap_or(range.end);
+    range.start - range.start % unit..end.min(bytes)
 }
 
 struct Numbers<'a> {

@@ -12,6 +12,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
 use super::Error;
 use owner::Owner;
@@ -34,6 +35,8 @@ const STOP_LONGEST: Duration = Duration::from_mins(1);
 const LOG_BYTES_MAX: u64 = 16 << 20;
 /// How often a server that ends at once is started again, ever more slowly: over some ten seconds.
 const START_ATTEMPTS: u32 = 10;
+/// Beginning of the name of a cluster that initdb is making.
+const UNFINISHED: &str = "cluster.unfinished";
 const POLL: Duration = Duration::from_millis(20);
 
 /// A running server. Dropped without `stop`, it is told to shut down and not waited for.
@@ -57,6 +60,7 @@ impl EmbeddedPostgres {
         let cluster = directory.join("cluster");
         let programs = Programs::find(&cluster).await?;
         orphan::stop(&cluster).await?;
+        sweep(&directory)?;
         if !cluster.join("PG_VERSION").exists() {
             initialise(&programs, &owner, &directory, &cluster).await?;
         }
@@ -69,7 +73,7 @@ impl EmbeddedPostgres {
             .application_name("filmroom")
             .database("postgres");
         let spawn = || spawn(&programs, &owner, &directory, &cluster, &socket);
-        let (child, pid) = timeout(START_LONGEST, running(spawn, &options, &directory))
+        let (child, pid) = timeout(START_LONGEST, running(spawn, &options, &directory, &cluster))
             .await
             .map_err(|_| cluster_error("postgres is not ready after five minutes, see postgres.log"))??;
         Ok(Self { child, pid, options: options.database(ROLE), directory, stopped: false })
@@ -141,12 +145,23 @@ fn prepare(directory: &Path) -> Result<PathBuf, Error> {
     directory.canonicalize().map_err(io_error("find the cluster's directory"))
 }
 
+/// Removes what an initdb left that was killed, or whose caller was.
+fn sweep(directory: &Path) -> Result<(), Error> {
+    for entry in std::fs::read_dir(directory).map_err(io_error("list the cluster's directory"))? {
+        let entry = entry.map_err(io_error("list the cluster's directory"))?;
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED)
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::info!(%error, "an unfinished cluster is left for the next start to remove");
+        }
+    }
+    Ok(())
+}
+
 /// Makes the cluster beside its place and renames it, so that a half-made one is never taken for a whole one.
 async fn initialise(programs: &Programs, owner: &Owner, directory: &Path, cluster: &Path) -> Result<(), Error> {
-    let unfinished = directory.join("cluster.unfinished");
-    if unfinished.exists() {
-        std::fs::remove_dir_all(&unfinished).map_err(io_error("remove an unfinished cluster"))?;
-    }
+    // A name of its own: the initdb of a process that was killed goes on for a while.
+    let unfinished = directory.join(format!("{UNFINISHED}{}", Uuid::new_v4()));
     let mut command = Command::new(programs.path("initdb"));
     command
         .args(["--username", ROLE, "--encoding", "UTF8", "--locale", "C", "--data-checksums"])
@@ -228,14 +243,19 @@ async fn running(
     spawn: impl Fn() -> Result<Child, Error>,
     options: &PgConnectOptions,
     directory: &Path,
+    cluster: &Path,
 ) -> Result<(Child, Pid), Error> {
     for attempt in 1..=START_ATTEMPTS {
+        orphan::stop(cluster).await?; // it may have been about to write its pid file when it was looked for
         let mut child = spawn()?;
         let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        if ready(&mut child, options).await?
-            && let Some(pid) = pid
+        if let Some(pid) = pid
+            && ready(&mut child, pid, options, cluster).await?
         {
             return Ok((child, pid));
+        }
+        if child.id().is_some() {
+            child.kill().await.map_err(io_error("end a postgres that is not needed"))?;
         }
         sleep(POLL * 10 * attempt).await;
     }
@@ -243,13 +263,15 @@ async fn running(
     Err(cluster_error(format!("postgres ends at once, see {}", log.display())))
 }
 
-/// Waits until the server answers, and makes the archive's database if it is not there; tells whether it still runs.
-async fn ready(child: &mut Child, options: &PgConnectOptions) -> Result<bool, Error> {
+/// Waits until the server answers, and makes the archive's database if it is not there; tells whether this is the server
+/// that runs.
+async fn ready(child: &mut Child, pid: Pid, options: &PgConnectOptions, cluster: &Path) -> Result<bool, Error> {
     loop {
         if child.try_wait().map_err(io_error("wait for postgres"))?.is_some() {
             return Ok(false);
         }
         match options.connect().await {
+            Ok(_) if orphan::running(cluster) != Some(pid) => return Ok(false), // another one answered
             Ok(mut connection) => return make_database(&mut connection).await.map(|()| true),
             Err(sqlx::Error::Database(refused)) if refused.code().is_some_and(|code| code.starts_with("28")) => {
                 return Err(Error::Statement(sqlx::Error::Database(refused)));

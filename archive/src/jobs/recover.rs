@@ -38,12 +38,12 @@ pub(crate) async fn recover(archive: &Arc<Inner>) -> Result<(), Error> {
 
 fn deletions(archive: &Inner) -> Result<Vec<Tombstone>, Error> {
     let records = archive.store.tombstones()?;
-    let readable = records.iter().filter_map(|record| match tombstones::decode(record) {
-        Some(tombstone) => Some(tombstone),
-        None => {
+    let readable = records.iter().filter_map(|record| {
+        let tombstone = tombstones::decode(record);
+        if tombstone.is_none() {
             tracing::error!(bytes = record.len(), "a tombstone cannot be read: what it deleted may come back");
-            None
         }
+        tombstone
     });
     Ok(readable.collect())
 }

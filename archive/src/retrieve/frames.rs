@@ -163,9 +163,11 @@ impl Layout {
             Self::Native { attributes, pixel_data, swap } => {
                 let length = pixel_data.end - pixel_data.start;
                 let frame = dataset::native_frame_range(attributes, length, index).ok_or_else(missing)?;
-                let range = pixel_data.start + frame.bytes.start..pixel_data.start + frame.bytes.end;
-                let bytes = read_range(archive, instance, range).await?;
-                Ok(aligned(&frame, swapped(bytes, *swap)))
+                let wide = swap.map_or(frame.bytes.clone(), |vr| dataset::whole_numbers(vr, &frame.bytes, length));
+                let range = pixel_data.start + wide.start..pixel_data.start + wide.end;
+                let turned = swapped(read_range(archive, instance, range).await?, *swap);
+                let bytes = slice(&turned, frame.bytes.start - wide.start..frame.bytes.end - wide.start)?;
+                Ok(aligned(&frame, bytes))
             }
             Self::Inflated { data_set, attributes, pixel_data } => {
                 let length = pixel_data.end - pixel_data.start;

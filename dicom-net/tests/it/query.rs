@@ -284,3 +284,26 @@ async fn di_014_an_unreadable_identifier_is_answered() {
     assert_eq!(peer.response().await.status().0, 0xC000);
     peer.release().await;
 }
+
+#[tokio::test]
+async fn di_012_a_message_id_in_use_is_refused() {
+    let running = start(|_| {}).await;
+    fill(&running, &["1.1.1.1"]).await;
+    let mut peer = by_hand(&running).await;
+    let keys = dataset::encode(&identifier("STUDY", &[]), dataset::transfer_syntax(IMPLICIT).unwrap());
+    let ask = |id| {
+        let command = CommandSet::request(0x0020, id, STUDY_FIND).with_data_set().encode();
+        pdu(4, &[value(1, 3, &command), value(1, 2, &keys)].concat())
+    };
+    for (second, status) in [(3, 0x0210), (4, 0xFF00)] {
+        peer.send(&[ask(3), ask(second)].concat()).await;
+        assert_eq!(match_by_hand(&mut peer).await.0, 0xFF00);
+        assert_eq!(match_by_hand(&mut peer).await.0, 0);
+        assert_eq!(match_by_hand(&mut peer).await.0, status, "{second}");
+    }
+    assert_eq!(match_by_hand(&mut peer).await.0, 0);
+    peer.send(&ask(3)).await;
+    assert_eq!(match_by_hand(&mut peer).await.0, 0xFF00, "it is free again");
+    assert_eq!(match_by_hand(&mut peer).await.0, 0);
+    peer.release().await;
+}

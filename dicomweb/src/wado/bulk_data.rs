@@ -11,7 +11,7 @@ use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANG
 use http::{HeaderValue, StatusCode};
 
 use super::range::{Asked, asked, slice};
-use super::syntax::OCTETS;
+use super::syntax::{FrameMedia, OCTETS};
 use super::{Chunks, body, find_one, frames, instance_url};
 use crate::accept::{Accept, Offer, Rank};
 use crate::backend::Backend;
@@ -27,17 +27,29 @@ pub(crate) async fn retrieve_bulk_data<B: Backend>(State(app): State<App<B>>, ca
     let path = bulk_path(&call.target.rest)?;
     let instance = find_one(&app, &call.target).await?;
     let encapsulated = transfer_syntax(instance.transfer_syntax_uid.as_str()).is_some_and(|s| s.encapsulated);
+    let location = format!("{}/bulkdata/{}", instance_url(&call.base_url, &instance), call.target.rest);
     if encapsulated && path.items.is_empty() && path.tag == tags::PIXEL_DATA {
-        return frames::all_frames(&app, &call, instance).await;
+        let media = FrameMedia::of(instance.transfer_syntax_uid.as_str());
+        if !media.is_video() {
+            return frames::all_frames(&app, &call, instance).await;
+        }
+        // A video is one stream (WE-124).
+        let multipart = frames::choose(&call.accept, &media, true)?;
+        let value = app.backend.bulk_data(&instance, &path).await?;
+        let content_type = media.content_type();
+        return Ok(if multipart {
+            in_a_part(value, media.media, &content_type, &location)
+        } else {
+            alone(value, &content_type, &location, call.range.as_deref())
+        });
     }
     let document = path.items.is_empty() && path.tag == tags::ENCAPSULATED_DOCUMENT;
     check_acceptable(&call.accept, document)?;
     let value = app.backend.bulk_data(&instance, &path).await?;
     let (pdf, value) = if document { sniff(value).await? } else { (false, value) };
     let (multipart, media) = choose(&call.accept, pdf)?;
-    let location = format!("{}/bulkdata/{}", instance_url(&call.base_url, &instance), call.target.rest);
     Ok(if multipart {
-        in_a_part(value, media, &location)
+        in_a_part(value, media, media, &location)
     } else {
         alone(value, media, &location, call.range.as_deref())
     })
@@ -83,9 +95,9 @@ async fn sniff(mut value: InstanceBody) -> Result<(bool, InstanceBody), Problem>
     Ok((pdf, InstanceBody { bytes: value.bytes, chunks }))
 }
 
-fn in_a_part(value: InstanceBody, media: &'static str, location: &str) -> Response {
+fn in_a_part(value: InstanceBody, media: &'static str, content_type: &str, location: &str) -> Response {
     let writer = Writer::new();
-    let head = Bytes::from(writer.head(true, PartHead { content_type: media, location, bytes: value.bytes }));
+    let head = Bytes::from(writer.head(true, PartHead { content_type, location, bytes: value.bytes }));
     let tail = writer.tail();
     let around = u64::try_from(head.len() + tail.len()).unwrap_or(u64::MAX);
     let bytes = value.bytes.saturating_add(around);
@@ -98,7 +110,7 @@ fn in_a_part(value: InstanceBody, media: &'static str, location: &str) -> Respon
 }
 
 /// Answers with the value as the body, or with a range of it (WE-036).
-fn alone(value: InstanceBody, media: &'static str, location: &str, range: Option<&str>) -> Response {
+fn alone(value: InstanceBody, content_type: &str, location: &str, range: Option<&str>) -> Response {
     let whole = value.bytes;
     let (status, chunks, bytes, content_range) = match asked(range, whole) {
         Asked::Whole => (StatusCode::OK, value.chunks, whole, None),
@@ -116,7 +128,7 @@ fn alone(value: InstanceBody, media: &'static str, location: &str, range: Option
     };
     let mut response = (status, body(chunks)).into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_str(content_type).expect("media types and UIDs are ASCII"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.extend(HeaderValue::from_str(location).ok().map(|location| (CONTENT_LOCATION, location)));

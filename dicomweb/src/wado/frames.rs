@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
-use super::syntax::{EXPLICIT_BIG_ENDIAN, FrameMedia, HINT};
+use super::syntax::{FrameMedia, HINT};
 use super::{Chunks, body, find_one, instance_url};
 use crate::accept::{Accept, Offer, Rank};
 use crate::backend::Backend;
@@ -67,7 +67,7 @@ fn frame_list(text: &str, frames_max: usize) -> Result<Vec<u32>, Problem> {
 }
 
 /// Chooses between multipart (`true`) and, for one frame, a single body.
-fn choose(accept: &Accept, media: &FrameMedia, one: bool) -> Result<bool, Problem> {
+pub(super) fn choose(accept: &Accept, media: &FrameMedia, one: bool) -> Result<bool, Problem> {
     let rank = |multipart: bool| -> Option<Rank> {
         let ranks = media.names().filter_map(|name| {
             accept.rank(Offer { multipart, media: name }, |requested| media.allows(name, requested))
@@ -112,12 +112,6 @@ impl FrameAnswer {
     ) -> Result<Response, Problem> {
         let rest = numbers.split_off(batch_frames(&instance, count).min(numbers.len()));
         let got = app.backend.frames(&instance, &numbers).await?;
-        if got.transfer_syntax_uid.as_str() == EXPLICIT_BIG_ENDIAN {
-            // Frames are little endian whatever the instance is (WE-121); these were not swapped.
-            return Err(Problem::not_acceptable(
-                "frames of this big endian instance cannot be made: retrieve it whole",
-            ));
-        }
         let first = got.frames;
         if !multipart {
             return self.single(first);

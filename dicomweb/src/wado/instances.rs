@@ -16,7 +16,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
 use super::syntax::{HINT, allows_file};
-use super::{Chunks, body, find, instance_url};
+use super::{Chunks, all_bulk, body, find, instance_url};
 use crate::accept::{Accept, Offer};
 use crate::backend::{Backend, Opened};
 use crate::call::{App, Call};
@@ -38,8 +38,30 @@ pub(crate) async fn retrieve_instances<B: Backend>(State(app): State<App<B>>, ca
     }
     let found = find(&app, &call.target).await?;
     let asked = found.len();
+    if let Some(instances) = bulk_only(&call.accept, &found, call.target.instance.is_some()) {
+        return all_bulk::respond(&app.backend, &call.base_url, instances, asked).await;
+    }
     let (multipart, instances) = choose(&call.accept, found, call.target.instance.is_some())?;
     if multipart { many(&app, &call, instances, asked).await } else { single(&app, &call, instances).await }
+}
+
+/// Returns the instances whose bulk values are wanted rather than their files.
+fn bulk_only(accept: &Accept, found: &[InstanceRef], one: bool) -> Option<Vec<InstanceRef>> {
+    let files = |instance: &InstanceRef| {
+        let stored = instance.transfer_syntax_uid.as_str();
+        let rank = |multipart| accept.rank(Offer { multipart, media: DICOM }, |asked| allows_file(stored, asked));
+        if one { rank(true).max(rank(false)) } else { rank(true) }
+    };
+    // All instances of a syntax fit alike; a study has few.
+    let mut best = BTreeMap::new();
+    for instance in found {
+        let stored = instance.transfer_syntax_uid.as_str();
+        best.entry(stored).or_insert_with(|| (files(instance), all_bulk::rank(accept, instance)));
+    }
+    let files = best.values().filter_map(|(files, _)| *files).max();
+    let bulk = best.values().filter_map(|(_, bulk)| *bulk).max();
+    let fits = |instance: &&InstanceRef| best.get(instance.transfer_syntax_uid.as_str()).is_some_and(|b| b.1.is_some());
+    (bulk > files).then(|| found.iter().filter(fits).cloned().collect())
 }
 
 /// Chooses between multipart and a single file, and the instances that can be returned so.

@@ -1,13 +1,13 @@
 //! Which stored transfer syntaxes satisfy a request (PS3.18 §8.7.3.5.2). Nothing is transcoded here.
 
-use archive::dataset::transfer_syntax;
+use archive::dataset::{TransferSyntax, transfer_syntax};
 
 use crate::accept::Requested;
 
 /// Explicit VR Little Endian.
 pub(super) const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
 /// Explicit VR Big Endian; never produced on request either.
-pub(super) const EXPLICIT_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+const EXPLICIT_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 /// Implicit VR Little Endian; never produced on request (WE-030), though it is returned as stored.
 const IMPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2";
 /// Encapsulated Uncompressed Explicit VR Little Endian.
@@ -56,6 +56,16 @@ impl FrameMedia {
             _ => None,
         };
         Self { media, legacy, syntax: stored.to_owned(), native }
+    }
+
+    /// Tells whether frames lie apart, each a codestream; a video is one stream and native pixels are one value.
+    pub(super) fn has_frames(&self) -> bool {
+        !self.native && !self.is_video()
+    }
+
+    /// Tells whether it is a video, which has no single frames (WE-124).
+    pub(super) fn is_video(&self) -> bool {
+        transfer_syntax(&self.syntax).is_some_and(TransferSyntax::is_video)
     }
 
     /// Returns the names by which a client may ask for it.

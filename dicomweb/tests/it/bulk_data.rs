@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::fake::{BASE, EXPLICIT, Fake, JPEG, State, kept};
+use crate::fake::{BASE, EXPLICIT, Fake, JPEG, Kept, State, kept};
 
 const PATH: &str = "/studies/1.2/series/1.2.1/instances/1.2.1.1/bulkdata";
 
@@ -66,4 +66,60 @@ async fn ranges_of_a_single_body() {
     assert_eq!(part.header("content-length"), "3");
     let none = get("bytes=8-").await;
     assert_eq!((none.status.as_u16(), none.header("content-range")), (416, "bytes */8"));
+}
+
+#[tokio::test]
+async fn all_values_of_a_study_series_or_instance() {
+    // WE-080, WE-129
+    let octets = "multipart/related; type=\"application/octet-stream\"";
+    let stored = format!("{octets}; transfer-syntax=*");
+    let mut instances = vec![kept(1, 1, EXPLICIT), kept(1, 2, JPEG), kept(2, 1, EXPLICIT)];
+    for instance in &mut instances {
+        let uri = |path| {
+            format!("{{\"vr\":\"OB\",\"BulkDataURI\":\"\u{1}/studies/1/series/2/instances/3/bulkdata/{path}\"}}")
+        };
+        instance.metadata = format!("{{\"00420011\":{},\"7FE00010\":{}}}", uri("00420011"), uri("7FE00010")).into();
+    }
+    let empty = kept(3, 1, EXPLICIT);
+    instances.push(archive_metadata_without_bulk(empty));
+    let fake = Fake(Arc::new(State { instances, bulk: fake(EXPLICIT).0.bulk.clone(), ..State::default() }));
+    let all = fake.get("/studies/1.2", &[("accept", &stored)]).await;
+    assert_eq!(all.status, 200);
+    assert!(all.header("content-type").starts_with("multipart/related; type=\"application/octet-stream\"; boundary="));
+    let parts = all.parts();
+    let bytes: Vec<&[u8]> = parts.iter().map(|(_, bytes)| &bytes[..]).collect();
+    let (pdf, pixels): (&[u8], &[u8]) = (b"%PDF-1.7", b"native pixels");
+    let frames: [&[u8]; 3] = [b"frame 1 of 2", b"frame 2 of 2", b"frame 3 of 2"];
+    assert_eq!(bytes, [pdf, pixels, pdf, frames[0], frames[1], frames[2], pdf, pixels]);
+    assert_eq!(parts[1].0["content-location"], format!("{BASE}{PATH}/7FE00010"));
+    assert_eq!(parts[3].0["content-type"], format!("image/jpeg; transfer-syntax={JPEG}"));
+    assert!(parts[3].0["content-location"].ends_with("/instances/1.2.1.2/frames/1"));
+    // Without a transfer syntax, pixels are uncompressed ones: those that are not are left out.
+    let native = fake.get("/studies/1.2/series/1.2.1", &[("accept", octets)]).await;
+    assert_eq!((native.status.as_u16(), native.parts().len()), (206, 2));
+    let status = async |path: &str| fake.get(path, &[("accept", octets)]).await.status.as_u16();
+    assert_eq!(status("/studies/1.2/series/1.2.1/instances/1.2.1.2").await, 406);
+    assert_eq!(status("/studies/1.2/series/1.2.3").await, 404);
+    // Files where both would do.
+    for accept in ["*/*", &format!("{stored}, multipart/related; type=\"application/dicom\"; transfer-syntax=*")] {
+        let files = fake.get("/studies/1.2", &[("accept", accept)]).await;
+        assert!(files.header("content-type").contains("application/dicom"), "{accept}");
+    }
+}
+
+fn archive_metadata_without_bulk(mut instance: Kept) -> Kept {
+    instance.metadata = "{}".into();
+    instance
+}
+
+#[tokio::test]
+async fn a_video_is_one_value() {
+    // WE-124
+    let syntax = "1.2.840.10008.1.2.4.102";
+    let path = format!("{PATH}/7FE00010");
+    let parts = fake(syntax).get(&path, &[]).await.parts();
+    assert_eq!(parts[0].0["content-type"], format!("video/mp4; transfer-syntax={syntax}"));
+    assert_eq!(&parts[0].1[..], b"native pixels");
+    let alone = fake(syntax).get(&path, &[("accept", "video/mp4"), ("range", "bytes=0-5")]).await;
+    assert_eq!((alone.status.as_u16(), alone.text()), (206, "native"));
 }

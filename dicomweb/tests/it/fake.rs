@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) instances: Vec<Kept>,
     pub(crate) deleted: bool,
     pub(crate) matches: Vec<Attributes>,
+    /// Only the search can tell how many matches there are.
+    pub(crate) uncounted: bool,
     pub(crate) queries: Mutex<Vec<Query>>,
     pub(crate) bulk: HashMap<String, Bytes>,
     pub(crate) stored: Mutex<Vec<(Origin, Vec<u8>)>>,
@@ -114,6 +116,10 @@ pub(crate) fn kept(series: u32, n: u32, syntax: &str) -> Kept {
 
 fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap()
+}
+
+fn length_of<T>(list: &[T]) -> u64 {
+    u64::try_from(list.len()).unwrap()
 }
 
 fn lost() -> Error {
@@ -253,6 +259,11 @@ impl Backend for Fake {
         self.0.queries.lock().unwrap().push(query);
         let found: Vec<_> = self.0.matches.iter().skip(skip).take(take).cloned().map(Ok).collect();
         Ok(Box::pin(stream::iter(found)))
+    }
+
+    async fn count(&self, query: &Query, at_most: u64) -> Result<Option<u64>, Error> {
+        let after = length_of(&self.0.matches).saturating_sub(query.offset);
+        Ok((!self.0.uncounted).then(|| after.min(at_most)))
     }
 
     async fn locate(&self, selector: &Selector) -> Result<Vec<InstanceRef>, Error> {

@@ -63,9 +63,24 @@ async fn preflight_is_not_the_capabilities() {
     assert_eq!(answer.header("access-control-allow-methods"), "GET, HEAD, POST, OPTIONS");
     assert_eq!(answer.header("access-control-allow-headers"), "content-type");
     for path in ["", "/", "/studies", "/studies/1.2/metadata"] {
-        let answer = send("OPTIONS", path, &[]).await;
+        let answer = send("OPTIONS", path, &[("accept", "application/json")]).await;
         assert_eq!(answer.status, 200, "{path}");
-        assert!(answer.json()["application"]["resources"].is_array(), "{path}");
+        let resources = answer.json()["application"]["resources"]["resource"].as_array().unwrap().len();
+        for accept in ["*/*", "application/vnd.sun.wadl+xml", "application/json;q=0.5, */*"] {
+            let answer = send("OPTIONS", path, &[("accept", accept)]).await;
+            assert_eq!(answer.header("content-type"), "application/vnd.sun.wadl+xml", "{path} {accept}");
+            let wadl = answer.text();
+            assert!(wadl.contains("<resources base=\"http://pacs:8080/dicomweb/\">"), "{wadl}");
+            assert_eq!(wadl.matches("<resource path=").count(), resources);
+            for element in ["resource", "method", "request", "response", "param"] {
+                let open =
+                    wadl.matches(&format!("<{element} ")).count() + wadl.matches(&format!("<{element}>")).count();
+                let closed = wadl.matches(&format!("</{element}>")).count();
+                let empty = wadl.split('<').filter(|e| e.starts_with(element) && e.contains("/>")).count();
+                assert_eq!(open, closed + empty, "{element}");
+            }
+        }
+        assert_eq!(send("OPTIONS", path, &[("accept", "text/plain")]).await.status, 406);
     }
     assert_eq!(send("OPTIONS", "/nothing", &[]).await.status, 404);
 }

@@ -153,13 +153,18 @@ async fn more_results_are_announced() {
         assert_eq!(answer.json().as_array().unwrap().len(), matches, "{path}");
         assert_eq!(answer.header("warning"), warning, "{path}");
     };
-    check("/studies?limit=5", 100, 5, &more(1)).await;
+    check("/studies?limit=5", 100, 5, &more(15)).await;
+    check("/studies?limit=5&offset=14", 100, 5, &more(1)).await;
     check("/studies?limit=5&offset=15", 100, 5, "").await;
     check("/studies?limit=20", 100, 20, "").await;
-    check("/studies", 10, 10, &more(1)).await;
-    check("/studies?limit=50", 10, 10, &more(1)).await;
+    check("/studies", 10, 10, &more(10)).await;
+    check("/studies?limit=50", 10, 10, &more(10)).await;
     check("/studies?limit=0", 100, 0, &more(20)).await;
     check("/studies?offset=20", 100, 0, "").await;
+    let uncounted = Fake(State { matches: (0..20).map(found).collect(), uncounted: true, ..State::default() }.into());
+    for (path, n) in [("/studies?limit=5", 1), ("/studies?limit=0", 20)] {
+        assert_eq!(uncounted.get(path, &[]).await.header("warning"), more(n), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -169,6 +169,23 @@ fn import_counts_every_file_and_names_what_is_not_stored() {
     drop(server);
 }
 
+// WE-037
+#[test]
+fn urls_are_those_that_a_believed_proxy_names() {
+    for (trusted, expected) in [("[\"127.0.0.1\"]", "https://pacs.example/dicomweb/"), ("[]", "http://127.0.0.1:")] {
+        let place = Place::new("");
+        let config = std::fs::read_to_string(place.path("filmroom.toml")).unwrap();
+        let config = config.replace("[http]\n", &format!("[http]\ntrusted_proxies = {trusted}\n"));
+        std::fs::write(place.path("filmroom.toml"), config).unwrap();
+        let files = place.files(3, 1);
+        let server = place.serve();
+        assert!(place.run(&["import", text(&files)]).status.success());
+        let proxy = "X-Forwarded-Host: pacs.example\r\nX-Forwarded-Proto: https\r\n";
+        let studies = server.get_with("/dicomweb/studies", proxy);
+        assert!(studies.contains(expected), "{trusted}: {studies}");
+    }
+}
+
 #[test]
 fn import_without_a_server_then_pack_verify_and_rebuild() {
     let place = Place::new("");

@@ -4,7 +4,7 @@ metadata compared with pydicom's. FILMROOM_SAMPLES names the folder; its MANIFES
 Files that share their UIDs with others (one image in many encodings) cannot be in one archive: the first is kept. They are
 sent in rounds, each to an archive of its own.
 """
-import csv, json, os, pathlib, sys, warnings
+import csv, json, os, pathlib, sys, time, warnings
 import pydicom
 from pydicom.uid import UID
 from harness import Report, Server, data_set
@@ -52,6 +52,9 @@ def c_store(server, files):
         assoc = ae.associate("127.0.0.1", server.dicom, ae_title="FILMROOM")
         assert assoc.is_established
         accepted = {(str(c.abstract_syntax), str(c.transfer_syntax[0])): c.context_id for c in assoc.accepted_contexts}
+        assoc._reactor_checkpoint.clear()  # as pynetdicom's own send_c_store does: the answers are ours
+        while not assoc._is_paused:
+            time.sleep(0.01)
         for number, (uid, (path, _)) in enumerate(todo):
             pair = pairs[uid]
             if pair not in wanted[start:start + 120]:
@@ -68,6 +71,7 @@ def c_store(server, files):
             assoc.dimse.send_msg(request, accepted[pair])
             _, answer = assoc.dimse.get_msg(block=True)
             out[uid] = (answer.Status, getattr(answer, "ErrorComment", None)) if answer else ("no answer", None)
+        assoc._reactor_checkpoint.set()
         assoc.release()
     return out
 
@@ -108,42 +112,72 @@ def reference(path):
     return ds.to_json_dict(bulk_data_threshold=1024, bulk_data_element_handler=lambda e: "bulk", suppress_invalid_tags=True)
 
 
-def differences(ours, theirs, path=""):
-    """[(where, ours, theirs)] after the justified differences (docs/metadata-differences.md) were taken out"""
+BULKABLE = {"DS", "FL", "FD", "IS", "LT", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "ST", "SV", "UC", "UL", "UN", "US", "UT", "UV"}
+CUT_OFF = {"emri_small_jpeg_2k_lossless_too_short.dcm", "rtplan_truncated.dcm", "MR_truncated.dcm"}
+
+
+def differences(name, ours, theirs, path=""):
+    """[(class, where, ours, theirs)]: the class names a line of docs/metadata-differences.md, None what it does not explain"""
     out = []
     for tag in sorted(set(ours) | set(theirs)):
-        where = path + tag
-        if tag.endswith("0000") and tag not in ours:
-            continue  # group lengths are left out (WE-104)
-        if tag.startswith("FFFC") :
-            continue  # trailing padding
-        a, b = ours.get(tag), theirs.get(tag)
-        if a is None or b is None:
-            out.append((where, a, b)); continue
-        if tag == "00080005":
-            continue  # always ISO_IR 192, the text is UTF-8 (WE-111)
-        if a.get("vr") == "SQ" and b.get("vr") == "SQ":
+        a, b, where = ours.get(tag), theirs.get(tag), path + tag
+        if a and b and a.get("vr") == b.get("vr") == "SQ":
             x, y = a.get("Value", []), b.get("Value", [])
-            if len(x) != len(y):
-                out.append((where, f"{len(x)} items", f"{len(y)} items"))
             for n, (i, j) in enumerate(zip(x, y)):
-                out += differences(i or {}, j or {}, f"{where}[{n}].")
-            continue
-        if "BulkDataURI" in a and ("BulkDataURI" in b or "InlineBinary" in b) and a["vr"] == b["vr"]:
-            continue
-        if canonical(a) != canonical(b):
-            out.append((where, a, b))
+                out += differences(name, i or {}, j or {}, f"{where}[{n}].")
+            if len(x) != len(y):
+                out.append(("cut-off files" if name in CUT_OFF else None, where, f"{len(x)} items", f"{len(y)} items"))
+        elif a != b and canonical(a) != canonical(b):
+            out.append((justified(name, tag, a, b), where, a, b))
     return out
 
 
+def justified(name, tag, a, b):
+    private = int(tag[:4], 16) % 2 == 1
+    if a is None:
+        return {"0000": "group lengths"}.get(tag[4:]) or ("trailing padding" if tag == "FFFCFFFC" else "cut-off files" if name in CUT_OFF else None)
+    if b is None and a["vr"] in ("IS", "DS") and any(isinstance(number(v), str) for v in a["Value"]):
+        return "invalid numbers"
+    if b is None:
+        return "cut-off files" if name in CUT_OFF else "invalid UIDs" if bad_uid(a) else None
+    if tag == "00080005":
+        return "Specific Character Set"
+    if private and a["vr"] == "UN":
+        return "private dictionary"
+    if name in CUT_OFF:
+        return "cut-off files"
+    if a["vr"] == b["vr"] and "BulkDataURI" in a:
+        if tag == "7FE00010" or "BulkDataURI" in b:
+            return "bulk data"
+        return "long lists" if a["vr"] in BULKABLE and len(b.get("Value", [])) > 256 else None
+    if a["vr"] == b["vr"] and "InlineBinary" in a and "BulkDataURI" in b:
+        return "threshold" if len(a["InlineBinary"]) * 3 // 4 <= 1024 + 2 else None
+    if bad_uid(a):
+        return "invalid UIDs"
+    return None
+
+
+def bad_uid(attribute):
+    """Whether there is a UID in it that PS3.5 §9.1 does not allow: a component with a leading zero, or other characters"""
+    if attribute.get("vr") == "SQ":
+        return any(bad_uid(i) for item in attribute.get("Value", []) for i in item.values())
+    values = attribute.get("Value", [])
+    return attribute.get("vr") == "UI" and any(v and not UID(v).is_valid for v in values)
+
+
 def canonical(attribute):
-    values = attribute.get("Value")
-    if values is not None:
-        attribute = dict(attribute, Value=[number(v) if attribute["vr"] in ("DS", "IS", "FL", "FD") else v for v in values])
-        if all(v in (None, "", {}) for v in attribute["Value"]):
-            attribute.pop("Value")  # an empty value is no value
+    """DS and IS by their number, an empty value as null, blanks around values away"""
+    if attribute is None:
+        return None
+    attribute = dict(attribute)
+    if "Value" in attribute and attribute["vr"] != "SQ":
+        values = [None if v in ("", {}) else v.strip() if isinstance(v, str) else v for v in attribute["Value"]]
+        values = [number(v) for v in values] if attribute["vr"] in ("DS", "IS", "FL", "FD") else values
+        attribute["Value"] = values
+        if all(v is None for v in values):
+            del attribute["Value"]
     if attribute.get("InlineBinary") == "":
-        attribute = {k: v for k, v in attribute.items() if k != "InlineBinary"}
+        del attribute["InlineBinary"]
     return attribute
 
 
@@ -151,12 +185,12 @@ def number(value):
     try:
         return float(value)
     except (TypeError, ValueError):
-        return value.strip() if isinstance(value, str) else value
+        return value
 
 
 def main():
     stored = total = differing = compared = 0
-    refusals, found = [], []
+    refusals, found, classes = [], [], {}
     for n, files in enumerate(rounds()):
         server = Server().start()
         statuses = c_store(server, files)
@@ -179,9 +213,12 @@ def main():
                 try:
                     theirs = reference(path)
                 except Exception as error:
-                    found.append((row["path"], "pydicom", repr(error)[:200], "")); continue
-                for where, a, b in differences(ours, theirs):
-                    found.append((row["path"], where, json.dumps(a, ensure_ascii=False)[:160], json.dumps(b, ensure_ascii=False)[:160]))
+                    found.append((row["path"], "pydicom", repr(error)[:200], ""))
+                    continue
+                for kind, where, a, b in differences(path.name, ours, theirs):
+                    classes[kind] = classes.get(kind, 0) + 1
+                    if kind is None:
+                        found.append((row["path"], where, json.dumps(a, ensure_ascii=False)[:160], json.dumps(b, ensure_ascii=False)[:160]))
             if state == "journal":
                 code, out, err = server.command("pack", "--now")
                 report.check(f"round {n} pack --now", code == 0, err[-300:] if code else "")
@@ -190,8 +227,10 @@ def main():
         print("refused", path, status)
     for row in sorted(set(found)):
         print("differs", *row, sep="\t")
+    for kind, count in sorted(classes.items(), key=str):
+        print("justified" if kind else "NOT justified", kind, count, sep="\t")
     report.check("stored", stored >= 430, f"{stored} of {total}")
-    report.check("metadata equals pydicom's", len({r[:2] for r in found}) <= int(os.environ.get("FILMROOM_METADATA_DIFFERENCES", "0")), f"{compared} compared, {len({r[:2] for r in found})} differences")
+    report.check("metadata equals pydicom's but for the differences in docs/metadata-differences.md", not found, f"{compared} compared")
     report.end()
 
 

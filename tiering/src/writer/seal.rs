@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use tracing::info;
+use tracing::debug;
 
 use super::staged::Staged;
 use super::{ContainerWriter, Sealed};
@@ -98,7 +98,7 @@ fn keep(mut writer: ContainerWriter, geometry: &Geometry) -> Sealed {
     writer.shards.iter_mut().for_each(Staged::keep);
     let stored_bytes = places.iter().map(|(number, _)| geometry.file_bytes(*number)).sum();
     let pool = writer.store.pools.get(writer.pool).map(|pool| pool.config.name.clone()).unwrap_or_default();
-    info!(container = %writer.id, pool, logical_bytes = geometry.logical_bytes, stored_bytes, "container sealed");
+    debug!(container = %writer.id, pool, logical_bytes = geometry.logical_bytes, stored_bytes, "container sealed");
     Sealed {
         id: writer.id,
         pool,

@@ -33,8 +33,8 @@ pub(super) async fn stop(cluster: &Path) -> Result<(), Error> {
     )))
 }
 
-/// The pid file outlives a crash, and its number may be another process by now: the command line tells.
-fn running(cluster: &Path) -> Option<Pid> {
+/// Returns the server that runs on the cluster. The pid file outlives a crash, and its number may be another process by now: the command line tells.
+pub(super) fn running(cluster: &Path) -> Option<Pid> {
     let text = std::fs::read_to_string(cluster.join("postmaster.pid")).ok()?;
     let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok()?)?;
     test_kill_process(pid).ok()?;

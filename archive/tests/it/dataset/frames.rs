@@ -1,9 +1,10 @@
 //! Frames of native and encapsulated Pixel Data.
 
 use archive::dataset::{
-    Fragment, FragmentTable, ReadError, align_frame, fragment_table, frame_count, native_frame_range,
+    Fragment, FragmentTable, ReadError, align_frame, fragment_table, frame_count, native_frame_range, swap_byte_order,
+    whole_numbers,
 };
-use dicom_core::Tag;
+use dicom_core::{Tag, VR};
 use proptest::prelude::*;
 
 use super::*;
@@ -52,6 +53,21 @@ fn subsampled_colour_has_two_bytes_a_pixel() {
     assert_eq!(native_frame_range(&us, 32, 1).unwrap().bytes, 16..32);
     // Written in full, whatever it says.
     assert_eq!(native_frame_range(&us, 48, 1).unwrap().bytes, 24..48);
+}
+
+#[test]
+fn big_endian_frames_are_turned_by_whole_words() {
+    // WE-121: 2 frames of 3 bytes in words
+    let words = [1, 0, 3, 2, 5, 4];
+    for (frame, wide, expected) in [(0..3, 0..4, [0, 1, 2]), (3..6, 2..6, [3, 4, 5])] {
+        assert_eq!(whole_numbers(VR::OW, &frame, 6), wide);
+        let mut bytes = words[usize::try_from(wide.start).unwrap()..usize::try_from(wide.end).unwrap()].to_vec();
+        swap_byte_order(VR::OW, &mut bytes);
+        let skip = usize::try_from(frame.start - wide.start).unwrap();
+        assert_eq!(bytes[skip..skip + 3], expected);
+    }
+    assert_eq!(whole_numbers(VR::OB, &(3..6), 6), 3..6);
+    assert_eq!(whole_numbers(VR::OW, &(4..7), 7), 4..7);
 }
 
 #[test]

@@ -136,3 +136,27 @@ async fn hostile_values_are_indexed_and_come_back() {
     assert_eq!(texts(&found, Tag(0x0008, 0x0050)), ["nul\0inside"]);
     assert_eq!(texts(&found, Tag(0x0008, 0x0020)), ["20249999"]);
 }
+
+#[tokio::test]
+async fn matches_are_counted_as_they_are_found() {
+    // WE-058, WE-070
+    let fixture = fixture().await;
+    let index = &fixture.index;
+    let places = (0..3).flat_map(|t: u32| (0..2).flat_map(move |s| (0..4).map(move |i| (t, s, i))));
+    let arrivals: Vec<Arrival> = places.map(|(t, s, i)| arrival(t, s, i)).collect();
+    index.apply(JOURNAL, &arrivals, Lsn(500)).await.unwrap();
+    let one: &[(&[Tag], Matching)] = &[(&[Tag(0x0010, 0x0020)], Matching::Single("P1".into()))];
+    for keys in [&[], one] {
+        for level in [Level::Patient, Level::Study, Level::Series, Level::Instance] {
+            for offset in [0, 1, 2, 100] {
+                let asked = Query { offset, ..query(level, keys) };
+                let found = u64::try_from(search(index, &asked).await.len()).unwrap();
+                assert_eq!(index.count(&asked, 50).await.unwrap(), Some(found), "{asked:?}");
+                assert_eq!(index.count(&asked, u64::MAX).await.unwrap(), Some(found), "{asked:?}");
+                assert_eq!(index.count(&asked, 2).await.unwrap(), Some(found.min(2)), "{asked:?}");
+            }
+        }
+    }
+    let in_memory = query(Level::Instance, &[(&[Tag(0x0020, 0x0013)], Matching::Single("1".into()))]);
+    assert_eq!(index.count(&in_memory, 50).await.unwrap(), None);
+}

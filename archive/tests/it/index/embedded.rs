@@ -7,7 +7,10 @@ use super::*;
 #[tokio::test]
 async fn a_cluster_is_made_once_and_survives_stop_crash_and_orphanage() {
     let (_kept, directory) = directory();
+    let unfinished = directory.join("cluster.unfinished-of-a-start-that-was-killed");
+    std::fs::create_dir_all(unfinished.join("base")).unwrap();
     let first = EmbeddedPostgres::start(&directory).await.unwrap();
+    assert!(!unfinished.exists());
     let index = Index::connect(first.options(), 2).await.unwrap();
     index.apply(JOURNAL, &[arrival(1, 1, 1)], Lsn(7)).await.unwrap();
     let settings: (String, String, String, String) = sqlx::query_as(
@@ -37,6 +40,28 @@ async fn a_cluster_is_made_once_and_survives_stop_crash_and_orphanage() {
     assert_eq!(index.applied(JOURNAL).await.unwrap(), Some(Lsn(7)));
     index.close().await;
     last.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_orphan_that_writes_its_pid_file_late_is_not_taken_for_our_server() {
+    let (_kept, directory) = directory();
+    let orphan = EmbeddedPostgres::start(&directory).await.unwrap();
+    let pid = orphan.pid();
+    std::mem::forget(orphan);
+    let file = directory.join("cluster/postmaster.pid");
+    let hidden = directory.join("hidden.pid");
+    std::fs::rename(&file, &hidden).unwrap();
+    let starting = tokio::spawn({
+        let directory = directory.clone();
+        async move { EmbeddedPostgres::start(&directory).await }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    assert!(!starting.is_finished(), "the orphan answered in place of our server");
+    std::fs::rename(&hidden, &file).unwrap();
+    let mut ours = starting.await.unwrap().unwrap();
+    assert_ne!(ours.pid(), pid);
+    assert!(ours.is_running());
+    ours.stop().await.unwrap();
 }
 
 #[tokio::test]

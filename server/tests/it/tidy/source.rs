@@ -48,7 +48,7 @@ pub(super) fn check_layout(paths: &[&str]) -> Vec<String> {
             found.push(format!("{path}: write foo.rs beside foo/"));
         }
         if let Some((directory, _)) = path.rsplit_once('/') {
-            let root = ["src", "src/bin", "tests/it", "benches"]
+            let root = ["src", "src/bin", "tests/it", "benches", "examples"]
                 .iter()
                 .any(|root| directory.ends_with(root) || !directory.contains('/'));
             if !root && !paths.contains(&format!("{directory}.rs").as_str()) {
@@ -200,6 +200,15 @@ mod tests {
         assert_eq!(check_layout(&["a/src/x/mod.rs", "a/src/x.rs"]), ["a/src/x/mod.rs: write foo.rs beside foo/"]);
         assert_eq!(check_layout(&["a/src/x/y.rs"]), ["a/src/x/y.rs: there is no a/src/x.rs beside a/src/x/"]);
         assert_eq!(check_layout(&["a/tests/more.rs", "a/tests.rs"]).len(), 1);
-        assert!(check_layout(&["a/src/x/y.rs", "a/src/x.rs", "a/tests/it/main.rs", "a/src/bin/b.rs"]).is_empty());
+        assert_eq!(check_layout(&["a/examples/x/y.rs", "a/examples/z.rs"]).len(), 1);
+        let good = [
+            "a/src/x/y.rs",
+            "a/src/x.rs",
+            "a/tests/it/main.rs",
+            "a/tests/peers/x.py",
+            "a/src/bin/b.rs",
+            "a/examples/z.rs",
+        ];
+        assert!(check_layout(&good).is_empty());
     }
 }

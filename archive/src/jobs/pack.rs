@@ -139,12 +139,15 @@ async fn pack_container(
     leave_out(archive, &written.lost);
     let Some((sealed, toc)) = written.sealed else { return Ok(0) };
     let container = describe::sealed(archive, &sealed, month, &toc)?;
-    used_pools::remember(archive).await?;
-    if let Err(error) = index.seal(&container).await {
-        // Whether it committed is not known: the next pack first looks at what the devices have.
+    let recorded = match used_pools::remember(archive).await {
+        Ok(()) => index.seal(&container).await.map_err(Error::from),
+        Err(error) => Err(error),
+    };
+    if recorded.is_err() {
+        // Whether the index has it is not known: the next pack first looks at what the devices have.
         archive.recheck.store(true, Ordering::Relaxed);
-        return Err(error.into());
     }
+    recorded?;
     let count = settle(archive, index, &written.series).await?;
     tracing::info!(container = %sealed.id, pool = sealed.pool, instances = count, bytes = sealed.logical_bytes, "container sealed");
     archive.metrics.instances("sealed", count);

@@ -90,7 +90,7 @@ impl IndexLink {
             let mut cluster = self.cluster.lock().await;
             let Some(cluster) = cluster.as_mut() else { continue };
             if let Err(error) = cluster.revive().await {
-                tracing::error!(error = &error as &dyn std::error::Error, "postgres does not start");
+                tracing::error!(%error, "postgres does not start");
             }
         }
     }

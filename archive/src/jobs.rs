@@ -86,6 +86,17 @@ fn online(archive: &Inner) -> usize {
 }
 
 async fn probe(archive: &Arc<Inner>) {
+    probe_devices(archive).await;
+    if let Ok(index) = archive.link.get()
+        && let Err(error) = index.analyze_if_grown().await
+    {
+        tracing::debug!(%error, "planner statistics are not renewed now");
+    }
+    refresh_metrics(archive);
+}
+
+/// Looks which devices are there.
+async fn probe_devices(archive: &Arc<Inner>) {
     let prober = Arc::clone(archive);
     let probed = tokio::task::spawn_blocking(move || {
         let before = online(&prober);
@@ -98,10 +109,4 @@ async fn probe(archive: &Arc<Inner>) {
         Ok(false) => {}
         Err(error) => tracing::error!(%error, "devices could not be probed"),
     }
-    if let Ok(index) = archive.link.get()
-        && let Err(error) = index.analyze_if_grown().await
-    {
-        tracing::debug!(%error, "planner statistics are not renewed now");
-    }
-    refresh_metrics(archive);
 }

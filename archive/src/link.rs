@@ -90,7 +90,7 @@ impl IndexLink {
             let mut cluster = self.cluster.lock().await;
             let Some(cluster) = cluster.as_mut() else { continue };
             if let Err(error) = cluster.revive().await {
-                tracing::error!(%error, "postgres does not start");
+                tracing::error!(error = %crate::Chain(&error), "postgres does not start");
             }
         }
     }

@@ -34,5 +34,6 @@ pub(crate) async fn delete(archive: &Arc<Inner>, tombstone: Tombstone) -> Result
         }
     });
     joined(released.await)?;
-    pack::release(archive, &index).await
+    let applied = *archive.applied.borrow();
+    pack::release(archive, &index, applied).await
 }

@@ -61,8 +61,10 @@ pub(crate) async fn pack_due(archive: &Arc<Inner>, cancel: &CancellationToken) -
 /// Packs everything that is not sealed; returns how many instances were sealed.
 pub(crate) async fn pack_all(archive: &Arc<Inner>, progress: &Progress) -> Result<u64, Error> {
     let index = archive.link.get()?;
+    // Somebody asks: perhaps devices were just mounted.
+    super::probe_devices(archive).await;
     recheck(archive, &index).await?;
-    // Somebody asks: perhaps a journal copy was mended.
+    // And perhaps a journal copy was mended.
     archive.unpackable().clear();
     let studies = index.quiet_studies(i64::MAX).await?;
     let total = studies.iter().map(|study| study.instances).sum();
@@ -343,14 +345,15 @@ async fn settle(archive: &Arc<Inner>, index: &Index, series: &[SeriesPart]) -> R
             }
         }
     }
-    release(archive, index).await?;
+    let applied = *archive.applied.borrow();
+    release(archive, index, applied).await?;
     Ok(count)
 }
 
-/// Recycles the journal segments that hold no unsealed instance.
-pub(super) async fn release(archive: &Arc<Inner>, index: &Index) -> Result<(), Error> {
+/// Recycles the journal segments before `applied` that hold no unsealed instance.
+pub(super) async fn release(archive: &Arc<Inner>, index: &Index, applied: Option<Lsn>) -> Result<(), Error> {
+    let Some(before) = applied else { return Ok(()) };
     let held = index.hot_segments(archive.journal.id(), archive.journal.segment_bytes()).await?;
-    let Some(before) = *archive.applied.borrow() else { return Ok(()) };
     let releaser = Arc::clone(archive);
     let released =
         tokio::task::spawn_blocking(move || releaser.journal.release(&|segment| held.contains(&segment), before));

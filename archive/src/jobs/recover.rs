@@ -192,7 +192,7 @@ pub(crate) async fn give_back(archive: &Arc<Inner>, index: &Index, applied: Lsn)
         })
     });
     joined(forgotten.await)??;
-    pack::release(archive, index).await
+    pack::release(archive, index, Some(applied)).await
 }
 
 /// Empties the index and fills it again; returns the instances it then has.

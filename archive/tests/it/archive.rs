@@ -130,6 +130,17 @@ async fn stop(archive: Archive) {
     drop(archive);
 }
 
+/// Makes the journal forget what is sealed: the first instance after a start begins a new segment, and the next start
+/// gives the others back. That instance is one more to be found.
+async fn forget_the_journal(rig: &Rig) {
+    let archive = rig.start().await;
+    store_all(&archive, &slices(98, 1, 1)).await;
+    stop(archive).await;
+    let archive = rig.start().await;
+    until("the index is there", async || archive.locate(&Selector::default()).await.is_ok()).await;
+    stop(archive).await;
+}
+
 fn origin(instance: &Instance) -> Origin {
     Origin {
         transfer_syntax_uid: uid(instance.transfer_syntax_uid),

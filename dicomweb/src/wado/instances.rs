@@ -135,7 +135,7 @@ async fn many<B: Backend>(
         + u64::try_from(parts.writer.tail().len()).unwrap_or(u64::MAX)
         - LINE_BREAK_BYTES;
     let mut usable = instances.len();
-    let mut opened = app.backend.open_all(instances);
+    let mut opened = open_all(app, instances).await;
     let first = loop {
         match opened.next().await {
             Some((instance, Ok(body))) => break (instance, Ok(body)),
@@ -161,6 +161,20 @@ async fn many<B: Backend>(
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
+}
+
+/// Opens instances one after the other; one alone without the machinery that reads ahead.
+async fn open_all<B: Backend>(app: &App<B>, mut instances: Vec<InstanceRef>) -> Opened {
+    match instances.pop() {
+        Some(only) if instances.is_empty() => {
+            let opened = app.backend.open(&only).await;
+            Box::pin(futures_util::stream::once(std::future::ready((only, opened))))
+        }
+        last => {
+            instances.extend(last);
+            app.backend.open_all(instances)
+        }
+    }
 }
 
 fn set(response: &mut Response, content_type: &str, bytes: u64) {

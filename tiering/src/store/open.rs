@@ -208,11 +208,10 @@ fn open_pool(config: PoolConfig, used: &[UsedPool]) -> Result<Pool, Error> {
     for (path, found) in config.devices.iter().zip(found) {
         let device = Device::new(path.clone());
         let was_device = used.is_some_and(|used| none_ready || used.devices.contains(path));
-        let placed = match found {
-            Found::Empty | Found::Absent if was_device => Err(Refusal::Offline(NOT_MOUNTED.to_owned())),
-            found @ (Found::Ready(_) | Found::Empty | Found::Absent | Found::Unreadable(_)) => {
-                place(path, found, history, &config)
-            }
+        let placed = if was_device && matches!(found, Found::Empty | Found::Absent) {
+            Err(Refusal::Offline(NOT_MOUNTED.to_owned()))
+        } else {
+            place(path, found, history, &config)
         };
         match placed {
             Ok(id) => {

@@ -15,7 +15,7 @@ use crate::negotiation::{Context, Root};
 use crate::status::Status;
 
 /// What happened while waiting for the next instance.
-#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack, and nearly always the large one")]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, on the stack, for one turn of the loop")]
 enum Next {
     Cancelled,
     Tick,

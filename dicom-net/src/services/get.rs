@@ -15,7 +15,7 @@ use crate::negotiation::{Context, Root};
 use crate::status::Status;
 
 /// What happened while waiting for the next instance.
-#[expect(clippy::large_enum_variant, reason = "one lives at a time, on the stack, for one turn of the loop")]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack; a box for each instance would cost more")]
 enum Next {
     Cancelled,
     Tick,

@@ -74,10 +74,11 @@ async fn a_rebuilt_index_answers_as_the_one_before_and_keeps_deletions() {
         mixture().into_iter().map(|i| (i.instance_number % 2 == 0, i)).partition(|(odd, _)| *odd);
     let more: Vec<Instance> = sealed.iter().map(|(_, i)| i.clone()).collect();
     // The first three studies have seeds of the mixture.
-    let more: Vec<Instance> = more.into_iter().filter(|i| i.patient_id > *"TEST-000003").collect();
+    let more: Vec<Instance> = more.into_iter().filter(|i| i.patient_id.as_str() > "TEST-000003").collect();
     store_all(&archive, &more).await;
     pack(&archive).await;
-    let late: Vec<Instance> = unsealed.into_iter().map(|(_, i)| i).filter(|i| i.patient_id > *"TEST-000003").collect();
+    let late: Vec<Instance> =
+        unsealed.into_iter().map(|(_, i)| i).filter(|i| i.patient_id.as_str() > "TEST-000003").collect();
     store_all(&archive, &late).await;
     instances.extend(more);
     instances.extend(late);

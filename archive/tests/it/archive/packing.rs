@@ -137,7 +137,8 @@ async fn a_record_that_the_journal_lost_is_left_out_and_the_rest_is_packed() {
 fn flip(files: &[PathBuf], data_set: &[u8]) {
     let needle = &data_set[..1_000];
     for path in files {
-        let mut content = fs::read(path).unwrap();
+        // A large payload that is sealed by now is gone.
+        let Ok(mut content) = fs::read(path) else { continue };
         if let Some(at) = memchr::memmem::find(&content, needle) {
             content[at + data_set.len() - data_set.len() / 4] ^= 0xFF;
             let file = fs::OpenOptions::new().write(true).open(path).unwrap();

@@ -68,13 +68,19 @@ pub(super) async fn respond<B: Backend>(
 
 type AllOpened = Pin<Box<dyn Stream<Item = Result<Opened, Error>> + Send>>;
 
-/// Opens the values one after the other, as the client takes them.
+/// Opens the values one after the other, as the client takes them. The metadata are read as one stream: asked for one
+/// by one, each would cost its whole series.
 fn open_all<B: Backend>(backend: B, base_url: String, instances: Vec<InstanceRef>) -> AllOpened {
     let lister = backend.clone();
-    let items = stream::iter(instances.into_iter().map(Ok::<_, Error>)).and_then(move |instance| {
+    let metadata = {
+        let (backend, instances) = (backend.clone(), instances.clone());
+        stream::once(async move { backend.metadata(instances).await }).try_flatten()
+    };
+    let named = metadata.zip(stream::iter(instances)).map(|(metadata, instance)| Ok::<_, Error>((metadata?, instance)));
+    let items = named.and_then(move |(metadata, instance)| {
         let backend = lister.clone();
         async move {
-            let items = items(&backend, &instance).await?;
+            let items = items(&backend, &instance, &metadata).await?;
             Ok(stream::iter(items.into_iter().map(move |item| Ok::<_, Error>((instance.clone(), item)))))
         }
     });
@@ -85,12 +91,10 @@ fn open_all<B: Backend>(backend: B, base_url: String, instances: Vec<InstanceRef
 }
 
 /// Lists the values of an instance.
-async fn items<B: Backend>(backend: &B, instance: &InstanceRef) -> Result<Vec<Item>, Error> {
-    let mut objects = backend.metadata(vec![instance.clone()]).await?;
-    let metadata = objects.next().await.transpose()?.unwrap_or_default();
+async fn items<B: Backend>(backend: &B, instance: &InstanceRef, metadata: &[u8]) -> Result<Vec<Item>, Error> {
     let frames_apart = FrameMedia::of(instance.transfer_syntax_uid.as_str()).has_frames();
     let mut items = Vec::new();
-    for path in paths(&metadata) {
+    for path in paths(metadata) {
         if frames_apart && path.items.is_empty() && path.tag == tags::PIXEL_DATA {
             items.extend((1..=backend.frame_count(instance).await?).map(Item::Frame));
         } else {

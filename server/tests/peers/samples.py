@@ -136,7 +136,7 @@ def justified(name, tag, a, b):
     private = int(tag[:4], 16) % 2 == 1
     if a is None:
         return {"0000": "group lengths"}.get(tag[4:]) or ("trailing padding" if tag == "FFFCFFFC" else "cut-off files" if name in CUT_OFF else None)
-    if b is None and a["vr"] in ("IS", "DS") and any(isinstance(number(v), str) for v in a["Value"]):
+    if b is None and a["vr"] in ("IS", "DS") and any(isinstance(number(v), str) for v in a.get("Value", [])):
         return "invalid numbers"
     if b is None:
         return "cut-off files" if name in CUT_OFF else "invalid UIDs" if bad_uid(a) else None

@@ -17,7 +17,8 @@ use crate::query::{Key, Level, Query, matches};
 
 /// Rows that one statement reads; the connection is free in between.
 const PAGE_ROWS: u64 = 500;
-/// Series that are opened at once in a search for instances.
+/// Series that are opened at once in a search for instances; the first page has one, each further one twice as many, so
+/// that a short answer does not wait for the thousands of instances of series that are not in it.
 const PAGE_SERIES: u64 = 16;
 
 const SOP_INSTANCE_UID: Tag = Tag(0x0008, 0x0018);
@@ -35,6 +36,7 @@ impl Index {
             index: self.clone(),
             found: VecDeque::new(),
             cursor: None,
+            page_series: 1,
             skip: query.offset,
             left: query.limit.unwrap_or(u64::MAX),
             ended: query.limit == Some(0),
@@ -72,6 +74,8 @@ struct Search {
     series_only: Option<Vec<String>>,
     found: VecDeque<Attributes>,
     cursor: Option<Cursor>,
+    /// Series of the next page of a search for instances.
+    page_series: u64,
     skip: u64,
     left: u64,
     ended: bool,
@@ -98,7 +102,7 @@ impl Search {
         while self.found.is_empty() && !self.ended {
             let in_sql = self.post.is_empty() && self.query.level != Level::Instance;
             let limit = match self.query.level {
-                Level::Instance => PAGE_SERIES,
+                Level::Instance => self.page_series,
                 Level::Patient | Level::Study | Level::Series if in_sql => self.left.min(PAGE_ROWS),
                 Level::Patient | Level::Study | Level::Series => PAGE_ROWS,
             };
@@ -109,6 +113,7 @@ impl Search {
                 self.cursor = Some(last.cursor());
             }
             if self.query.level == Level::Instance {
+                self.page_series = (limit * 2).min(PAGE_SERIES);
                 self.take_instances(&rows).await?;
             } else {
                 for row in &rows {
@@ -142,6 +147,9 @@ impl Search {
             let upper = row.attributes(Level::Instance)?;
             instances.sort_by(|a, b| a.located.instance.sop_instance_uid.cmp(&b.located.instance.sop_instance_uid));
             for instance in instances {
+                if self.left == 0 {
+                    return Ok(());
+                }
                 let mut attributes = upper.clone();
                 describe(&mut attributes, &instance)?;
                 self.take(attributes);

@@ -1,6 +1,7 @@
 //! The archive as its adapters see it, and what its parts share.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -18,7 +19,7 @@ use crate::index::Tombstone;
 use crate::jobs::{self, Progress};
 use crate::journal::{Journal, Lsn};
 use crate::link::IndexLink;
-use crate::lock::DataLock;
+use crate::lock::DirLock;
 use crate::presence::Presence;
 use crate::query::Query;
 use crate::receive::{Origin, Receiver, joined};
@@ -69,7 +70,7 @@ pub(crate) struct Inner {
     pub(crate) used_pools: Mutex<Vec<UsedPool>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
-    _lock: DataLock,
+    _lock: DirLock,
 }
 
 impl Archive {
@@ -213,9 +214,19 @@ impl Archive {
     }
 }
 
+/// Takes the data directory for this process.
+fn lock_data(data: &Path) -> Result<DirLock, Error> {
+    let io = |doing| move |source| Error::Io { doing, source };
+    std::fs::create_dir_all(data).map_err(io("create the data directory"))?;
+    DirLock::take(data).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => Error::Locked,
+        _ => io("open the data directory's lock")(error),
+    })
+}
+
 /// Opens the parts in order: lock, journal, pools, index; nothing runs yet.
 async fn open(options: ArchiveOptions) -> Result<Arc<Inner>, Error> {
-    let lock = DataLock::take(&options.data)?;
+    let lock = lock_data(&options.data)?;
     let used_pools = used_pools::read(&options.data)?;
     let store_options = tiering::StoreOptions { used_pools: used_pools.clone(), ..tiering::StoreOptions::default() };
     let (journal_options, pools) = (options.journal.clone(), options.pools.clone());

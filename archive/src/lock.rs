@@ -1,26 +1,30 @@
-//! The lock that keeps two servers off one data directory.
+//! Locks that keep two servers off one directory.
 
-use std::fs::{self, File};
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
-
-use crate::Error;
-
-/// Held as long as the archive is open; the kernel gives it back when the process dies.
+/// The lock of one directory, held until it is dropped; the kernel gives it back when the process dies.
 #[derive(Debug)]
-pub(crate) struct DataLock {
-    _file: File,
+pub(crate) struct DirLock {
+    file: File,
 }
 
-impl DataLock {
-    /// Takes the lock, or says that another process has it.
-    pub(crate) fn take(data: &Path) -> Result<Self, Error> {
-        let io = |doing| move |source| Error::Io { doing, source };
-        fs::create_dir_all(data).map_err(io("create the data directory"))?;
-        let file = File::create(data.join("lock")).map_err(io("open the data directory's lock"))?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| Error::Locked)?;
-        Ok(Self { _file: file })
+impl DirLock {
+    /// Takes the lock of an existing directory. `WouldBlock`: somebody else has it.
+    pub(crate) fn take(directory: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(directory.join("lock"))?;
+        file.try_lock()?;
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that was forked a moment ago shares it until its exec.
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "a directory's lock could not be given back");
+        }
     }
 }
 
@@ -31,9 +35,18 @@ mod tests {
     #[test]
     fn a_second_server_is_refused_while_the_first_lives() {
         let data = tempfile::tempdir().unwrap();
-        let first = DataLock::take(data.path()).unwrap();
-        assert!(matches!(DataLock::take(data.path()), Err(Error::Locked)));
+        let first = DirLock::take(data.path()).unwrap();
+        assert_eq!(DirLock::take(data.path()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(first);
-        assert!(DataLock::take(data.path()).is_ok());
+        assert!(DirLock::take(data.path()).is_ok());
+    }
+
+    #[test]
+    fn a_lock_is_given_back_though_a_child_process_shares_its_file() {
+        let data = tempfile::tempdir().unwrap();
+        let first = DirLock::take(data.path()).unwrap();
+        let _as_in_a_child = first.file.try_clone().unwrap();
+        drop(first);
+        assert!(DirLock::take(data.path()).is_ok());
     }
 }

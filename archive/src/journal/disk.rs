@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use super::identity::Identity;
 use super::record::len64;
+use crate::lock::DirLock;
 
 /// Released segments kept ready for use, so that a new segment costs a rename.
 const FREE_SEGMENTS_MAX: usize = 2;
@@ -56,8 +57,7 @@ const FAULTS: [Fault; 6] = [Fault::None, Fault::Write, Fault::Flush, Fault::NoSp
 #[derive(Debug)]
 pub(super) struct Disk {
     path: PathBuf,
-    /// Released by the system when the file is closed.
-    _lock: Option<File>,
+    _lock: Option<DirLock>,
     healthy: AtomicBool,
     free: Mutex<Vec<PathBuf>>,
     fault: AtomicU8,
@@ -71,8 +71,7 @@ impl Disk {
             // Data sets name patients: nobody else may read them.
             fs::DirBuilder::new().recursive(true).mode(0o700).create(path.join(sub))?;
         }
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"))?;
-        lock.try_lock()?;
+        let lock = DirLock::take(path)?;
         sync_dir(path)?;
         let disk = Self { _lock: Some(lock), healthy: AtomicBool::new(true), ..Self::absent(path) };
         disk.find_free()?;

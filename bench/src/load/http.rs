@@ -1,0 +1,1 @@
+//! Load over HTTP/1.1 on connections that are kept.

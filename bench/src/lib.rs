@@ -1,7 +1,14 @@
 //! Trials of a running Filmroom from outside: clients only, no dependency on its crates, so that what they find does
-//! not share its mistakes.
+//! not share its mistakes. `bench table` measures it beside its peers, `bench crash` kills it.
 
+pub mod arena;
 pub mod association;
 pub mod crash;
+pub mod data;
 pub mod http;
+pub mod load;
+pub mod measure;
+pub mod peers;
 pub mod process;
+pub mod report;
+pub mod rows;

@@ -1,0 +1,206 @@
+//! Where peers meet: started when a row first needs them, given the same holdings, taking turns run by run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::data::Holdings;
+use crate::load::sink::Sink;
+use crate::measure::times::median;
+use crate::peers::{Kind, Peer, Programs};
+use crate::report::progress;
+
+/// How large everything is.
+#[derive(Debug, Clone)]
+pub struct Sizes {
+    /// Instances of a large study, and of one association's turn.
+    pub slices: u32,
+    /// Large studies of the holdings: 60 KB slices, one series each.
+    pub large_studies: u32,
+    /// Small studies of the holdings, names in several scripts.
+    pub small_studies: u32,
+    /// How long a load with random requests lasts.
+    pub load_seconds: u64,
+    /// Sealed instances that a start is measured with.
+    pub sealed_instances: u32,
+    /// Bytes in the journal when the server is killed.
+    pub journal_bytes: u64,
+}
+
+/// The peers and what they hold.
+#[derive(Debug)]
+pub struct Arena {
+    /// Programs of the peers.
+    pub programs: Programs,
+    /// Where they keep their data.
+    pub directory: PathBuf,
+    /// Turns of each peer.
+    pub runs: u32,
+    /// How large everything is.
+    pub sizes: Sizes,
+    /// A quick smoke test: ours, storescp and nginx only, verdicts are not judged.
+    pub smoke: bool,
+    /// The destination `SINK` that all peers know.
+    pub sink: Sink,
+    /// The port of the destination `SLOWSINK` that all peers know; nothing listens there until a row starts something.
+    pub slow_sink_port: u16,
+    holders: BTreeMap<Kind, Option<Peer>>,
+    holdings: Option<Arc<Holdings>>,
+    /// Distinguishes the directories of peers that were started for one row.
+    starts: u32,
+}
+
+/// Figures of each peer, one a run.
+#[derive(Debug, Clone, Default)]
+pub struct Figures(BTreeMap<Kind, Vec<f64>>);
+
+impl Sizes {
+    /// What the targets speak of.
+    pub fn full() -> Self {
+        Self {
+            slices: 1000,
+            large_studies: 8,
+            small_studies: 1000,
+            load_seconds: 5,
+            sealed_instances: 1_000_000,
+            journal_bytes: 4 << 30,
+        }
+    }
+
+    /// Enough to see that everything works.
+    pub fn smoke() -> Self {
+        Self {
+            slices: 24,
+            large_studies: 2,
+            small_studies: 20,
+            load_seconds: 1,
+            sealed_instances: 200,
+            journal_bytes: 8 << 20,
+        }
+    }
+}
+
+impl Arena {
+    /// Opens the sink; no peer runs yet.
+    pub fn open(
+        mut programs: Programs,
+        directory: &Path,
+        runs: u32,
+        sizes: Sizes,
+        smoke: bool,
+    ) -> anyhow::Result<Self> {
+        let sink = Sink::open()?;
+        let slow_sink_port = crate::peers::free_port()?;
+        programs.destinations =
+            vec![("SINK".to_owned(), sink.address().port()), ("SLOWSINK".to_owned(), slow_sink_port)];
+        Ok(Self {
+            programs,
+            directory: directory.to_owned(),
+            runs,
+            sizes,
+            smoke,
+            sink,
+            slow_sink_port,
+            holders: BTreeMap::new(),
+            holdings: None,
+            starts: 0,
+        })
+    }
+
+    /// Returns what every holder holds.
+    pub fn holdings(&mut self) -> Arc<Holdings> {
+        Arc::clone(self.holdings.get_or_insert_with(|| Arc::new(Holdings::plan(&self.sizes))))
+    }
+
+    /// Starts these peers and gives them the holdings, unless that was done before, and returns those that there are.
+    /// Ours has all of it sealed.
+    pub fn holders(&mut self, kinds: &[Kind]) -> anyhow::Result<Vec<&Peer>> {
+        let wanted = self.wanted(kinds);
+        let holdings = self.holdings();
+        for kind in &wanted {
+            if !self.holders.contains_key(kind) {
+                let holder = self.holder(*kind, &holdings).with_context(|| format!("fill {kind}"))?;
+                self.holders.insert(*kind, holder);
+            }
+        }
+        Ok(wanted.iter().filter_map(|kind| self.holders.get(kind)?.as_ref()).collect())
+    }
+
+    /// Starts these peers with nothing in them, for one row. [`Self::dismiss`] them in the end.
+    pub fn newcomers(&mut self, kinds: &[Kind]) -> anyhow::Result<Vec<Peer>> {
+        let mut peers = Vec::new();
+        for kind in self.wanted(kinds) {
+            self.starts += 1;
+            let directory = self.directory.join(format!("{kind}-{}", self.starts));
+            peers.extend(kind.start(&self.programs, &directory)?);
+        }
+        Ok(peers)
+    }
+
+    /// Stops peers and removes their data.
+    pub fn dismiss(peers: Vec<Peer>) -> anyhow::Result<()> {
+        for peer in peers {
+            let directory = peer.directory.clone();
+            peer.stop()?;
+            std::fs::remove_dir_all(&directory).with_context(|| format!("remove {}", directory.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Leaves out what a smoke test does not start.
+    fn wanted(&self, kinds: &[Kind]) -> Vec<Kind> {
+        let quick = |kind: &Kind| matches!(kind, Kind::Filmroom | Kind::Storescp | Kind::StorescpIgnore | Kind::Nginx);
+        kinds.iter().copied().filter(|kind| !self.smoke || quick(kind)).collect()
+    }
+
+    fn holder(&self, kind: Kind, holdings: &Holdings) -> anyhow::Result<Option<Peer>> {
+        let Some(peer) = kind.start(&self.programs, &self.directory.join(kind.to_string()))? else { return Ok(None) };
+        progress(&format!("{kind}: takes {} instances in", holdings.instances()));
+        holdings.send(peer.dicom()?, &peer.ae)?;
+        if kind == Kind::Filmroom {
+            crate::peers::filmroom::pack(&self.programs, &peer)?;
+        }
+        Ok(Some(peer))
+    }
+}
+
+impl Figures {
+    /// Lets peers take turns, run by run, and keeps a figure of each turn.
+    pub fn take<P: std::borrow::Borrow<Peer>>(
+        runs: u32,
+        peers: &[P],
+        mut turn: impl FnMut(&Peer, u32) -> anyhow::Result<f64>,
+    ) -> anyhow::Result<Self> {
+        let mut figures = Self::default();
+        for run in 0..runs {
+            for peer in peers {
+                let peer = peer.borrow();
+                let figure = turn(peer, run).with_context(|| format!("{}, run {}", peer.kind, run + 1))?;
+                figures.add(peer.kind, figure);
+            }
+        }
+        Ok(figures)
+    }
+
+    /// Adds the figure of a run.
+    pub fn add(&mut self, kind: Kind, figure: f64) {
+        self.0.entry(kind).or_default().push(figure);
+    }
+
+    /// Returns the median of a peer's runs.
+    pub fn median(&self, kind: Kind) -> Option<f64> {
+        self.0.get(&kind).and_then(|figures| median(figures))
+    }
+
+    /// Returns who has figures.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> {
+        self.0.keys().copied()
+    }
+
+    /// Returns the runs of a peer.
+    pub fn runs(&self, kind: Kind) -> &[f64] {
+        self.0.get(&kind).map_or(&[], Vec::as_slice)
+    }
+}

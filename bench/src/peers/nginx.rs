@@ -65,11 +65,14 @@ fn config(directory: &Path, address: SocketAddr) -> String {
     writeln!(text, "pid \"{directory}/pid\";\nevents {{ worker_connections 1024; }}\nhttp {{")
         .expect("a string takes everything");
     text.push_str("access_log off;\nsendfile on;\ntcp_nopush on;\ntcp_nodelay on;\n");
-    text.push_str("keepalive_requests 1000000000;\nopen_file_cache max=20000;\ndefault_type application/octet-stream;\n");
+    text.push_str(
+        "keepalive_requests 1000000000;\nopen_file_cache max=20000;\ndefault_type application/octet-stream;\n",
+    );
     for spool in SPOOLS {
         writeln!(text, "{spool}_temp_path \"{directory}/{spool}\";").expect("a string takes everything");
     }
-    writeln!(text, "server {{ listen {address}; root \"{directory}/files\"; }}\n}}").expect("a string takes everything");
+    writeln!(text, "server {{ listen {address}; root \"{directory}/files\"; }}\n}}")
+        .expect("a string takes everything");
     text
 }
 

@@ -165,5 +165,4 @@ mod tests {
         server.join().unwrap();
         assert!(connection.fetch(Request::get("/x", JSON)).is_err(), "nobody listens any more");
     }
-
 }

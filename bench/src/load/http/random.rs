@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use rustix::buffer::spare_capacity;
-use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::Timespec;
+use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::Request;
 use super::reader::Reader;
@@ -74,7 +74,12 @@ pub fn random(load: &Load<'_>) -> anyhow::Result<Rates> {
     };
     let mut clients = Vec::new();
     for _ in 0..load.connections {
-        clients.push(Client { stream: connect(load.address)?, reader: Reader::default(), target: 0, sent: Instant::now() });
+        clients.push(Client {
+            stream: connect(load.address)?,
+            reader: Reader::default(),
+            target: 0,
+            sent: Instant::now(),
+        });
     }
     let begun = Instant::now();
     for (at, client) in clients.iter_mut().enumerate() {

@@ -95,12 +95,9 @@ impl Reader {
             State::Done => {}
             State::Close => self.state = State::Done,
             State::Head if self.open.is_empty() => bail!("the connection was closed before the answer"),
-            State::Head
-            | State::Length(_)
-            | State::ChunkSize
-            | State::Chunk(_)
-            | State::ChunkEnd
-            | State::Trailer => bail!("the answer was cut"),
+            State::Head | State::Length(_) | State::ChunkSize | State::Chunk(_) | State::ChunkEnd | State::Trailer => {
+                bail!("the answer was cut")
+            }
         }
         Ok(())
     }

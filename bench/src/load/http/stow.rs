@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use super::connection::{Connection, Request};
 use super::JSON;
+use super::connection::{Connection, Request};
 use crate::http::Answer;
 use crate::measure::times::Times;
 
@@ -42,11 +42,9 @@ pub fn store_body<'a>(files: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
 pub fn store(address: SocketAddr, path: &str, clients: &[Vec<Vec<u8>>], instances: usize) -> anyhow::Result<Filed> {
     let barrier = Barrier::new(clients.len() + 1);
     let (outcomes, seconds) = thread::scope(|scope| {
-        let client = |bodies| {
-            let barrier = &barrier;
-            scope.spawn(move || send(address, path, bodies, instances, barrier))
-        };
-        let running: Vec<_> = clients.iter().map(client).collect();
+        let barrier = &barrier;
+        let client = |bodies| scope.spawn(move || send(address, path, bodies, instances, barrier));
+        let running: Vec<_> = clients.iter().map(Vec::as_slice).map(client).collect();
         barrier.wait();
         let begun = Instant::now();
         let outcomes: Vec<_> = running.into_iter().map(thread::ScopedJoinHandle::join).collect();
@@ -83,7 +81,8 @@ fn send(
 /// Fails unless every instance was filed (PS3.18 §10.5.3).
 fn check(answer: &Answer, instances: usize) -> anyhow::Result<()> {
     let said: serde_json::Value = serde_json::from_slice(&answer.body).context("read the answer to a store request")?;
-    let items = |tag: &str| said.pointer(&format!("/{tag}/Value")).and_then(|items| items.as_array()).map_or(0, Vec::len);
+    let items =
+        |tag: &str| said.pointer(&format!("/{tag}/Value")).and_then(|items| items.as_array()).map_or(0, Vec::len);
     let (filed, failed) = (items("00081199"), items("00081198"));
     ensure!(
         answer.status == 200 && filed == instances && failed == 0,

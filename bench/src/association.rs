@@ -1,20 +1,30 @@
-//! The smallest C-STORE sender that peers accept: one presentation context for each kind of instance, one operation at
-//! a time (PS3.8 §9.3, PS3.7 §9.3.1).
+//! Associations of the least that peers accept: a presentation context for each kind of instance, one operation at a
+//! time, no copies of what is sent (PS3.8 §9.3, PS3.7 §9.3.1).
 
-use std::io::{self, Read, Write};
+mod command;
+mod negotiation;
+
+use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
-/// Longest PDU we take; answers are some hundred bytes.
+pub use command::{Builder, Command};
+use negotiation::{Accepted, pdu, request};
+
+/// Longest PDU we take.
 const PDU_BYTES_MAX: u32 = 1 << 20;
-/// PDU length we announce.
-const OWN_PDU_BYTES: u32 = 16 << 10;
 /// PDU length we use at most, whatever the peer would take.
 const SENT_PDU_BYTES_MAX: u32 = 128 << 10;
+/// PDU length that DCMTK uses at most by default.
+const DCMTK_PDU_BYTES_MAX: u32 = 16 << 10;
+/// What is read at once.
+const READ_BYTES: usize = 256 << 10;
 /// How long an answer may take.
 const ANSWER_WAIT_MAX: Duration = Duration::from_mins(1);
+/// Bytes of a PDU's header and of its only fragment's.
+const HEADER_BYTES: usize = 12;
 
 /// A SOP class and the transfer syntax its instances have.
 pub type Kind = (&'static str, &'static str);
@@ -22,155 +32,221 @@ pub type Kind = (&'static str, &'static str);
 /// An open association.
 #[derive(Debug)]
 pub struct Association {
-    stream: TcpStream,
+    stream: BufReader<TcpStream>,
     contexts: Vec<(u8, Kind)>,
     pdu_bytes: usize,
     message_id: u16,
+    like_dcmtk: bool,
+}
+
+/// How an association is opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Send as DCMTK does by default: Nagle on, PDUs of 16 KiB, their headers in writes of their own.
+    pub like_dcmtk: bool,
+    /// Offer to receive every kind but the first, as C-GET needs.
+    pub receive: bool,
+}
+
+/// A message that was received.
+#[derive(Debug, Default)]
+pub struct Message {
+    /// Presentation context.
+    pub context: u8,
+    /// Its command.
+    pub command: Command,
+    /// Length of its data set, which is dropped unread.
+    pub data_set_bytes: u64,
 }
 
 impl Association {
     /// Opens an association that proposes every kind in a context of its own.
     pub fn open(address: &str, called_ae: &str, kinds: &[Kind]) -> anyhow::Result<Self> {
-        let mut stream = TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
-        stream.set_nodelay(true).context("set up the connection")?;
-        stream.set_read_timeout(Some(ANSWER_WAIT_MAX)).context("set up the connection")?;
+        Self::open_with(address, called_ae, kinds, Options::default())
+    }
+
+    /// Opens an association in a certain way.
+    pub fn open_with(address: &str, called_ae: &str, kinds: &[Kind], options: Options) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
+        let mut stream = reader(stream, !options.like_dcmtk)?;
         let proposed: Vec<(u8, Kind)> = (0_u8..).map(|n| n * 2 + 1).zip(kinds.iter().copied()).collect();
-        stream.write_all(&request(called_ae, &proposed)).context("request the association")?;
+        let request = request(called_ae, &proposed, options.receive);
+        stream.get_mut().write_all(&request).context("request the association")?;
         let (kind, body) = read_pdu(&mut stream).context("read the answer to the association request")?;
         ensure!(kind == 2, "the association was not accepted: PDU type {kind:02x} {body:02x?}");
         let accepted = Accepted::read(&body).context("read A-ASSOCIATE-AC")?;
         let contexts = proposed.into_iter().filter(|(id, _)| accepted.contexts.contains(id)).collect();
-        let peer = if accepted.pdu_bytes == 0 { SENT_PDU_BYTES_MAX } else { accepted.pdu_bytes };
-        let pdu_bytes = usize::try_from(peer.min(SENT_PDU_BYTES_MAX)).context("read A-ASSOCIATE-AC")?;
-        ensure!(pdu_bytes > 64, "the peer takes PDUs of {pdu_bytes} bytes only");
-        Ok(Self { stream, contexts, pdu_bytes, message_id: 0 })
+        let own = if options.like_dcmtk { DCMTK_PDU_BYTES_MAX } else { SENT_PDU_BYTES_MAX };
+        let pdu_bytes = pdu_length(accepted.pdu_bytes, own)?;
+        Ok(Self { stream, contexts, pdu_bytes, message_id: 0, like_dcmtk: options.like_dcmtk })
+    }
+
+    /// Answers the request of a peer that connected, accepting all it proposes.
+    pub fn accept(stream: TcpStream) -> anyhow::Result<Self> {
+        let mut stream = reader(stream, true)?;
+        let (kind, body) = read_pdu(&mut stream).context("read the association request")?;
+        ensure!(kind == 1, "a connection begins with PDU type {kind:02x}");
+        stream.get_mut().write_all(&negotiation::acceptance(&body)?).context("accept the association")?;
+        let pdu_bytes = pdu_length(negotiation::requested_pdu_bytes(&body), SENT_PDU_BYTES_MAX)?;
+        Ok(Self { stream, contexts: Vec::new(), pdu_bytes, message_id: 0, like_dcmtk: false })
     }
 
     /// Sends one instance and returns the status of the answer.
     pub fn store(&mut self, kind: Kind, sop_instance_uid: &str, data_set: &[u8]) -> anyhow::Result<u16> {
+        self.store_parts(kind, sop_instance_uid, [data_set, &[]])
+    }
+
+    /// Sends one instance whose data set lies in two parts and returns the status of the answer.
+    pub fn store_parts(&mut self, kind: Kind, sop_instance_uid: &str, data_set: [&[u8]; 2]) -> anyhow::Result<u16> {
+        let context = self.context(kind)?;
+        let message_id = self.next_message_id();
+        let command = Builder::default().uid(0x0002, kind.0).us(0x0100, 0x0001).us(0x0110, message_id);
+        let command = command.us(0x0700, 0).us(0x0800, 1).uid(0x1000, sop_instance_uid).build();
+        self.send(context, &command, data_set).context("send C-STORE-RQ")?;
+        let answer = self.receive().context("read C-STORE-RSP")?.context("released instead of C-STORE-RSP")?.command;
+        let answered = answer.us(0x0120).context("C-STORE-RSP has no message ID")?;
+        ensure!(answered == message_id, "C-STORE-RSP answers message {answered}, not {message_id}");
+        answer.us(0x0900).context("C-STORE-RSP has no status")
+    }
+
+    /// Returns the accepted context of a kind.
+    pub fn context(&self, kind: Kind) -> anyhow::Result<u8> {
         let context = self.contexts.iter().find(|(_, known)| *known == kind);
-        let (context, _) = *context.with_context(|| format!("the peer did not accept {kind:?}"))?;
+        context.map(|(id, _)| *id).with_context(|| format!("the peer did not accept {kind:?}"))
+    }
+
+    /// Returns a message ID that was not used yet, as far as there are any.
+    pub fn next_message_id(&mut self) -> u16 {
         self.message_id = self.message_id.wrapping_add(1);
-        let command = store_command(self.message_id, kind.0, sop_instance_uid);
-        let mut message = Vec::with_capacity(data_set.len() + data_set.len() / 64 + 512);
-        self.fragment(&mut message, context, 1, &command);
-        self.fragment(&mut message, context, 0, data_set);
-        self.stream.write_all(&message).context("send C-STORE-RQ")?;
-        self.read_status()
+        self.message_id
+    }
+
+    /// Sends a command, and a data set unless both its parts are empty.
+    pub fn send(&mut self, context: u8, command: &[u8], data_set: [&[u8]; 2]) -> io::Result<()> {
+        let max = self.pdu_bytes - 6;
+        let length = data_set.iter().map(|part| part.len()).sum::<usize>();
+        let mut headers = Vec::with_capacity(2 + length / max);
+        headers.push(header(command.len(), context, 3));
+        let mut sent = 0;
+        while sent < length {
+            let fragment = max.min(length - sent);
+            sent += fragment;
+            headers.push(header(fragment, context, if sent == length { 2 } else { 0 }));
+        }
+        let mut slices = Vec::with_capacity(headers.len() * 2 + 2);
+        let mut headers = headers.iter();
+        slices.extend(headers.next().map(|header| IoSlice::new(header)));
+        slices.push(IoSlice::new(command));
+        let [mut part, mut next] = data_set;
+        for header in headers {
+            slices.push(IoSlice::new(header));
+            let mut room = max;
+            while room > 0 && part.len() + next.len() > 0 {
+                let (now, later) = part.split_at(room.min(part.len()));
+                if !now.is_empty() {
+                    slices.push(IoSlice::new(now));
+                }
+                room -= now.len();
+                (part, next) = if later.is_empty() { (next, Default::default()) } else { (later, next) };
+            }
+        }
+        self.write(&mut slices)
+    }
+
+    /// Reads the next message; `None`: the peer released the association, which was answered.
+    pub fn receive(&mut self) -> anyhow::Result<Option<Message>> {
+        let mut message = Message::default();
+        let (mut commanded, mut complete) = (false, false);
+        while !complete {
+            let (kind, mut left) = read_header(&mut self.stream)?;
+            if kind == 5 {
+                self.stream.get_mut().write_all(&pdu(6, &[0; 4])).context("send A-RELEASE-RP")?;
+                return Ok(None);
+            }
+            ensure!(kind == 4, "PDU type {kind:02x} instead of P-DATA-TF");
+            while left > 0 {
+                let mut item = [0; 6];
+                self.stream.read_exact(&mut item)?;
+                let [l0, l1, l2, l3, context, control] = item;
+                let length = u32::from_be_bytes([l0, l1, l2, l3]);
+                let fragment = length.checked_sub(2).context("a fragment of less than two bytes")?;
+                left = left.checked_sub(length + 4).context("a fragment longer than its PDU")?;
+                message.context = context;
+                if control & 1 == 1 {
+                    self.stream.by_ref().take(u64::from(fragment)).read_to_end(&mut message.command.0)?;
+                    commanded |= control & 2 != 0;
+                    complete = commanded && !message.command.has_data_set();
+                } else {
+                    skip(&mut self.stream, fragment)?;
+                    message.data_set_bytes += u64::from(fragment);
+                    complete |= commanded && control & 2 != 0;
+                }
+            }
+        }
+        Ok(Some(message))
     }
 
     /// Ends the association in order.
     pub fn release(mut self) -> anyhow::Result<()> {
-        self.stream.write_all(&pdu(5, &[0; 4])).context("send A-RELEASE-RQ")?;
+        self.stream.get_mut().write_all(&pdu(5, &[0; 4])).context("send A-RELEASE-RQ")?;
         let (kind, _) = read_pdu(&mut self.stream).context("read A-RELEASE-RP")?;
         ensure!(kind == 6, "the release was answered by PDU type {kind:02x}");
         Ok(())
     }
 
-    /// Writes P-DATA-TF PDUs with one fragment each; `command` is bit 0 of the message control header.
-    fn fragment(&self, out: &mut Vec<u8>, context: u8, command: u8, bytes: &[u8]) {
-        let mut chunks = bytes.chunks(self.pdu_bytes - 6).peekable();
-        while let Some(chunk) = chunks.next() {
-            let control = command | if chunks.peek().is_none() { 2 } else { 0 };
-            let item = u32::try_from(chunk.len() + 2).expect("a chunk is shorter than a PDU");
-            out.extend_from_slice(&[4, 0]);
-            out.extend_from_slice(&(item + 4).to_be_bytes());
-            out.extend_from_slice(&item.to_be_bytes());
-            out.extend_from_slice(&[context, control]);
-            out.extend_from_slice(chunk);
+    fn write(&mut self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        let stream = self.stream.get_mut();
+        if self.like_dcmtk {
+            return slices.iter().try_for_each(|slice| stream.write_all(slice));
         }
-    }
-
-    fn read_status(&mut self) -> anyhow::Result<u16> {
-        let mut command = Vec::new();
-        loop {
-            let (kind, body) = read_pdu(&mut self.stream).context("read C-STORE-RSP")?;
-            ensure!(kind == 4, "the operation was answered by PDU type {kind:02x}");
-            let control = body.get(5).copied().context("read C-STORE-RSP: the PDU is too short")?;
-            command.extend_from_slice(body.get(6..).unwrap_or_default());
-            if control & 2 != 0 {
-                break;
+        while !slices.is_empty() {
+            match stream.write_vectored(slices) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut slices, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
-        let answered = command_value(&command, 0x0120).context("C-STORE-RSP has no message ID")?;
-        ensure!(answered == self.message_id, "C-STORE-RSP answers message {answered}, not {}", self.message_id);
-        command_value(&command, 0x0900).context("C-STORE-RSP has no status")
+        Ok(())
     }
 }
 
-/// What the peer accepted.
-struct Accepted {
-    contexts: Vec<u8>,
-    pdu_bytes: u32,
+fn reader(stream: TcpStream, nodelay: bool) -> anyhow::Result<BufReader<TcpStream>> {
+    stream.set_nodelay(nodelay).context("set up the connection")?;
+    stream.set_read_timeout(Some(ANSWER_WAIT_MAX)).context("set up the connection")?;
+    Ok(BufReader::with_capacity(READ_BYTES, stream))
 }
 
-impl Accepted {
-    /// Reads the items behind the fixed part (PS3.8 §9.3.3).
-    fn read(body: &[u8]) -> anyhow::Result<Self> {
-        let mut accepted = Self { contexts: Vec::new(), pdu_bytes: 0 };
-        for (kind, value) in Items(body.get(68..).context("it is too short")?) {
-            match (kind, value) {
-                (0x21, [id, _, 0, ..]) => accepted.contexts.push(*id),
-                (0x50, user) => {
-                    let length = Items(user).find(|(kind, _)| *kind == 0x51).and_then(|(_, value)| value.first_chunk());
-                    accepted.pdu_bytes = length.map_or(0, |length| u32::from_be_bytes(*length));
-                }
-                _ => {}
-            }
+/// Returns the length of the PDUs that are sent: what the peer takes (0: any), at most our own.
+fn pdu_length(peer: u32, own: u32) -> anyhow::Result<usize> {
+    let length = if peer == 0 { own } else { peer.min(own) };
+    ensure!(length > 64, "the peer takes PDUs of {length} bytes only");
+    Ok(usize::try_from(length)?)
+}
+
+/// Writes the header of a P-DATA-TF PDU with one fragment, and the fragment's.
+fn header(fragment: usize, context: u8, control: u8) -> [u8; HEADER_BYTES] {
+    let item = u32::try_from(fragment + 2).expect("a fragment is shorter than a PDU");
+    let mut header = [0; HEADER_BYTES];
+    let parts: [&[u8]; 4] = [&[4, 0], &(item + 4).to_be_bytes(), &item.to_be_bytes(), &[context, control]];
+    header.copy_from_slice(&parts.concat());
+    header
+}
+
+fn skip(stream: &mut BufReader<TcpStream>, bytes: u32) -> anyhow::Result<()> {
+    let mut left = usize::try_from(bytes)?;
+    while left > 0 {
+        let here = stream.fill_buf()?.len().min(left);
+        if here == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        Ok(accepted)
+        stream.consume(here);
+        left -= here;
     }
+    Ok(())
 }
 
-/// Items of an association PDU: type, reserved byte, length in two bytes, value.
-struct Items<'a>(&'a [u8]);
-
-impl<'a> Iterator for Items<'a> {
-    type Item = (u8, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let ([kind, _, high, low], rest) = self.0.split_first_chunk()?;
-        let (value, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([*high, *low])))?;
-        self.0 = rest;
-        Some((*kind, value))
-    }
-}
-
-/// Writes A-ASSOCIATE-RQ (PS3.8 §9.3.2).
-fn request(called_ae: &str, contexts: &[(u8, Kind)]) -> Vec<u8> {
-    let mut body = vec![0, 1, 0, 0];
-    body.extend_from_slice(format!("{called_ae:16}BENCH           ").as_bytes());
-    body.extend_from_slice(&[0; 32]);
-    body.extend_from_slice(&item(0x10, b"1.2.840.10008.3.1.1.1"));
-    for (id, (sop_class, transfer_syntax)) in contexts {
-        let mut context = vec![*id, 0, 0, 0];
-        context.extend_from_slice(&item(0x30, sop_class.as_bytes()));
-        context.extend_from_slice(&item(0x40, transfer_syntax.as_bytes()));
-        body.extend_from_slice(&item(0x20, &context));
-    }
-    let mut user = item(0x51, &OWN_PDU_BYTES.to_be_bytes());
-    user.extend_from_slice(&item(0x52, testdata::IMPLEMENTATION_CLASS_UID.as_bytes()));
-    body.extend_from_slice(&item(0x50, &user));
-    pdu(1, &body)
-}
-
-fn item(kind: u8, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(value.len()).expect("items of a request are short");
-    let mut item = vec![kind, 0];
-    item.extend_from_slice(&length.to_be_bytes());
-    item.extend_from_slice(value);
-    item
-}
-
-fn pdu(kind: u8, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(body.len()).expect("a request is short");
-    let mut pdu = vec![kind, 0];
-    pdu.extend_from_slice(&length.to_be_bytes());
-    pdu.extend_from_slice(body);
-    pdu
-}
-
-fn read_pdu(stream: &mut TcpStream) -> anyhow::Result<(u8, Vec<u8>)> {
+fn read_header(stream: &mut BufReader<TcpStream>) -> anyhow::Result<(u8, u32)> {
     let mut header = [0; 6];
     stream.read_exact(&mut header)?;
     let [kind, _, length @ ..] = header;
@@ -178,72 +254,15 @@ fn read_pdu(stream: &mut TcpStream) -> anyhow::Result<(u8, Vec<u8>)> {
     if length > PDU_BYTES_MAX {
         bail!("a PDU of {length} bytes");
     }
+    Ok((kind, length))
+}
+
+fn read_pdu(stream: &mut BufReader<TcpStream>) -> anyhow::Result<(u8, Vec<u8>)> {
+    let (kind, length) = read_header(stream)?;
     let mut body = Vec::new();
     let read = stream.take(u64::from(length)).read_to_end(&mut body)?;
     if read < usize::try_from(length)? {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
     }
     Ok((kind, body))
-}
-
-/// Writes the command set of C-STORE-RQ, implicit VR little endian (PS3.7 §9.3.1.1).
-fn store_command(message_id: u16, sop_class: &str, sop_instance: &str) -> Vec<u8> {
-    let mut elements = Vec::new();
-    let mut element = |number: u16, value: &[u8]| {
-        let padded = value.len().next_multiple_of(2);
-        let length = u32::try_from(padded).expect("values of a command are short");
-        elements.extend_from_slice(&[0, 0]);
-        elements.extend_from_slice(&number.to_le_bytes());
-        elements.extend_from_slice(&length.to_le_bytes());
-        elements.extend_from_slice(value);
-        elements.resize(elements.len() + padded - value.len(), 0);
-    };
-    element(0x0002, sop_class.as_bytes());
-    element(0x0100, &1_u16.to_le_bytes());
-    element(0x0110, &message_id.to_le_bytes());
-    element(0x0700, &0_u16.to_le_bytes());
-    element(0x0800, &0_u16.to_le_bytes());
-    element(0x1000, sop_instance.as_bytes());
-    let length = u32::try_from(elements.len()).expect("a command is short");
-    let mut command = vec![0, 0, 0, 0, 4, 0, 0, 0];
-    command.extend_from_slice(&length.to_le_bytes());
-    command.extend_from_slice(&elements);
-    command
-}
-
-/// Returns the value of an element of type US.
-fn command_value(mut command: &[u8], number: u16) -> Option<u16> {
-    loop {
-        let ([_, _, e0, e1, l0, l1, l2, l3], rest) = command.split_first_chunk()?;
-        let length = usize::try_from(u32::from_le_bytes([*l0, *l1, *l2, *l3])).ok()?;
-        let (value, rest) = rest.split_at_checked(length)?;
-        if u16::from_le_bytes([*e0, *e1]) == number {
-            return value.first_chunk().map(|value| u16::from_le_bytes(*value));
-        }
-        command = rest;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_are_read_back() {
-        let command = store_command(7, "1.2", "1.2.3");
-        assert_eq!(command_value(&command, 0x0110), Some(7));
-        assert_eq!(command_value(&command, 0x0900), None);
-        assert_eq!(command_value(&command[..20], 0x0110), None);
-        assert_eq!(usize::from(command_value(&command, 0).unwrap()), command.len() - 12);
-    }
-
-    #[test]
-    fn accepted_contexts_and_pdu_length_are_read() {
-        let mut body = vec![0; 68];
-        body.extend_from_slice(&item(0x21, &[1, 0, 0, 0]));
-        body.extend_from_slice(&item(0x21, &[3, 0, 3, 0]));
-        body.extend_from_slice(&item(0x50, &item(0x51, &4096_u32.to_be_bytes())));
-        let accepted = Accepted::read(&body).unwrap();
-        assert_eq!((accepted.contexts, accepted.pdu_bytes), (vec![1], 4096));
-    }
 }

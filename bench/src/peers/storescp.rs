@@ -19,10 +19,11 @@ pub fn start(kind: Kind, programs: &Programs, directory: &Path) -> anyhow::Resul
     fs::create_dir_all(&data).context("create its directory")?;
     let mut command = Command::new(&programs.storescp);
     command.env("TCP_NODELAY", "1").args(["-aet", "PEER", "-pdu", "131072", "-dhl", "--fork"]);
-    match kind {
-        Kind::StorescpIgnore => command.arg("--ignore"),
-        _ => command.arg("-od").arg(&data).args(["+B", "+uf"]),
-    };
+    if kind == Kind::StorescpIgnore {
+        command.arg("--ignore");
+    } else {
+        command.arg("-od").arg(&data).args(["+B", "+uf"]);
+    }
     let address = loopback(free_port()?);
     command.arg(address.port().to_string());
     let mut server = Process::start(&mut command, &directory.join("log"), Signal::TERM)?;

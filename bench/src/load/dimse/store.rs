@@ -1,9 +1,16 @@
 //! C-STORE.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
 
-use crate::data::Sample;
-use crate::measure::times::Times;
+use anyhow::{anyhow, ensure};
+
+use crate::association::{Association, Kind, Options};
+use crate::data::{Sample, bytes};
+use crate::measure::times::{Times, number};
+use crate::measure::usage::own_cpu_seconds;
 
 /// What is sent, and how.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +72,69 @@ impl Default for Store<'_> {
     }
 }
 
-/// Sends.
-pub fn store(_work: &Store<'_>) -> anyhow::Result<Stored> {
-    anyhow::bail!("not yet")
+/// Sends, and fails unless every instance is acknowledged with success.
+pub fn store(work: &Store<'_>) -> anyhow::Result<Stored> {
+    let kinds = kinds(work.samples);
+    ensure!(kinds.len() <= 127, "{} kinds of instances do not fit into an association", kinds.len());
+    let (ready, cpu_before) = (Barrier::new(work.associations + 1), own_cpu_seconds());
+    let (mut times, seconds) = std::thread::scope(|scope| {
+        let lane = |number: usize| {
+            let (ready, kinds) = (&ready, &kinds);
+            scope.spawn(move || {
+                ready.wait();
+                send_lane(work, kinds, number)
+            })
+        };
+        let lanes: Vec<_> = (0..work.associations).map(lane).collect();
+        ready.wait();
+        let begun = Instant::now();
+        let mut times = Vec::new();
+        for lane in lanes {
+            times.extend(lane.join().map_err(|_| anyhow!("a sender panicked"))??);
+        }
+        anyhow::Ok((times, begun.elapsed().as_secs_f64()))
+    })?;
+    let instances = times.len();
+    let sent = u64::try_from(work.associations)? * u64::from(work.copies);
+    Ok(Stored {
+        instances,
+        bytes: bytes(work.samples) * sent,
+        seconds,
+        per_second: number(instances) / seconds,
+        times: Times::of(&mut times),
+        client_cpu_seconds: own_cpu_seconds() - cpu_before,
+    })
+}
+
+fn send_lane(work: &Store<'_>, kinds: &[Kind], lane: usize) -> anyhow::Result<Vec<Duration>> {
+    let options = Options { like_dcmtk: work.style == Style::LikeDcmtk, receive: false };
+    let mut association = Association::open_with(&work.address.to_string(), work.ae, kinds, options)?;
+    let (mut times, mut head) = (Vec::new(), Vec::new());
+    let lane = u32::try_from(lane)?;
+    for copy in 0..work.copies {
+        let salt = work.salt.map(|salt| salt + lane * work.copies + copy);
+        for sample in work.samples {
+            let instance = &sample.instance;
+            let salted = salt.map(|salt| sample.sop_instance_uid(salt));
+            let rest = match salt {
+                Some(salt) => sample.salted(salt, &mut head),
+                None => &instance.data_set,
+            };
+            let uid = salted.as_deref().unwrap_or(&instance.sop_instance_uid);
+            let begun = Instant::now();
+            let status = association.store_parts(kind(sample), uid, [&head, rest])?;
+            times.push(begun.elapsed());
+            ensure!(status == 0, "{uid} was refused with status {status:04X}");
+        }
+    }
+    association.release()?;
+    Ok(times)
+}
+
+fn kind(sample: &Sample) -> Kind {
+    (sample.instance.sop_class_uid, sample.instance.transfer_syntax_uid)
+}
+
+fn kinds(samples: &[Sample]) -> Vec<Kind> {
+    samples.iter().map(kind).collect::<BTreeSet<_>>().into_iter().collect()
 }

@@ -12,7 +12,8 @@ pub mod stow;
 pub mod wado;
 
 use crate::arena::Arena;
-use crate::report::Outcome;
+use crate::peers::{Kind, Peer};
+use crate::report::{Outcome, progress};
 
 /// A row: what it is called by, and how it is measured.
 #[derive(Debug, Clone, Copy)]
@@ -43,3 +44,15 @@ pub const ROWS: [Row; 17] = [
     Row { name: "C2", measure: wado::c2 },
     Row { name: "C3", measure: stow::c3 },
 ];
+
+/// Passes on what came of a peer. What goes wrong with ours is an error; another's column stays empty, and why is said.
+fn peer_or_skip<T>(peer: &Peer, result: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if peer.kind == Kind::Filmroom => Err(error),
+        Err(error) => {
+            progress(&format!("{}: no figure: {error:#}", peer.kind));
+            Ok(None)
+        }
+    }
+}

@@ -18,7 +18,7 @@ pub(crate) const FAMILY_REED_SOLOMON: u8 = 1;
 
 /// Encodes and decodes for one code profile.
 #[derive(Debug)]
-pub(crate) struct Erasure {
+pub struct Erasure {
     code: CodeProfile,
     /// Absent for k = 1, where there is nothing to compute.
     codec: Option<ReedSolomon>,
@@ -27,7 +27,7 @@ pub(crate) struct Erasure {
 
 impl Erasure {
     /// Prepares the code of a profile.
-    pub(crate) fn new(code: CodeProfile) -> Result<Self, Error> {
+    pub fn new(code: CodeProfile) -> Result<Self, Error> {
         let (k, m) = (usize::from(code.data_shards), usize::from(code.parity_shards));
         let codec = match k {
             0 | 1 => None,
@@ -56,7 +56,7 @@ impl Erasure {
     }
 
     /// Computes every parity shard from k data shards; all slices must have one length.
-    pub(crate) fn encode(&self, data: &[Vec<u8>], parity: &mut [Vec<u8>]) {
+    pub fn encode(&self, data: &[Vec<u8>], parity: &mut [Vec<u8>]) {
         assert_eq!(data.len(), usize::from(self.code.data_shards), "a row has k data shards");
         assert_eq!(parity.len(), usize::from(self.code.parity_shards), "a row has m parity shards");
         if let Some(codec) = &self.codec {
@@ -69,7 +69,7 @@ impl Erasure {
     }
 
     /// Restores the data shard `wanted` from any k shards; `None` if fewer are present or they differ in length.
-    pub(crate) fn decode(&self, mut shards: Vec<Option<Vec<u8>>>, wanted: u8) -> Option<Vec<u8>> {
+    pub fn decode(&self, mut shards: Vec<Option<Vec<u8>>>, wanted: u8) -> Option<Vec<u8>> {
         if let Some(codec) = &self.codec {
             codec.reconstruct_data(&mut shards).ok()?;
             shards.get_mut(usize::from(wanted))?.take()

@@ -28,6 +28,8 @@ mod wire;
 mod writer;
 
 pub use damage::DamageCounts;
+#[doc(hidden)] // for benches
+pub use erasure::Erasure;
 pub use error::Error;
 pub use id::{ContainerId, DeviceId};
 pub use pool::{ContainerPlaces, DeviceStatus, PoolConfig, PoolStatus};

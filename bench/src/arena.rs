@@ -3,14 +3,25 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
 use crate::data::Holdings;
 use crate::load::sink::Sink;
 use crate::measure::times::median;
+use crate::measure::usage::cpu_seconds;
 use crate::peers::{Kind, Peer, Programs};
+use crate::process::pause;
 use crate::report::progress;
+
+/// How long peers may take to become idle.
+const SETTLE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How often they are looked at; clocks of processes tick every 10 ms.
+const SETTLE_LOOK_EVERY: Duration = Duration::from_millis(400);
+/// Share of a core that idle peers may use together.
+const IDLE_SHARE: f64 = 0.08;
 
 /// How large everything is.
 #[derive(Debug, Clone)]
@@ -48,6 +59,8 @@ pub struct Arena {
     pub slow_sink_port: u16,
     holders: BTreeMap<Kind, Option<Peer>>,
     holdings: Option<Arc<Holdings>>,
+    /// The next salt of identifiers.
+    salts: AtomicU32,
     /// Distinguishes the directories of peers that were started for one row.
     starts: u32,
 }
@@ -55,6 +68,21 @@ pub struct Arena {
 /// Figures of each peer, one a run.
 #[derive(Debug, Clone, Default)]
 pub struct Figures(BTreeMap<Kind, Vec<f64>>);
+
+/// Waits until peers have no work left from earlier turns, or for a while at most.
+pub fn settle(peers: &[&Peer]) {
+    let pids: Vec<i32> = peers.iter().flat_map(|peer| peer.pids()).collect();
+    let begun = Instant::now();
+    let mut before = cpu_seconds(&pids);
+    while begun.elapsed() < SETTLE_WAIT_MAX {
+        pause(SETTLE_LOOK_EVERY);
+        let now = cpu_seconds(&pids);
+        if now - before <= IDLE_SHARE * SETTLE_LOOK_EVERY.as_secs_f64() {
+            return;
+        }
+        before = now;
+    }
+}
 
 impl Sizes {
     /// What the targets speak of.
@@ -105,6 +133,7 @@ impl Arena {
             slow_sink_port,
             holders: BTreeMap::new(),
             holdings: None,
+            salts: AtomicU32::new(1),
             starts: 0,
         })
     }
@@ -126,6 +155,23 @@ impl Arena {
             }
         }
         Ok(wanted.iter().filter_map(|kind| self.holders.get(kind)?.as_ref()).collect())
+    }
+
+    /// Lets holders take turns.
+    pub fn take_holders(
+        &mut self,
+        kinds: &[Kind],
+        mut turn: impl FnMut(&Self, &Peer, u32) -> anyhow::Result<f64>,
+    ) -> anyhow::Result<Figures> {
+        self.holders(kinds)?;
+        let wanted = self.wanted(kinds);
+        let holders: Vec<&Peer> = wanted.iter().filter_map(|kind| self.holders.get(kind)?.as_ref()).collect();
+        Figures::take(self.runs, &holders, |peer, run| turn(self, peer, run))
+    }
+
+    /// Returns a salt that was not used before, the first of so many.
+    pub fn salt(&self, count: u32) -> Option<u32> {
+        Some(self.salts.fetch_add(count, Ordering::Relaxed))
     }
 
     /// Starts these peers with nothing in them, for one row. [`Self::dismiss`] them in the end.
@@ -167,16 +213,17 @@ impl Arena {
 }
 
 impl Figures {
-    /// Lets peers take turns, run by run, and keeps a figure of each turn.
+    /// Lets peers take turns, run by run, each when all of them are idle, and keeps a figure of each turn.
     pub fn take<P: std::borrow::Borrow<Peer>>(
         runs: u32,
         peers: &[P],
         mut turn: impl FnMut(&Peer, u32) -> anyhow::Result<f64>,
     ) -> anyhow::Result<Self> {
         let mut figures = Self::default();
+        let all: Vec<&Peer> = peers.iter().map(std::borrow::Borrow::borrow).collect();
         for run in 0..runs {
-            for peer in peers {
-                let peer = peer.borrow();
+            for peer in &all {
+                settle(&all);
                 let figure = turn(peer, run).with_context(|| format!("{}, run {}", peer.kind, run + 1))?;
                 figures.add(peer.kind, figure);
             }

@@ -1,12 +1,12 @@
 //! The binary `bench`.
 
-use std::io::{self, Write};
-use std::path::PathBuf;
+mod cli;
+
 use std::process::ExitCode;
 
-use bench::crash::{self, Round};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde::Serialize;
+use clap::{Parser, Subcommand};
+
+use cli::{crash, table, work};
 
 /// Trials of a running Filmroom from outside.
 #[derive(Debug, Parser)]
@@ -18,106 +18,33 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Trial {
+    /// Measure ours beside its peers and print the table.
+    Table(table::Table),
+    /// Send instances to any server by C-STORE.
+    Store(work::StoreWork),
+    /// Ask any server by C-FIND.
+    Find(work::FindWork),
+    /// Get a study from any server by C-GET.
+    Get(work::GetWork),
+    /// Have any server move a study by C-MOVE.
+    Move(work::MoveWork),
+    /// Receive by C-STORE, acknowledge at once and keep nothing.
+    Sink(work::SinkWork),
+    /// Name the machine and its limits.
+    Machine(work::MachineWork),
     /// Kill a server with SIGKILL while it takes instances in, and see that nothing acknowledged is lost.
-    Crash(Crash),
-}
-
-#[derive(Debug, Args)]
-struct Crash {
-    /// The binary to try, best a release build.
-    #[arg(long, value_name = "FILE")]
-    binary: PathBuf,
-    /// How often to kill.
-    #[arg(long, default_value_t = 10)]
-    rounds: u32,
-    /// Decides on the data and on the moments.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Associations that send at a time, at most 10.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10))]
-    associations: u32,
-    /// What is killed.
-    #[arg(long, value_enum, default_value_t = Victim::Server)]
-    victim: Victim,
-    /// After how many rounds a new data directory is begun.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-    fresh_every: u32,
-    /// Where to keep the server's data; absent: a temporary directory.
-    #[arg(long, value_name = "DIR")]
-    directory: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Victim {
-    /// The server.
-    Server,
-    /// Its Postgres.
-    Postgres,
-    /// The one or the other or both.
-    Both,
-}
-
-/// All rounds together.
-#[derive(Debug, Default, Serialize)]
-struct Summary {
-    rounds: usize,
-    unclean: usize,
-    acknowledged: usize,
-    lost: usize,
-    resent: usize,
-    recovered_after_ms_median: u128,
-    recovered_after_ms_most: u128,
-    longest_wait_ms_median: u128,
-    longest_wait_ms_most: u128,
+    Crash(crash::Crash),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let Trial::Crash(arguments) = Cli::parse().trial;
-    let temporary = tempfile::TempDir::new()?;
-    let options = crash::Options {
-        binary: arguments.binary,
-        directory: arguments.directory.unwrap_or_else(|| temporary.path().to_owned()),
-        rounds: arguments.rounds,
-        seed: arguments.seed,
-        associations: arguments.associations,
-        victim: match arguments.victim {
-            Victim::Server => crash::Victim::Server,
-            Victim::Postgres => crash::Victim::Postgres,
-            Victim::Both => crash::Victim::Both,
-        },
-        fresh_every: arguments.fresh_every,
-        ..crash::Options::default()
-    };
-    let mut rounds = Vec::new();
-    for round in crash::run(&options) {
-        let round = round?;
-        writeln!(io::stdout(), "{}", serde_json::to_string(&round)?)?;
-        rounds.push(round);
+    match Cli::parse().trial {
+        Trial::Table(arguments) => table::run(arguments),
+        Trial::Store(arguments) => work::store(&arguments),
+        Trial::Find(arguments) => work::find(&arguments),
+        Trial::Get(arguments) => work::get(&arguments),
+        Trial::Move(arguments) => work::move_study(&arguments),
+        Trial::Sink(arguments) => work::sink(&arguments),
+        Trial::Machine(arguments) => work::machine(&arguments),
+        Trial::Crash(arguments) => crash::run(arguments),
     }
-    let summary = summary(&rounds);
-    writeln!(io::stdout(), "{}", serde_json::to_string(&summary)?)?;
-    Ok(if summary.unclean == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn summary(rounds: &[Round]) -> Summary {
-    let (recovered, recovered_most) = median_and_most(rounds.iter().map(|round| round.recovered_after_ms));
-    let (wait, wait_most) = median_and_most(rounds.iter().map(|round| round.longest_wait_ms));
-    Summary {
-        rounds: rounds.len(),
-        unclean: rounds.iter().filter(|round| !round.is_clean()).count(),
-        acknowledged: rounds.iter().map(|round| round.acknowledged).sum(),
-        lost: rounds.iter().map(|round| round.compared.lost.len()).sum(),
-        resent: rounds.iter().map(|round| round.resent).sum(),
-        recovered_after_ms_median: recovered,
-        recovered_after_ms_most: recovered_most,
-        longest_wait_ms_median: wait,
-        longest_wait_ms_most: wait_most,
-    }
-}
-
-fn median_and_most(times: impl Iterator<Item = u128>) -> (u128, u128) {
-    let mut times: Vec<u128> = times.collect();
-    times.sort_unstable();
-    let median = times.get(times.len() / 2).copied();
-    (median.unwrap_or_default(), times.last().copied().unwrap_or_default())
 }

@@ -1,12 +1,13 @@
 //! A receiver that acknowledges everything at once and keeps nothing.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, ensure};
 
 use crate::association::{Association, Builder};
+use crate::peers::loopback;
 use crate::report::progress;
 
 /// A receiver that listens until this process ends.
@@ -26,7 +27,12 @@ struct Received {
 impl Sink {
     /// Listens on a free port.
     pub fn open() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("open the sink")?;
+        Self::open_at(loopback(0))
+    }
+
+    /// Listens on an address.
+    pub fn open_at(address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address).context("open the sink")?;
         let address = listener.local_addr().context("open the sink")?;
         let received = Arc::new(Received::default());
         let shared = Arc::clone(&received);

@@ -1,5 +1,6 @@
 //! The limits of the machine that rows are compared with: fdatasync, memcpy, bare loopback.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -16,6 +17,41 @@ const SYNCED_BYTES: usize = 64 << 10;
 const COPIED_BYTES: usize = 64 << 20;
 /// Bytes of a message over loopback: a slice.
 const MESSAGE_BYTES: usize = 60 << 10;
+
+/// The limits of a machine.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub struct Limits {
+    /// Writing 64 KiB and fdatasync.
+    pub fdatasync: Times,
+    /// Bytes a second that one core copies.
+    pub memcpy_per_second: f64,
+    /// Messages of 60 KiB a second over loopback, each answered, on one connection.
+    pub loopback_per_second: f64,
+    /// The same on four connections.
+    pub loopback_of_four_per_second: f64,
+}
+
+impl Limits {
+    /// Measures them, with files in a directory.
+    pub fn measure(directory: &Path) -> anyhow::Result<Self> {
+        Ok(Self {
+            fdatasync: fdatasync(directory, 200)?,
+            memcpy_per_second: memcpy(),
+            loopback_per_second: loopback(1, 2000)?,
+            loopback_of_four_per_second: loopback(4, 1000)?,
+        })
+    }
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Times { p50_ms, p99_ms, .. } = self.fdatasync;
+        let memcpy = self.memcpy_per_second / 1e9;
+        write!(f, "limits: fdatasync of 64 KiB p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms; memcpy {memcpy:.1} GB/s; ")?;
+        let (one, four) = (self.loopback_per_second, self.loopback_of_four_per_second);
+        write!(f, "bare loopback {one:.0} messages of 60 KiB a second, {four:.0} on four connections")
+    }
+}
 
 /// Writes 64 KiB and calls fdatasync, over and over, into a file of fixed length, as a journal does.
 pub fn fdatasync(directory: &Path, count: usize) -> anyhow::Result<Times> {

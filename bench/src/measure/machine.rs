@@ -1,5 +1,6 @@
 //! What machine it is.
 
+use std::fmt;
 use std::fs;
 
 use serde::Serialize;
@@ -34,5 +35,12 @@ impl Machine {
             memory_bytes: kib * 1024,
             kernel: kernel.trim().to_owned(),
         }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { model, cores, memory_bytes, kernel } = self;
+        write!(f, "machine: {model}, {cores} cores, {} GiB, Linux {kernel}", memory_bytes >> 30)
     }
 }

@@ -86,6 +86,12 @@ pub fn own_cpu_seconds() -> f64 {
     number(clock.tv_sec) + number(clock.tv_nsec) / 1e9
 }
 
+/// Returns the processor seconds of our own children that ended and were waited for.
+pub fn children_cpu_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    number(fields(&stat).skip(2).take(2).sum::<u64>()) / number(rustix::param::clock_ticks_per_second())
+}
+
 /// Forgets the most memory that a process ever held.
 pub fn reset_peak(pid: i32) -> anyhow::Result<()> {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").context("reset the peak of memory")
@@ -118,8 +124,12 @@ fn tree(roots: &[i32]) -> BTreeSet<i32> {
 /// Returns utime, stime, cutime and cstime together.
 fn ticks(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields = stat.rsplit_once(')')?.1.split_whitespace();
-    Some(fields.skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum())
+    Some(fields(&stat).sum())
+}
+
+fn fields(stat: &str) -> impl Iterator<Item = u64> {
+    let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    behind_name.split_whitespace().skip(11).take(4).filter_map(|field| field.parse().ok())
 }
 
 fn tree_bytes(roots: &[i32]) -> u64 {

@@ -1,0 +1,5 @@
+//! What the command line offers.
+
+pub(crate) mod crash;
+pub(crate) mod table;
+pub(crate) mod work;

@@ -1,0 +1,144 @@
+//! `bench table`.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, ensure};
+use bench::arena::{Arena, Sizes};
+use bench::measure::limits::Limits;
+use bench::measure::machine::Machine;
+use bench::peers::Programs;
+use bench::report::{self, Outcome, progress};
+use bench::rows::{ROWS, Row};
+use clap::Args;
+use serde::Serialize;
+
+/// What `bench table` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Table {
+    /// Our binary, a release build.
+    #[arg(long, value_name = "FILE", default_value = "target/release/filmroom")]
+    binary: PathBuf,
+    /// Turns of each peer; the medians count.
+    #[arg(long, default_value_t = 3)]
+    runs: u32,
+    /// Only these rows.
+    #[arg(long, value_delimiter = ',', value_name = "A1,A2,...")]
+    rows: Vec<String>,
+    /// See quickly that every row works: tiny sizes, ours with storescp and nginx only, nothing is judged.
+    #[arg(long)]
+    smoke: bool,
+    /// Orthanc of the system.
+    #[arg(long, value_name = "FILE", default_value = "/usr/sbin/Orthanc")]
+    orthanc: PathBuf,
+    /// Root of an unpacked newer Orthanc with its libraries.
+    #[arg(long, value_name = "DIR")]
+    orthanc_root: Option<PathBuf>,
+    /// DCMTK's storescp.
+    #[arg(long, value_name = "FILE", default_value = "/usr/bin/storescp")]
+    storescp: PathBuf,
+    /// nginx.
+    #[arg(long, value_name = "FILE", default_value = "/usr/sbin/nginx")]
+    nginx: PathBuf,
+    /// A file that every outcome is added to, a line of JSON each.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where peers keep their data meanwhile; absent: a temporary directory.
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Instances of a large study and of an association's turn; absent: 1,000.
+    #[arg(long)]
+    slices: Option<u32>,
+    /// Sealed instances that a start is measured with; absent: 1,000,000.
+    #[arg(long)]
+    sealed: Option<u32>,
+    /// Mebibytes in the journal at the kill; absent: 4,096.
+    #[arg(long)]
+    journal: Option<u64>,
+}
+
+/// Where lines of JSON go.
+struct Lines(Option<File>);
+
+/// Measures, prints the table, and fails when a row could not be measured.
+pub(crate) fn run(arguments: Table) -> anyhow::Result<ExitCode> {
+    let rows = rows(&arguments.rows)?;
+    let mut lines = Lines::open(arguments.json.as_deref())?;
+    let parent = arguments.directory.clone().unwrap_or_else(std::env::temp_dir);
+    // Postgres runs as a user of its own, who has to reach its directory.
+    let open = std::fs::Permissions::from_mode(0o755);
+    let temporary = tempfile::Builder::new().prefix("bench-table-").permissions(open).tempdir_in(&parent);
+    let temporary = temporary.with_context(|| format!("create a directory in {}", parent.display()))?;
+    let machine = (Machine::here(), Limits::measure(temporary.path())?);
+    lines.add(&machine)?;
+    let mut arena = arena(arguments, temporary.path())?;
+    let (mut outcomes, mut failed) = (Vec::new(), Vec::new());
+    for row in rows {
+        progress(&format!("{}: measuring", row.name));
+        match (row.measure)(&mut arena).and_then(|found| check(row, found)) {
+            Ok(found) => {
+                found.iter().try_for_each(|outcome| lines.add(outcome))?;
+                outcomes.extend(found);
+            }
+            Err(error) => {
+                progress(&format!("{}: {error:#}", row.name));
+                failed.push(format!("{}: {error:#}", row.name));
+            }
+        }
+    }
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}\n{}\n\n{}", machine.0, machine.1, report::table(&outcomes, !arena.smoke))?;
+    failed.iter().try_for_each(|line| writeln!(out, "NOT MEASURED {line}"))?;
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn rows(names: &[String]) -> anyhow::Result<Vec<&'static Row>> {
+    let unknown = names.iter().find(|name| !ROWS.iter().any(|row| row.name.eq_ignore_ascii_case(name)));
+    ensure!(unknown.is_none(), "there is no row {}", unknown.map_or("", String::as_str));
+    let wanted = |row: &&Row| names.is_empty() || names.iter().any(|name| row.name.eq_ignore_ascii_case(name));
+    Ok(ROWS.iter().filter(wanted).collect())
+}
+
+fn arena(arguments: Table, directory: &Path) -> anyhow::Result<Arena> {
+    let mut sizes = if arguments.smoke { Sizes::smoke() } else { Sizes::full() };
+    sizes.slices = arguments.slices.unwrap_or(sizes.slices);
+    sizes.sealed_instances = arguments.sealed.unwrap_or(sizes.sealed_instances);
+    sizes.journal_bytes = arguments.journal.map_or(sizes.journal_bytes, |mebibytes| mebibytes << 20);
+    let programs = Programs {
+        filmroom: arguments.binary,
+        orthanc: arguments.orthanc,
+        orthanc_root: arguments.orthanc_root,
+        storescp: arguments.storescp,
+        nginx: arguments.nginx,
+        destinations: Vec::new(),
+    };
+    let runs = if arguments.smoke { 1 } else { arguments.runs.max(1) };
+    Arena::open(programs, directory, runs, sizes, arguments.smoke)
+}
+
+/// A row without a figure of ours, or with one that is no number, was not measured.
+fn check(row: &Row, outcomes: Vec<Outcome>) -> anyhow::Result<Vec<Outcome>> {
+    let sane = |outcome: &Outcome| outcome.ours.is_some_and(|ours| ours.is_finite() && ours >= 0.0);
+    for outcome in &outcomes {
+        ensure!(sane(outcome), "{} has no figure: {:?}", outcome.workload, outcome.ours);
+    }
+    ensure!(!outcomes.is_empty(), "{} has no outcome", row.name);
+    Ok(outcomes)
+}
+
+impl Lines {
+    fn open(path: Option<&Path>) -> anyhow::Result<Self> {
+        let open = |path: &Path| File::options().create(true).append(true).open(path);
+        Ok(Self(path.map(open).transpose().context("open the file of results")?))
+    }
+
+    fn add(&mut self, line: &impl Serialize) -> anyhow::Result<()> {
+        if let Some(file) = &mut self.0 {
+            writeln!(file, "{}", serde_json::to_string(line)?).context("write a result")?;
+        }
+        Ok(())
+    }
+}

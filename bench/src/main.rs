@@ -1,10 +1,13 @@
 //! The binary `bench`.
 
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bench::crash::{self, Round};
+use bench::growth;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
@@ -20,6 +23,27 @@ struct Cli {
 enum Trial {
     /// Kill a server with SIGKILL while it takes instances in, and see that nothing acknowledged is lost.
     Crash(Crash),
+    /// Fill archives of growing size and ask the same questions at each.
+    Growth(Growth),
+}
+
+#[derive(Debug, Args)]
+struct Growth {
+    /// The binary to try, best a release build.
+    #[arg(long, value_name = "FILE")]
+    binary: PathBuf,
+    /// Where to keep the archive, which grows on when it is there; absent: a temporary directory.
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Studies to measure at, ascending.
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000, 1_000_000])]
+    studies: Vec<u64>,
+    /// Only see that it works: 500 and 1,000 studies, some questions of each kind.
+    #[arg(long)]
+    smoke: bool,
+    /// Write JSON lines instead of a table.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -72,7 +96,29 @@ struct Summary {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let Trial::Crash(arguments) = Cli::parse().trial;
+    match Cli::parse().trial {
+        Trial::Crash(arguments) => run_crash(arguments),
+        Trial::Growth(arguments) => run_growth(arguments),
+    }
+}
+
+fn run_growth(arguments: Growth) -> anyhow::Result<ExitCode> {
+    let temporary = tempfile::TempDir::new()?;
+    // The embedded Postgres of root is another user's.
+    std::fs::set_permissions(temporary.path(), std::fs::Permissions::from_mode(0o755))?;
+    let directory = arguments.directory.unwrap_or_else(|| temporary.path().to_owned());
+    std::fs::create_dir_all(&directory)?;
+    let (sizes, asked_max) = if arguments.smoke { (vec![500, 1_000], 5) } else { (arguments.studies, 1_000) };
+    let binary = std::path::absolute(arguments.binary)?;
+    let options = growth::Options { binary, directory, sizes, asked_max, asked_for_max: Duration::from_secs(10) };
+    growth::run(&options, |line| {
+        let text = if arguments.json { serde_json::to_string(line)? } else { line.to_string() };
+        Ok(writeln!(io::stdout(), "{text}")?)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_crash(arguments: Crash) -> anyhow::Result<ExitCode> {
     let temporary = tempfile::TempDir::new()?;
     let options = crash::Options {
         binary: arguments.binary,

@@ -111,6 +111,7 @@ fn check(right: Right, matches: usize, study: &SmallStudy, among: (&Population, 
         }
         Right::Instances => (study.instances.len(), study.instances.len()),
         Right::UpTo(most) => (1, most),
+        Right::AtMost(most) => (0, most),
         Right::Page(offset, limit) => {
             let count = usize::try_from(studies.saturating_sub(offset).min(limit))?;
             (count, count)

@@ -25,6 +25,8 @@ pub(super) enum Right {
     Instances,
     /// At least one, at most so many.
     UpTo(usize),
+    /// None is right, too.
+    AtMost(usize),
     /// All studies behind an offset, at most so many.
     Page(u64, u64),
 }
@@ -53,27 +55,29 @@ pub(super) fn all() -> Vec<Shape> {
         }),
         shape("qido study uid", Right::Exactly(1), |s| studies(&format!("StudyInstanceUID={}", s.study_instance_uid))),
         shape("qido one day, 20", Right::UpTo(20), |s| studies(&format!("StudyDate={}&limit=20", s.study_date))),
-        shape("qido one year and MR, 20", Right::UpTo(20), |s| {
+        shape("qido one year and MR, 20", Right::AtMost(20), |s| {
             let year = year(s);
             studies(&format!("StudyDate={year}0101-{year}1231&ModalitiesInStudy=MR&limit=20"))
         }),
-        shape("qido since a year and MR, 20", Right::UpTo(20), |_| {
+        shape("qido since a year and MR, 20", Right::AtMost(20), |_| {
             studies("StudyDate=20150101-&ModalitiesInStudy=MR&limit=20")
         }),
-        shape("qido until a year and NM, 20", Right::UpTo(20), |s| {
+        shape("qido until a year and NM, 20", Right::AtMost(20), |s| {
             studies(&format!("StudyDate=-{}&ModalitiesInStudy=NM&limit=20", s.study_date))
         }),
-        shape("qido rare modality, 20", Right::UpTo(20), |_| studies("ModalitiesInStudy=NM&limit=20")),
+        shape("qido rare modality, 20", Right::AtMost(20), |_| studies("ModalitiesInStudy=NM&limit=20")),
         shape("qido name prefix", Right::UpTo(usize::MAX), |s| {
             let name: String = alphabetic(s).chars().take(13).collect();
             studies(&format!("PatientName={}*", escaped(&name)))
         }),
-        shape("qido short name prefix, 20", Right::UpTo(20), |_| studies("PatientName=Wan*&limit=20")),
+        shape("qido short name prefix, 20", Right::AtMost(20), |_| studies("PatientName=Wan*&limit=20")),
         shape("qido *part of a name*", Right::UpTo(usize::MAX), |s| {
             let name: String = alphabetic(s).chars().skip(3).take(12).collect();
             studies(&format!("PatientName=*{}*&limit=20", escaped(&name)))
         }),
-        shape("qido *王*, 20", Right::UpTo(20), |_| studies("PatientName=*%E7%8E%8B*&limit=20")),
+        shape("qido *王*, 20", Right::AtMost(20), |_| studies("PatientName=*%E7%8E%8B*&limit=20")),
+        shape("qido two modalities, 20", Right::AtMost(20), |_| studies("ModalitiesInStudy=NM,MG&limit=20")),
+        shape("qido modality that none has", Right::Exactly(0), |_| studies("ModalitiesInStudy=XX&limit=20")),
         shape("qido page of 50", Right::Page(0, 50), |_| studies("limit=50")),
         shape("qido page of 50 at 5,000", Right::Page(5_000, 50), |_| studies("limit=50&offset=5000")),
         shape("qido series of a study", Right::Series, |s| {

@@ -12,6 +12,7 @@ use crate::data::{Holdings, Study};
 use crate::load::http::{Connection, DICOM, Fetched, Request};
 use crate::measure::pages::drop_cached;
 use crate::measure::times::number;
+use crate::measure::usage::cpu_seconds;
 use crate::peers::{Kind, Peer, nginx};
 use crate::report::{Better, Outcome, progress};
 
@@ -37,18 +38,20 @@ pub fn a5(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
         let bytes = fs::metadata(nginx::files(peer).join(FILE)).context("find our answer as a file")?.len();
         pulls.push(Pull { peer, path: format!("/{FILE}"), bytes });
     }
-    let [mut cold, mut warm, mut cold_first, mut warm_first] = [(); 4].map(|()| Figures::default());
+    let [mut cold, mut warm, mut cold_first, mut warm_first, mut cpu] = [(); 5].map(|()| Figures::default());
     for run in 0..runs {
         progress(&format!("A5: run {} of {runs}", run + 1));
         for pull in &pulls {
             let kind = pull.peer.kind;
             drop_cached(&pull.peer.data_dirs)?;
+            let before = cpu_seconds(&pull.peer.pids());
             let fetched = pull.timed()?;
             cold.add(kind, fetched.total.as_secs_f64());
             cold_first.add(kind, millis(fetched.first_byte));
             let fetched = pull.timed()?;
             warm.add(kind, fetched.total.as_secs_f64());
             warm_first.add(kind, millis(fetched.first_byte));
+            cpu.add(kind, (cpu_seconds(&pull.peer.pids()) - before) * 1e3 / 2.0);
         }
     }
     drop(pulls);
@@ -67,6 +70,7 @@ pub fn a5(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
         outcome("warm", &warm, 1.3),
         first("cold", &cold_first),
         first("warm", &warm_first),
+        Outcome::new("A5", "its processor time of the server, mean of cold and warm", "ms", Better::Less, &cpu),
     ])
 }
 

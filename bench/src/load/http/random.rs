@@ -196,3 +196,73 @@ fn watch(epoll: &impl std::os::fd::AsFd, client: &Client, at: usize) -> anyhow::
     let data = EventData::new_u64(u64::try_from(at)?);
     epoll::add(epoll, &client.stream, data, EventFlags::IN).context("watch a connection")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    /// Connections of a load.
+    const CONNECTIONS: usize = 5;
+
+    /// Serves for ever as many bytes as the path's digits say, and counts connections. Every third answer closes its own.
+    fn server() -> (SocketAddr, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, accepted) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&accepted);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                counted.fetch_add(1, Ordering::SeqCst);
+                thread::spawn(move || answer(stream.unwrap()));
+            }
+        });
+        (address, accepted)
+    }
+
+    fn answer(mut stream: TcpStream) {
+        for count in 0.. {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                let Ok(1) = stream.read(&mut byte) else { return };
+                head.extend(byte);
+            }
+            let length: usize =
+                String::from_utf8(head).unwrap()["GET /".len()..].split(' ').next().unwrap().parse().unwrap();
+            let close = if count % 3 == 2 { "Connection: close\r\n" } else { "" };
+            let mut bytes = format!("HTTP/1.1 200 OK\r\n{close}Content-Length: {length}\r\n\r\n").into_bytes();
+            bytes.resize(bytes.len() + length, b'.');
+            if stream.write_all(&bytes).is_err() || !close.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn load(address: SocketAddr, targets: &[Target]) -> anyhow::Result<Rates> {
+        let time = Duration::from_millis(100);
+        random(&Load { address, accept: "*/*", targets, connections: CONNECTIONS, time, seed: 1 })
+    }
+
+    #[test]
+    fn every_answer_is_counted_on_connections_that_come_and_go() {
+        let targets: Vec<Target> =
+            [1, 100, 1_000_000].map(|bytes| Target { path: format!("/{bytes}"), bytes }).into_iter().collect();
+        let (address, accepted) = server();
+        let mut loads = 0;
+        while accepted.load(Ordering::SeqCst) <= CONNECTIONS * loads {
+            loads += 1;
+            let rates = load(address, &targets).unwrap();
+            assert!(rates.bytes >= rates.requests && rates.times.p99_ms > 0.0, "{rates:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_length_is_no_figure() {
+        let wrong = Target { path: "/10".to_owned(), bytes: 11 };
+        assert_eq!(load(server().0, &[wrong]).unwrap_err().to_string(), "/10: status 200 and 10 bytes, not 200 and 11");
+    }
+}

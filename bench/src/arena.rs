@@ -213,19 +213,27 @@ impl Arena {
 }
 
 impl Figures {
-    /// Lets peers take turns, run by run, each when all of them are idle, and keeps a figure of each turn.
+    /// Lets peers take turns, run by run, each when all of them are idle, and keeps a figure of each turn. What goes
+    /// wrong with ours is an error; another peer gets no figure and no more turns, and why is said.
     pub fn take<P: std::borrow::Borrow<Peer>>(
         runs: u32,
         peers: &[P],
         mut turn: impl FnMut(&Peer, u32) -> anyhow::Result<f64>,
     ) -> anyhow::Result<Self> {
         let mut figures = Self::default();
-        let all: Vec<&Peer> = peers.iter().map(std::borrow::Borrow::borrow).collect();
+        let mut left: Vec<&Peer> = peers.iter().map(std::borrow::Borrow::borrow).collect();
         for run in 0..runs {
-            for peer in &all {
-                settle(&all);
-                let figure = turn(peer, run).with_context(|| format!("{}, run {}", peer.kind, run + 1))?;
-                figures.add(peer.kind, figure);
+            for peer in left.clone() {
+                settle(&left);
+                match turn(peer, run) {
+                    Ok(figure) => figures.add(peer.kind, figure),
+                    Err(error) if peer.kind == Kind::Filmroom => return Err(error.context(format!("run {}", run + 1))),
+                    Err(error) => {
+                        progress(&format!("{}: no figure: {error:#}", peer.kind));
+                        figures.0.remove(&peer.kind);
+                        left.retain(|other| other.kind != peer.kind);
+                    }
+                }
             }
         }
         Ok(figures)

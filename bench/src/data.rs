@@ -57,15 +57,32 @@ impl Sample {
 
     /// Returns the SOP Instance UID under a salt.
     pub fn sop_instance_uid(&self, salt: u32) -> String {
-        let uid = &self.instance.sop_instance_uid;
-        let (front, back) = uid.split_at("2.25.1".len());
-        format!("{front}{}{}", salt_digits(salt), back.get(SALT_DIGITS..).unwrap_or_default())
+        salted_uid(&self.instance.sop_instance_uid, salt)
+    }
+
+    /// Returns the Study Instance UID under a salt.
+    pub fn study_instance_uid(&self, salt: u32) -> String {
+        salted_uid(&self.instance.study_instance_uid, salt)
+    }
+
+    /// Returns the DICOM file of the instance under a salt.
+    pub fn file(&self, salt: u32) -> Vec<u8> {
+        let mut data_set = Vec::new();
+        let rest = self.salted(salt, &mut data_set);
+        data_set.extend_from_slice(rest);
+        let sop_instance_uid = self.sop_instance_uid(salt);
+        testdata::part10(&Instance { data_set, sop_instance_uid, ..self.instance.clone() })
     }
 }
 
 /// Generates a study of CT slices of 60 KB.
 pub fn slices(seed: u64, count: u32) -> Vec<Sample> {
     samples(slices_spec(seed, count))
+}
+
+/// Generates a study of CT slices that are as good as empty: what counts is their number.
+pub fn tiny_slices(seed: u64, count: u32) -> Vec<Sample> {
+    samples(StudySpec { seed, instances_per_series: count, rows: 8, columns: 8, ..StudySpec::default() })
 }
 
 /// Generates a study of large radiographs of 15 MB.
@@ -91,6 +108,11 @@ fn slices_spec(seed: u64, count: u32) -> StudySpec {
 
 fn samples(spec: StudySpec) -> Vec<Sample> {
     testdata::study(spec).map(Sample::new).collect()
+}
+
+fn salted_uid(uid: &str, salt: u32) -> String {
+    let (front, back) = uid.split_at("2.25.1".len());
+    format!("{front}{}{}", salt_digits(salt), back.get(SALT_DIGITS..).unwrap_or_default())
 }
 
 fn salt_digits(salt: u32) -> String {

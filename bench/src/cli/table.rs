@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use bench::arena::{Arena, Sizes};
@@ -77,6 +78,7 @@ pub(crate) fn run(arguments: Table) -> anyhow::Result<ExitCode> {
     let mut arena = arena(arguments, temporary.path())?;
     let (mut outcomes, mut failed) = (Vec::new(), Vec::new());
     for row in rows {
+        let begun = Instant::now();
         progress(&format!("{}: measuring", row.name));
         match (row.measure)(&mut arena).and_then(|found| check(row, found)) {
             Ok(found) => {
@@ -88,6 +90,7 @@ pub(crate) fn run(arguments: Table) -> anyhow::Result<ExitCode> {
                 failed.push(format!("{}: {error:#}", row.name));
             }
         }
+        progress(&format!("{}: took {:.1} s", row.name, begun.elapsed().as_secs_f64()));
     }
     let mut out = io::stdout().lock();
     writeln!(out, "{}\n{}\n\n{}", machine.0, machine.1, report::table(&outcomes, !arena.smoke))?;

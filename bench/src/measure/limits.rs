@@ -74,7 +74,7 @@ pub fn fdatasync(directory: &Path, count: usize) -> anyhow::Result<Times> {
 /// Returns the bytes a second that one core copies from memory to memory.
 pub fn memcpy() -> f64 {
     let from = vec![1_u8; COPIED_BYTES];
-    let mut to = vec![0_u8; COPIED_BYTES];
+    let mut to = vec![2_u8; COPIED_BYTES]; // its pages are there before the clock starts
     let begun = Instant::now();
     let mut rounds = 0_u32;
     while begun.elapsed() < Duration::from_millis(200) {

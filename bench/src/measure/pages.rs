@@ -33,11 +33,16 @@ pub fn drop_cached(directories: &[PathBuf]) -> anyhow::Result<()> {
 /// Measures directories. Files that go away meanwhile are not counted.
 pub fn footprint(directories: &[PathBuf]) -> Footprint {
     let mut sum = Footprint::default();
-    for meta in files(directories).iter().filter_map(|path| path.symlink_metadata().ok()) {
-        sum.bytes += meta.blocks() * 512;
+    for path in files(directories) {
+        sum.bytes += file_bytes(&path);
         sum.files += 1;
     }
     sum
+}
+
+/// Returns the bytes of a file's blocks; 0 when it is gone.
+pub fn file_bytes(path: &Path) -> u64 {
+    path.symlink_metadata().map_or(0, |meta| meta.blocks() * 512)
 }
 
 /// Lists the regular files below directories.

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use rustix::process::Signal;
 
-use super::{Base, Kind, Peer, Process, Programs};
+use super::{Base, Kind, Peer, Process, Programs, postgres};
 
 /// Starts a server and waits until it says that it is ready.
 pub fn start(programs: &Programs, directory: &Path) -> anyhow::Result<Peer> {
@@ -46,6 +46,37 @@ pub fn pack(programs: &Programs, peer: &Peer) -> anyhow::Result<()> {
     let output = output.context("run filmroom pack")?;
     ensure!(output.status.success(), "filmroom pack: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
+}
+
+/// Bytes of the index on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexBytes {
+    /// What grows with sealed series and containers.
+    pub sealed: u64,
+    /// All tables with their own indexes.
+    pub whole: u64,
+}
+
+/// Asks the server's own Postgres how large the index is, after it gave back what deleted rows held.
+pub fn index_bytes(peer: &Peer) -> anyhow::Result<IndexBytes> {
+    let data = peer.data_dirs.first().context("ours has a data directory")?;
+    let path = data.join("postgres/cluster/postmaster.pid");
+    let text = fs::read_to_string(path).context("read postmaster.pid")?;
+    let mut lines = text.lines().skip(3); // port and directory of the socket follow
+    let (port, socket) = (lines.next().context("no port")?, lines.next().context("no socket")?);
+    let psql = |statement: &str| -> anyhow::Result<String> {
+        let program = postgres::programs().context("find psql: install the package postgresql")?.join("psql");
+        let mut command = Command::new(program);
+        command.args(["-qAtX", "-h", socket, "-p", port, "-U", "filmroom", "-d", "filmroom", "-c", statement]);
+        let output = command.output().context("run psql")?;
+        ensure!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    psql("vacuum full")?;
+    let sum =
+        |of: &str| psql(&format!("select sum(pg_total_relation_size(relid))::bigint from pg_stat_user_tables {of}"));
+    let sealed = sum("where relname in ('series_segment', 'container', 'shard')")?;
+    Ok(IndexBytes { sealed: sealed.parse().context("read a size")?, whole: sum("")?.parse().context("read a size")? })
 }
 
 fn command(binary: &Path, directory: &Path) -> anyhow::Result<Command> {

@@ -6,4 +6,5 @@ mod commands;
 mod crash;
 mod demo;
 mod filmroom;
+mod hostile;
 mod tidy;

@@ -23,7 +23,7 @@ pub(crate) struct SearchRequest {
     /// `includefield=all`.
     pub(super) include_all: bool,
     /// Most matches of the page.
-    pub(super) limit: u64,
+    pub(crate) limit: u64,
     offset: u64,
     /// Parameters that were asked for with `true` and that we do not have.
     pub(super) unsupported: Vec<&'static str>,

@@ -20,6 +20,7 @@ use crate::jobs::{self, Progress};
 use crate::journal::{Journal, Lsn};
 use crate::link::IndexLink;
 use crate::lock::DirLock;
+use crate::parsing::Parsing;
 use crate::presence::Presence;
 use crate::query::Query;
 use crate::receive::{Origin, Receiver, joined};
@@ -68,6 +69,8 @@ pub(crate) struct Inner {
     pub(crate) unpackable: Mutex<BTreeSet<Lsn>>,
     /// Pools that were used, as the data directory remembers them.
     pub(crate) used_pools: Mutex<Vec<UsedPool>>,
+    /// Headers that are being read for clients.
+    pub(crate) parsing: Parsing,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
     _lock: DirLock,
@@ -218,9 +221,9 @@ impl Archive {
 fn lock_data(data: &Path) -> Result<DirLock, Error> {
     let io = |doing| move |source| Error::Io { doing, source };
     std::fs::create_dir_all(data).map_err(io("create the data directory"))?;
-    DirLock::take(data).map_err(|error| match error.kind() {
-        std::io::ErrorKind::WouldBlock => Error::Locked,
-        _ => io("open the data directory's lock")(error),
+    DirLock::take(data).map_err(|error| {
+        let locked = error.kind() == std::io::ErrorKind::WouldBlock;
+        if locked { Error::Locked } else { io("open the data directory's lock")(error) }
     })
 }
 
@@ -253,6 +256,7 @@ async fn open(options: ArchiveOptions) -> Result<Arc<Inner>, Error> {
         recheck: AtomicBool::new(false),
         unpackable: Mutex::default(),
         used_pools: Mutex::new(used_pools),
+        parsing: Parsing::new(),
         tasks: TaskTracker::new(),
         cancel: CancellationToken::new(),
         _lock: lock,

@@ -17,6 +17,7 @@ mod link;
 mod lock;
 mod metrics;
 mod options;
+mod parsing;
 mod presence;
 mod quarantine;
 mod receive;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::archive::Inner;
 use crate::checksum::crc32c;
@@ -31,6 +31,12 @@ pub struct Origin {
     pub called_ae: String,
 }
 
+/// Shorter chunks are copied together. A chunk keeps the buffer alive that it came in, and some bytes of its own: a sender
+/// of single bytes would make 16 KiB of each.
+const CHUNK_BYTES_MIN: usize = 8 * 1024;
+/// Short chunks are gathered up to this.
+const GATHERED_BYTES_MAX: usize = 64 * 1024;
+
 /// Takes the bytes of one data set. Dropped before `finish`, it leaves nothing behind.
 ///
 /// Up to the journal's inline limit (1 MiB by default) the bytes stay in memory; a longer data set goes to a file of
@@ -41,6 +47,8 @@ pub struct Receiver {
     origin: Origin,
     syntax: &'static TransferSyntax,
     chunks: Vec<Bytes>,
+    /// Short chunks that came after the last of `chunks`.
+    gathered: BytesMut,
     chunk_bytes: u64,
     total_bytes: u64,
     large: Option<LargeWriter>,
@@ -75,7 +83,8 @@ impl Receiver {
         let syntax = dataset::transfer_syntax(origin.transfer_syntax_uid.as_str())
             .filter(|syntax| syntax.accepted)
             .ok_or(Error::TransferSyntaxNotSupported)?;
-        Ok(Self { archive, origin, syntax, chunks: Vec::new(), chunk_bytes: 0, total_bytes: 0, large: None })
+        let (chunks, gathered) = (Vec::new(), BytesMut::new());
+        Ok(Self { archive, origin, syntax, chunks, gathered, chunk_bytes: 0, total_bytes: 0, large: None })
     }
 
     /// Takes the next bytes; waits while the disks are slower than the sender.
@@ -88,15 +97,37 @@ impl Receiver {
             return Err(Error::TooLarge { bytes_max: self.archive.options.instance_bytes_max });
         }
         self.chunk_bytes = self.chunk_bytes.saturating_add(len);
-        self.chunks.push(chunk);
+        self.keep(chunk);
         if self.chunk_bytes > self.archive.options.journal.inline_bytes_max {
             self.spill().await?;
         }
         Ok(())
     }
 
+    /// Keeps a chunk in memory.
+    fn keep(&mut self, chunk: Bytes) {
+        if chunk.len() < CHUNK_BYTES_MIN {
+            self.gathered.extend_from_slice(&chunk);
+            if self.gathered.len() < GATHERED_BYTES_MAX {
+                return;
+            }
+            self.close_gathered();
+        } else {
+            self.close_gathered();
+            self.chunks.push(chunk);
+        }
+    }
+
+    /// Makes one chunk of the short ones.
+    fn close_gathered(&mut self) {
+        if !self.gathered.is_empty() {
+            self.chunks.push(self.gathered.split().freeze());
+        }
+    }
+
     /// Moves what is in memory to the large file.
     async fn spill(&mut self) -> Result<(), Error> {
+        self.close_gathered();
         let chunks = std::mem::take(&mut self.chunks);
         self.chunk_bytes = 0;
         let writer = self.large.take();
@@ -125,6 +156,7 @@ impl Receiver {
     }
 
     async fn file(mut self) -> Result<Stored, Error> {
+        self.close_gathered();
         if self.large.is_some() && !self.chunks.is_empty() {
             self.spill().await?;
         }

@@ -6,6 +6,10 @@
 
 pub mod client;
 pub mod command;
+/// Entry points of the fuzz targets; not part of the interface.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 
 mod ae_title;
 mod association;

@@ -1,6 +1,7 @@
 //! The listener: accepts connections, establishes associations, serves them, ends them.
 
 mod slots;
+mod waiting;
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,13 +11,14 @@ use std::time::Duration;
 
 use archive::Metrics;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, warn};
 
 use slots::{Slot, Slots};
+use waiting::{Place, Waiting};
 
 use crate::association::{Association, Link};
 use crate::backend::Backend;
@@ -26,8 +28,14 @@ use crate::options::ServerOptions;
 use crate::pdu::{AbortReason, Event, Phase, Rejection};
 use crate::services::{Peer, Services};
 
-/// Connections that may wait for their request or their close beside the associations.
-const CONNECTIONS_BESIDE_MAX: usize = 64;
+/// Connections that may wait for their request or their close beside the associations. A silent one costs 3 KiB.
+const WAITING_MAX: usize = 1_024;
+/// How long each of them keeps its place at least.
+const WAITING_GRACE: Duration = Duration::from_secs(1);
+/// Requests longer than this are read a few at a time: together they may not take a gigabyte.
+const LARGE_REQUEST_BYTES: u32 = 96 * 1024;
+/// How many at a time.
+const LARGE_REQUESTS_MAX: usize = 16;
 /// Pause after the machine could not give us a connection, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a stopping server waits for the peer to close after A-ABORT.
@@ -66,7 +74,8 @@ struct Shared<B> {
     options: Arc<ServerOptions>,
     backend: B,
     slots: Slots,
-    connections: Arc<Semaphore>,
+    waiting: Waiting,
+    large_requests: Semaphore,
     numbers: AtomicU64,
     /// Owns every task.
     tasks: TaskTracker,
@@ -92,11 +101,10 @@ impl<B: Backend> Server<B> {
             addresses.push(listener.local_addr().map_err(listen)?);
             listeners.push(listener);
         }
-        let connections_max = options.associations_max.saturating_add(CONNECTIONS_BESIDE_MAX);
-        let connections_max = connections_max.min(Semaphore::MAX_PERMITS);
         let shared = Shared {
             slots: Slots::new(options.associations_max, options.associations_per_calling_ae_max),
-            connections: Arc::new(Semaphore::new(connections_max)),
+            waiting: Waiting::new(WAITING_MAX, WAITING_GRACE),
+            large_requests: Semaphore::new(LARGE_REQUESTS_MAX),
             options: Arc::new(options),
             backend,
             numbers: AtomicU64::new(1),
@@ -133,16 +141,15 @@ impl<B: Backend> Server<B> {
 async fn accept<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
     let stopping = shared.stopping.clone();
     loop {
-        // At the limit, connections wait in the kernel's queue: A-ASSOCIATE-RJ is only an answer
-        // to a request, and reading requests takes what is short.
+        // Without a place, connections wait in the kernel's queue: A-ASSOCIATE-RJ is only an
+        // answer to a request.
         let next = async {
-            let permit = Arc::clone(&shared.connections).acquire_owned().await;
-            (listener.accept().await, permit)
+            let place = shared.waiting.place().await;
+            (listener.accept().await, place)
         };
-        let Some((accepted, permit)) = stopping.run_until_cancelled(next).await else {
+        let Some((accepted, place)) = stopping.run_until_cancelled(next).await else {
             return;
         };
-        let permit = permit.expect("the semaphore is never closed");
         match accepted {
             Ok((stream, peer)) => {
                 let assoc = shared.numbers.fetch_add(1, Ordering::Relaxed);
@@ -153,7 +160,7 @@ async fn accept<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
                     calling_ae = tracing::field::Empty,
                     called_ae = tracing::field::Empty,
                 );
-                let connection = connection(stream, permit, Arc::clone(&shared));
+                let connection = connection(stream, place, Arc::clone(&shared));
                 shared.tasks.spawn(connection.instrument(span));
             }
             Err(error) => {
@@ -165,21 +172,29 @@ async fn accept<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
 }
 
 /// Serves one connection, which is one association at most (UL-003).
-async fn connection<B: Backend>(stream: TcpStream, permit: OwnedSemaphorePermit, shared: Arc<Shared<B>>) {
+async fn connection<B: Backend>(stream: TcpStream, place: Place, shared: Arc<Shared<B>>) {
     let options = &shared.options;
     let link = Link::new(stream, Phase::AwaitingRequest, options.max_pdu_bytes, options.timeouts.clone());
     let mut link = match link {
         Ok(link) => link,
         Err(error) => return debug!(%error, "connection was lost at once"),
     };
-    let link = match establish(&mut link, &shared).await {
+    let Some(established) = place.keep(establish(&mut link, &shared)).await else {
+        return debug!("connection was silent for longest, and others came");
+    };
+    let (link, place) = match established {
         Ok(established) => {
+            drop(place);
             let association = Association::new(link, established.contexts, established.peer_pdu_bytes_max);
-            serve(association, established.peer, established.slot, &shared).await
+            let link = serve(association, established.peer, established.slot, &shared).await;
+            let Ok(place) = shared.waiting.try_place() else {
+                return debug!("closed first because too many connections wait");
+            };
+            (link, place)
         }
         Err(Some(last_word)) => {
             link.say_last(&last_word).await;
-            link
+            (link, place)
         }
         Err(None) => return,
     };
@@ -187,12 +202,11 @@ async fn connection<B: Backend>(stream: TcpStream, permit: OwnedSemaphorePermit,
     if shared.stopping.is_cancelled() {
         link.wait_for_close(CLOSE_WAIT_STOPPING).await;
     } else {
-        let close = link.wait_for_close(options.timeouts.artim);
-        if shared.stopping.run_until_cancelled(close).await.is_none() {
-            debug!("closed first because the server stops");
+        let close = place.keep(link.wait_for_close(options.timeouts.artim));
+        if !matches!(shared.stopping.run_until_cancelled(close).await, Some(Some(()))) {
+            debug!("closed first because the server stops or others came");
         }
     }
-    drop(permit);
 }
 
 struct Established {
@@ -208,6 +222,12 @@ async fn establish<B: Backend>(link: &mut Link, shared: &Shared<B>) -> Result<Es
     let options = &shared.options;
     let wait = options.timeouts.artim;
     let request = async {
+        let announced_bytes = link.announced_bytes().await.map_err(|_| None)?;
+        let _large = if announced_bytes > LARGE_REQUEST_BYTES {
+            Some(shared.large_requests.acquire().await.map_err(|_| None)?)
+        } else {
+            None
+        };
         let event = link.next(Some(wait), "association request").await;
         match event {
             Ok(Event::AssociateRequest(pdu)) => Ok(pdu),

@@ -12,6 +12,11 @@
 //!   `application/octet-stream; transfer-syntax=*`, as OHIF does; the part names its true media type.
 //! - STOW-RS takes `application/dicom` only; metadata with bulk data (`application/dicom+json`) is answered with 415.
 
+/// Entry points of the fuzz targets; not part of the interface.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 mod accept;
 mod backend;
 mod base_url;

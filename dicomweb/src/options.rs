@@ -88,6 +88,8 @@ pub enum EmptySearch {
 pub struct StowLimits {
     /// Most parts of one request.
     pub parts_max: u64,
+    /// Most parts of one request that could not be stored; more are no mishap, and each takes memory in the answer.
+    pub failures_max: usize,
     /// Longest part in bytes.
     pub part_bytes_max: u64,
     /// Longest request in bytes.
@@ -101,7 +103,8 @@ pub struct StowLimits {
 impl Default for StowLimits {
     fn default() -> Self {
         Self {
-            parts_max: 1_000_000,
+            parts_max: 100_000,
+            failures_max: 10_000,
             part_bytes_max: 64 << 30,
             request_bytes_max: 1 << 40,
             filing_max: 8,

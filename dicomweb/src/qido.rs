@@ -16,6 +16,9 @@ use crate::call::{App, Call};
 use crate::options::EmptySearch;
 use crate::problem::Problem;
 use answer::Shape;
+#[cfg(any(test, fuzzing))]
+pub(crate) use request::SearchRequest;
+#[cfg(not(any(test, fuzzing)))]
 use request::SearchRequest;
 
 /// `GET /studies`.

@@ -45,6 +45,7 @@ pub(crate) async fn store_instances<B: Backend>(
         filing: JoinSet::new(),
         outcomes: Vec::new(),
         parts: 0,
+        failures: 0,
     };
     let mut body = Incoming { body: body.into_data_stream(), bytes: 0, limits };
     let read = match form {
@@ -99,6 +100,7 @@ async fn read_parts<B: Backend>(body: &mut Incoming, mut reader: Reader, store: 
                 Event::PartEnd => {
                     if let Some(part) = part.take() {
                         store.end(part).await;
+                        store.check_failures()?;
                     }
                 }
             }
@@ -131,6 +133,8 @@ struct Store<B: Backend> {
     filing: JoinSet<Outcome>,
     outcomes: Vec<Outcome>,
     parts: u64,
+    /// Parts that were not handed to the archive.
+    failures: usize,
 }
 
 impl<B: Backend> Store<B> {
@@ -158,8 +162,20 @@ impl<B: Backend> Store<B> {
             Ok((receiver, outcome)) => {
                 self.filing.spawn(async move { outcome.filed(receiver.finish().await) });
             }
-            Err(outcome) => self.outcomes.push(outcome),
+            Err(outcome) => {
+                self.failures += 1;
+                self.outcomes.push(outcome);
+            }
         }
+    }
+
+    /// Refuses a request of which too many parts were no instances.
+    fn check_failures(&self) -> Result<(), Problem> {
+        if self.failures <= self.limits.failures_max {
+            return Ok(());
+        }
+        let text = format!("more than {} parts could not be stored", self.limits.failures_max);
+        Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text))
     }
 
     async fn collect_one(&mut self) {

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, bail};
 use archive::Archive;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,7 @@ pub(crate) struct StopSignals {
 impl Running {
     /// Starts everything; what was started is stopped again when something cannot start.
     pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
+        take_descriptors();
         // Bound first: an address in use is the commonest reason to fail and should not cost the archive's start.
         let http = HttpServer::bind(config).await?;
         let archive = Archive::start(archive_options(config)).await.context("start the archive")?;
@@ -82,6 +84,15 @@ impl Running {
         }
         self.archive.stop().await;
         tracing::info!("stopped");
+    }
+}
+
+/// Takes as many file descriptors as the system gives: its usual 1,024 are fewer than the connections that may be open,
+/// and what the journal cannot open then cannot be stored.
+fn take_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, descriptors = limit.current, "the limit of open files cannot be raised");
     }
 }
 

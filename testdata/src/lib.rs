@@ -9,6 +9,7 @@
 //! assert_eq!(instances.len(), 2);
 //! ```
 
+mod damage;
 mod element;
 mod names;
 mod part10;
@@ -18,6 +19,7 @@ mod random;
 mod rle;
 mod study;
 
+pub use damage::damage;
 pub use names::Charset;
 pub use part10::{IMPLEMENTATION_CLASS_UID, part10};
 pub use population::{DAYS, Population, SmallStudy};

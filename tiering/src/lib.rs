@@ -9,6 +9,11 @@
 //! [`seal`](ContainerWriter::seal) returns once every shard is fsynced, has its final name, and was read back.
 //! Nothing here ever overwrites a published file.
 
+/// Entry points of the fuzz targets; not part of the interface.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 mod checksum;
 mod damage;
 mod device;

@@ -27,6 +27,8 @@ pub struct Limits {
     /// Elements and items together. An item costs some 450 bytes of memory, whatever is
     /// in it.
     pub elements_max: u64,
+    /// Items alone: they are what headers can be large with for nothing, in 8 bytes each.
+    pub items_max: u64,
     /// Bytes of all values that are kept inline, each value of a list counting 24 more. When
     /// half of it is used, long texts are no longer kept inline, so that contours do not use it up.
     pub header_bytes_max: u64,
@@ -45,6 +47,7 @@ impl Default for Limits {
         Self {
             depth_max: 64,
             elements_max: 1_000_000,
+            items_max: 200_000,
             header_bytes_max: 16 << 20,
             inline_bytes_max: 1024,
             text_bytes_max: 64 << 10,
@@ -145,12 +148,13 @@ struct Builder<'a> {
     /// The outermost data set first.
     levels: Vec<Level>,
     inline_bytes: u64,
+    items: u64,
     pixel_data: Option<PixelData>,
 }
 
 impl<'a> Builder<'a> {
     fn new(limits: &'a Limits) -> Self {
-        Self { limits, levels: vec![Level::default()], inline_bytes: 0, pixel_data: None }
+        Self { limits, levels: vec![Level::default()], inline_bytes: 0, items: 0, pixel_data: None }
     }
 
     fn take(&mut self, token: Token, walker: &mut Walker<'_>) -> Result<(), ReadError> {
@@ -163,6 +167,10 @@ impl<'a> Builder<'a> {
             }
             Token::SequenceEnd => self.end_sequence(),
             Token::ItemStart => {
+                self.items += 1;
+                if self.items > self.limits.items_max {
+                    return Err(ReadError::malformed(walker.offset(), "too many items"));
+                }
                 let outer = self.levels.last();
                 let charset = outer.map(|level| level.charset).unwrap_or_default();
                 let signed = outer.is_some_and(|level| level.signed);

@@ -116,6 +116,11 @@ impl<'a> Walker<'a> {
         self.truncated
     }
 
+    /// Returns where the next token begins.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// Returns how many sequences are open.
     pub(super) fn depth(&self) -> usize {
         self.levels.len() / 2

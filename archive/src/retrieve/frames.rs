@@ -95,9 +95,10 @@ pub(crate) async fn bulk_data(
 
 async fn find_value(archive: &Shared, instance: InstanceRef, path: BulkPath) -> Result<Value, Error> {
     let syntax = syntax_of(&instance)?;
+    let permit = archive.parsing.permit(instance.bytes, syntax).await;
     let source = instance_source(archive, &instance).await?;
     let looked = tokio::task::spawn_blocking(move || {
-        let source = source.open();
+        let (source, _permit) = (source.open(), permit);
         let found = dataset::find_bulk(&source, syntax, &path)?.ok_or(Error::NotFound { what: "bulk data" })?;
         if syntax.deflated {
             let data_set = Bytes::from(dataset::inflate(&source, &Limits::default())?);
@@ -233,11 +234,16 @@ async fn layout(archive: &Shared, instance: &InstanceRef, syntax: &'static Trans
         {
             return Ok(layout);
         }
+        let permit = archive.parsing.permit(instance.bytes, syntax).await;
         let source = instance_source(archive, &instance).await?;
         if instance.bytes <= PARSED_HERE_BYTES_MAX && !syntax.deflated {
             return read_layout(&source.open(), syntax);
         }
-        joined(tokio::task::spawn_blocking(move || read_layout(&source.open(), syntax)).await)?
+        let read = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            read_layout(&source.open(), syntax)
+        });
+        joined(read.await)?
     })
     .await
 }

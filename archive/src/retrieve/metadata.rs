@@ -95,9 +95,11 @@ fn inflating(source: io::Error) -> Error {
 
 async fn unsealed(archive: &Arc<Inner>, instance: &InstanceRef, record: &journal::RecordRef) -> Result<Bytes, Error> {
     let (journal, record, instance) = (archive.journal.clone(), record.clone(), instance.clone());
+    let syntax =
+        dataset::transfer_syntax(instance.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)?;
+    let permit = archive.parsing.permit(instance.bytes, syntax).await;
     let made = tokio::task::spawn_blocking(move || {
-        let syntax =
-            dataset::transfer_syntax(instance.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)?;
+        let _permit = permit;
         let uids = InstanceUids {
             study_instance_uid: &instance.study_instance_uid,
             series_instance_uid: &instance.series_instance_uid,

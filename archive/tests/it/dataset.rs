@@ -13,6 +13,7 @@ mod encode;
 mod file_meta;
 mod frames;
 mod fuzz;
+mod hostile;
 mod json;
 mod read;
 

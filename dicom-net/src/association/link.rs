@@ -57,6 +57,20 @@ impl Link {
         self.decoder.establish(pdu_bytes_max);
     }
 
+    /// Waits for the first PDU's header and returns the length that it announces, 0 when the peer closed. A peer that
+    /// says nothing costs no buffer. Cancel safe.
+    pub(crate) async fn announced_bytes(&mut self) -> io::Result<u32> {
+        loop {
+            if let Some(bytes) = self.decoder.announced_bytes() {
+                return Ok(bytes);
+            }
+            self.read.readable().await?;
+            if self.fill().await? == 0 {
+                return Ok(0);
+            }
+        }
+    }
+
     /// Waits for the next event. `idle` bounds the wait for a PDU to begin (`None`: for ever); one
     /// that has begun must go on within the PDU read timeout. Cancel safe.
     pub(crate) async fn next(&mut self, idle: Option<Duration>, what: &'static str) -> Result<Event, End> {

@@ -90,6 +90,12 @@ impl Decoder {
         self.value.is_some() || self.body_rest_bytes > 0 || !self.buffer.is_empty()
     }
 
+    /// Returns the length that the PDU at the front of the buffer announces, once its header is there.
+    pub(crate) fn announced_bytes(&self) -> Option<u32> {
+        let &[_, _, a, b, c, d] = self.buffer.first_chunk::<HEADER_BYTES>()?;
+        Some(u32::from_be_bytes([a, b, c, d]))
+    }
+
     /// Returns how many bytes of the current P-DATA-TF are still to be handed on.
     pub(crate) fn data_rest_bytes(&self) -> u32 {
         let value = self.value.as_ref().map_or(0, |value| value.rest_bytes);

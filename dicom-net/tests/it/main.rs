@@ -5,6 +5,7 @@
 #![expect(unreachable_pub, reason = "modules of one binary share their helpers")]
 
 mod establishment;
+mod hostile;
 mod memory;
 mod nagle;
 mod query;

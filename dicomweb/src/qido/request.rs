@@ -16,14 +16,14 @@ const PATH_TAGS_MAX: usize = 8;
 
 /// A search as it was asked for.
 #[derive(Debug, Default)]
-pub(super) struct SearchRequest {
+pub(crate) struct SearchRequest {
     keys: Vec<Key>,
     /// Attributes to return beside the usual ones, by the tag at the top of their path.
     pub(super) include: BTreeSet<Tag>,
     /// `includefield=all`.
     pub(super) include_all: bool,
     /// Most matches of the page.
-    pub(super) limit: u64,
+    pub(crate) limit: u64,
     offset: u64,
     /// Parameters that were asked for with `true` and that we do not have.
     pub(super) unsupported: Vec<&'static str>,
@@ -31,7 +31,7 @@ pub(super) struct SearchRequest {
 
 impl SearchRequest {
     /// Reads path and query; parameters that are no attributes are ignored (WE-020).
-    pub(super) fn read(call: &Call, level: Level, page_max: u64) -> Result<Self, Problem> {
+    pub(crate) fn read(call: &Call, level: Level, page_max: u64) -> Result<Self, Problem> {
         let mut request = Self { limit: page_max, ..Self::default() };
         request.add_path_keys(call);
         let mut seen = BTreeSet::new();
@@ -51,7 +51,7 @@ impl SearchRequest {
     }
 
     /// Returns the archive's query for at most `limit` matches.
-    pub(super) fn query(&self, level: Level, limit: u64) -> Query {
+    pub(crate) fn query(&self, level: Level, limit: u64) -> Query {
         let keys = self.keys.clone();
         Query { level, keys, limit: Some(limit), offset: self.offset, combined_date_time: true }
     }

@@ -9,6 +9,7 @@
 mod bulk_data;
 mod fake;
 mod frames;
+mod hostile;
 mod http_rules;
 mod instances;
 mod metadata;

@@ -14,7 +14,7 @@ use crate::fake::{EXPLICIT, Endless, Fake, Kept, kept, uid};
 /// What the sockets of both sides, hyper and the kernel may hold of an answer that is not read.
 const IN_TRANSIT_BYTES_MAX: u64 = 32 << 20;
 
-async fn connect(fake: &Fake) -> TcpStream {
+pub(crate) async fn connect(fake: &Fake) -> TcpStream {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = router(fake.clone(), Options::default());
@@ -23,7 +23,7 @@ async fn connect(fake: &Fake) -> TcpStream {
 }
 
 /// Reads until this text has come; returns everything up to and with it.
-async fn read_until(connection: &mut TcpStream, end: &str) -> String {
+pub(crate) async fn read_until(connection: &mut TcpStream, end: &str) -> String {
     let mut read = Vec::new();
     while !read.ends_with(end.as_bytes()) {
         read.push(connection.read_u8().await.unwrap());

@@ -12,17 +12,17 @@ use futures_util::stream;
 
 use crate::fake::{Answer, BASE, EXPLICIT, Fake, State, request, uid};
 
-const TYPE: &str = "multipart/related; type=\"application/dicom\"; boundary=x";
+pub(crate) const TYPE: &str = "multipart/related; type=\"application/dicom\"; boundary=x";
 const CLASS: &str = "1.2.840.10008.5.1.4.1.1.2";
 
-fn file_in(syntax: &str, n: usize, data_set: &str) -> Vec<u8> {
+pub(crate) fn file_in(syntax: &str, n: usize, data_set: &str) -> Vec<u8> {
     let mut file = write_file_meta(&uid(CLASS), &uid(&format!("1.8.{n}")), &uid(syntax), None);
     // No data set is shorter than an element.
     file.extend_from_slice(format!("{data_set:16}").as_bytes());
     file
 }
 
-fn body(data_sets: &[&str]) -> Vec<u8> {
+pub(crate) fn body(data_sets: &[&str]) -> Vec<u8> {
     let mut body = Vec::new();
     for (n, data_set) in data_sets.iter().enumerate() {
         body.extend_from_slice(b"--x\r\nContent-Type: application/dicom\r\n\r\n");
@@ -33,12 +33,12 @@ fn body(data_sets: &[&str]) -> Vec<u8> {
     body
 }
 
-async fn post(fake: &Fake, path: &str, content_type: &str, body: impl Into<Body>) -> Answer {
+pub(crate) async fn post(fake: &Fake, path: &str, content_type: &str, body: impl Into<Body>) -> Answer {
     Answer::of(fake.send(request("POST", path, &[("content-type", content_type)], body.into())).await).await
 }
 
 /// Returns the failure reasons of an answer, in order: of instances and of others.
-fn reasons(json: &serde_json::Value) -> (Vec<u64>, Vec<u64>) {
+pub(crate) fn reasons(json: &serde_json::Value) -> (Vec<u64>, Vec<u64>) {
     let of = |tag: &str| {
         let items = json[tag]["Value"].as_array().cloned().unwrap_or_default();
         items.iter().map(|item| item["00081197"]["Value"][0].as_u64().unwrap()).collect()

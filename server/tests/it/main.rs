@@ -7,4 +7,5 @@ mod crash;
 mod demo;
 mod filmroom;
 mod growth;
+mod hostile;
 mod tidy;

@@ -8,7 +8,7 @@ use super::encode::any_attributes;
 use super::*;
 
 /// Reads bytes in every way and checks what must hold of any result.
-fn read_all(bytes: &[u8], uid: &str) {
+pub(super) fn read_all(bytes: &[u8], uid: &str) {
     drop(read_identifiers(bytes, syntax(uid)));
     for path in ["7FE00010", "00081115/0/00420011"] {
         let found = find_bulk(bytes, syntax(uid), &path.parse().unwrap()).unwrap();

@@ -4,7 +4,7 @@ use super::SourceFile;
 use super::source::has_kind;
 
 /// Arrows between our crates: a crate and what it may depend on. They run downwards only.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("tiering", &[]),
     ("archive", &["tiering"]),
     ("dicom-net", &["archive"]),
@@ -13,6 +13,8 @@ const ARROWS: [(&str, &[&str]); 7] = [
     ("testdata", &[]),
     // Only the filler of `bench growth`, for it goes below the network.
     ("bench", &["archive", "testdata", "tiering"]),
+    // Outside the workspace: what reads foreign bytes, under libFuzzer.
+    ("fuzz", &["archive", "dicom-net", "dicomweb", "tiering"]),
 ];
 
 /// Crates that only tests may use in addition.

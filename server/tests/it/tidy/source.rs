@@ -48,7 +48,7 @@ pub(super) fn check_layout(paths: &[&str]) -> Vec<String> {
             found.push(format!("{path}: write foo.rs beside foo/"));
         }
         if let Some((directory, _)) = path.rsplit_once('/') {
-            let root = ["src", "src/bin", "tests/it", "benches", "examples"]
+            let root = ["src", "src/bin", "tests/it", "benches", "examples", "fuzz_targets"]
                 .iter()
                 .any(|root| directory.ends_with(root) || !directory.contains('/'));
             if !root && !paths.contains(&format!("{directory}.rs").as_str()) {

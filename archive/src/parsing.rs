@@ -1,0 +1,53 @@
+//! How much memory headers take that are being read for clients. A header of 10 MB can be made to cost 27 times as much
+//! while it is read, and a deflated one 256 MiB: reading as many as ask at a time would be the end of the process.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::dataset::TransferSyntax;
+
+/// Memory of all headers that are being read, in KiB.
+const ALL_KIB: u32 = 256 << 10;
+/// Memory of one that is not deflated, in KiB; `Limits::items_max` and `header_bytes_max` see to that.
+const ONE_KIB_MAX: u32 = 128 << 10;
+/// Memory that a byte of the data set can cost: an empty item has 8 bytes and takes 450.
+const COST_OF_A_BYTE: u64 = 56;
+
+/// The memory that is left.
+#[derive(Debug)]
+pub(crate) struct Parsing(Arc<Semaphore>);
+
+impl Parsing {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(usize::try_from(ALL_KIB).unwrap_or(Semaphore::MAX_PERMITS))))
+    }
+
+    /// Waits until the header of a data set of this length may be read; it is being read as long as the permit lives.
+    pub(crate) async fn permit(&self, bytes: u64, syntax: &TransferSyntax) -> OwnedSemaphorePermit {
+        let semaphore = Arc::clone(&self.0);
+        semaphore.acquire_many_owned(cost_kib(bytes, syntax.deflated)).await.expect("the semaphore is never closed")
+    }
+}
+
+fn cost_kib(bytes: u64, deflated: bool) -> u32 {
+    if deflated {
+        return ALL_KIB;
+    }
+    let cost_kib = bytes.saturating_mul(COST_OF_A_BYTE) / 1024;
+    u32::try_from(cost_kib).unwrap_or(u32::MAX).clamp(1, ONE_KIB_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_headers_are_read_side_by_side_and_large_ones_are_not() {
+        // ST-072
+        for (bytes, deflated, together) in [(60_000, false, 79), (500_000, false, 9), (1 << 40, false, 2), (9, true, 1)]
+        {
+            assert_eq!(ALL_KIB / cost_kib(bytes, deflated), together, "{bytes}");
+        }
+    }
+}

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use uuid::Uuid;
 
@@ -49,6 +50,8 @@ mod upsert;
 
 /// Longest wait for a connection; then the index counts as away.
 const CONNECT_LONGEST: Duration = Duration::from_secs(10);
+/// A connection that rested for longer is tried before it is used.
+const UNASKED_MAX: Duration = Duration::from_millis(500);
 /// Oldest server whose statements we use, as `server_version_num`.
 const VERSION_MIN: i32 = 140_000;
 
@@ -66,6 +69,16 @@ impl Index {
         let pool = PgPoolOptions::new()
             .max_connections(connections_max.max(2))
             .acquire_timeout(CONNECT_LONGEST)
+            // A connection that was just used is not asked whether it is there: that is a round trip for each query.
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for >= UNASKED_MAX {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_with(options)
             .await?;
         check_server(&pool).await?;
@@ -88,7 +101,7 @@ impl Index {
     /// numbers go on: they name what caches hold.
     pub async fn clear(&self) -> Result<(), Error> {
         sqlx::query(
-            "truncate patient, study, series, series_request, instance_hot, container, shard, series_segment, \
+            "truncate patient, study, study_modality, series, series_request, instance_hot, container, shard, series_segment, \
              tombstone, journal_position",
         )
         .execute(&self.pool)

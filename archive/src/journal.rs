@@ -330,6 +330,13 @@ impl Journal {
         self.shared.read_payload_now(at, range)
     }
 
+    /// Returns what was said about a record's instance if the page cache has it; never waits for a disk.
+    ///
+    /// Nothing also when the record is not there any more.
+    pub fn read_head_now(&self, at: &RecordRef) -> Option<RecordHead> {
+        self.shared.read_head_now(at)
+    }
+
     /// Releases the segments that end at or below `before`, are not being written, and that `keep` gives up, with the
     /// large files of their records; returns the bytes freed on each copy. Blocks.
     pub fn release(&self, keep: &dyn Fn(u64) -> bool, before: Lsn) -> Result<u64, Error> {

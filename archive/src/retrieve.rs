@@ -1,5 +1,6 @@
 //! Reading instances back: what adapters ask for and what they get.
 
+mod block;
 mod body;
 mod frames;
 mod locate;
@@ -10,9 +11,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tiering::{ContainerId, Extent};
 
+pub(crate) use block::pack_block;
 pub(crate) use body::{open, open_all};
 pub(crate) use frames::{bulk_data, frame_count, frames};
-pub(crate) use metadata::{metadata, pack_block};
+pub(crate) use metadata::metadata;
 
 use crate::{Error, Uid};
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lru::LruCache;
+use tiering::{ContainerId, Extent};
 use tokio::time::Instant;
 
 use crate::archive::Inner;
@@ -93,6 +94,16 @@ impl SealedSeries {
 }
 
 impl Inner {
+    /// Returns where the ready-made metadata of a series segment lies.
+    pub(crate) async fn metadata_extent(&self, series: &Uid, segment: i64) -> Result<(ContainerId, Extent), Error> {
+        let known = self.sealed_series.segments(self, series).await?;
+        let found = match known.into_iter().find(|known| known.id == segment) {
+            Some(known) => known,
+            None => self.link.get()?.segment(segment).await?,
+        };
+        Ok((found.container, found.metadata))
+    }
+
     /// Returns the sealed instance with these UIDs.
     pub(crate) async fn sealed_instance(
         &self,
@@ -102,9 +113,9 @@ impl Inner {
     ) -> Result<Option<InstanceRef>, Error> {
         for segment in self.sealed_series.segments(self, series).await? {
             if segment.study == *study
-                && let Some(found) = segment.find(instance)
+                && let Some(found) = index::sealed(&segment, instance)?
             {
-                return Ok(Some(index::sealed(&segment, found)?.instance));
+                return Ok(Some(found.instance));
             }
         }
         Ok(None)

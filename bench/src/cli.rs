@@ -1,5 +1,6 @@
 //! What the command line offers.
 
 pub(crate) mod crash;
+pub(crate) mod growth;
 pub(crate) mod table;
 pub(crate) mod work;

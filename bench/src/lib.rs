@@ -1,10 +1,12 @@
 //! Trials of a running Filmroom from outside: clients only, no dependency on its crates, so that what they find does
-//! not share its mistakes. `bench table` measures it beside its peers, `bench crash` kills it.
+//! not share its mistakes. `bench table` measures it beside its peers, `bench crash` kills it. One exception: `growth`
+//! fills an archive through the archive's own receive path.
 
 pub mod arena;
 pub mod association;
 pub mod crash;
 pub mod data;
+pub mod growth;
 pub mod http;
 pub mod load;
 pub mod measure;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use cli::{crash, table, work};
+use cli::{crash, growth, table, work};
 
 /// Trials of a running Filmroom from outside.
 #[derive(Debug, Parser)]
@@ -34,6 +34,8 @@ enum Trial {
     Machine(work::MachineWork),
     /// Kill a server with SIGKILL while it takes instances in, and see that nothing acknowledged is lost.
     Crash(crash::Crash),
+    /// Fill archives of growing size and ask the same questions at each.
+    Growth(growth::Growth),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -46,5 +48,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Trial::Sink(arguments) => work::sink(&arguments),
         Trial::Machine(arguments) => work::machine(&arguments),
         Trial::Crash(arguments) => crash::run(arguments),
+        Trial::Growth(arguments) => growth::run(arguments),
     }
 }

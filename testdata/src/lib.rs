@@ -13,10 +13,12 @@ mod element;
 mod names;
 mod part10;
 mod phantom;
+mod population;
 mod random;
 mod rle;
 mod study;
 
 pub use names::Charset;
 pub use part10::{IMPLEMENTATION_CLASS_UID, part10};
+pub use population::{DAYS, Population, SmallStudy};
 pub use study::{Encoding, Instance, Modality, StudySpec, study};

@@ -217,8 +217,8 @@ impl Index {
         let segments = self.segments_of(tx, &rows).await?;
         for ((id, sop), _) in pairs {
             for (_, segment) in segments.iter().filter(|(series, _)| series == id) {
-                if let Some(instance) = segment.find(sop) {
-                    found.insert((*id, sop.clone()), sealed(segment, instance)?);
+                if let Some(place) = sealed(segment, sop)? {
+                    found.insert((*id, sop.clone()), place);
                 }
             }
         }

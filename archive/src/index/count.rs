@@ -14,13 +14,20 @@ impl Index {
         if !condition::without_column(query).is_empty() {
             return Ok(None);
         }
+        // A patient that nobody asks for is not looked up: every study has one.
+        let of_patient = query.keys.iter().any(|key| condition::is_of_patient(&key.path));
         let mut sql = QueryBuilder::<Postgres>::new(match query.level {
             Level::Patient => PATIENTS,
             Level::Study => STUDIES,
             Level::Series => SERIES,
             Level::Instance => INSTANCES,
         });
-        condition::push(&mut sql, query)?;
+        if query.level != Level::Patient {
+            sql.push(if of_patient { " join patient p on p.id = t.patient" } else { "" });
+            let by_modality = condition::by_modality(query).is_some();
+            sql.push(if by_modality { " join study_modality x on x.study = t.id where true" } else { " where true" });
+        }
+        condition::push(&mut sql, query, condition::Infix::Grams)?;
         let rows_max = at_most.saturating_add(query.offset);
         sql.push(" limit ").push_bind(signed(rows_max)).push(") as m");
         let counted: i64 = sql.build_query_scalar().persistent(false).fetch_one(&self.pool).await?;
@@ -34,13 +41,10 @@ const PATIENTS: &str = "select count(*) from (
     where exists (select from study t where t.patient = p.id)";
 
 const STUDIES: &str = "select count(*) from (
-    select from study t join patient p on p.id = t.patient
-    where true";
+    select from study t";
 
 const SERIES: &str = "select count(*) from (
-    select from series s join study t on t.id = s.study join patient p on p.id = t.patient
-    where true";
+    select from series s join study t on t.id = s.study";
 
 const INSTANCES: &str = "select coalesce(sum(m.instances), 0)::bigint from (
-    select s.instances from series s join study t on t.id = s.study join patient p on p.id = t.patient
-    where true";
+    select s.instances from series s join study t on t.id = s.study";

@@ -84,15 +84,19 @@ impl HotRow {
     }
 }
 
-/// Returns the place of a sealed instance.
-pub(crate) fn sealed(segment: &Segment, instance: &ManifestInstance) -> Result<Located, Error> {
-    let sop_instance_uid = uid(&instance.sop_instance_uid)?;
-    let position = segment.position_of(&sop_instance_uid).ok_or(Error::NotFound { what: "instance" })?;
+/// Returns the place of a sealed instance that is served.
+pub(crate) fn sealed(segment: &Segment, sop_instance_uid: &Uid) -> Result<Option<Located>, Error> {
+    let found = segment.find_numbered(sop_instance_uid);
+    found.map(|(index, instance)| sealed_at(segment, index, instance)).transpose()
+}
+
+/// Returns the place of the served instance with this index.
+fn sealed_at(segment: &Segment, index: usize, instance: &ManifestInstance) -> Result<Located, Error> {
     Ok(Located {
         instance: InstanceRef {
             study_instance_uid: segment.study.clone(),
             series_instance_uid: segment.series.clone(),
-            sop_instance_uid,
+            sop_instance_uid: uid(&instance.sop_instance_uid)?,
             sop_class_uid: uid(&instance.kind.sop_class_uid)?,
             transfer_syntax_uid: uid(&instance.kind.transfer_syntax_uid)?,
             bytes: instance.bytes,
@@ -101,7 +105,7 @@ pub(crate) fn sealed(segment: &Segment, instance: &ManifestInstance) -> Result<L
                 offset: instance.offset,
                 crc32c: instance.crc32c,
                 segment: segment.id,
-                position,
+                position: segment.position(index),
                 pixel_data: instance.pixel_data,
                 frame_table: instance.frame_table,
                 detail: instance.kind.detail.clone(),
@@ -125,46 +129,62 @@ impl Index {
         let rows: Vec<i64> = series.iter().map(|s| s.id).collect();
         let hot = hot_rows(connection, &rows, only).await?;
         let segments = self.segments_of(connection, &rows).await?;
-        let mut found: BTreeMap<i64, BTreeMap<Uid, Instance>> = BTreeMap::new();
+        let mut found: BTreeMap<i64, Vec<Instance>> = BTreeMap::new();
         let by_id: BTreeMap<i64, &SeriesRef> = series.iter().map(|s| (s.id, s)).collect();
+        let mut several = BTreeSet::new();
         for row in hot {
             let Some(series) = by_id.get(&row.series) else {
                 continue;
             };
             let located = row.located(series)?;
-            let uid = located.instance.sop_instance_uid.clone();
-            found.entry(row.series).or_default().insert(uid, Instance { located, detail: row.detail.into() });
+            found.entry(row.series).or_default().push(Instance { located, detail: row.detail.into() });
         }
         for (series, segment) in &segments {
             let all = found.entry(*series).or_default();
-            for instance in chosen(segment, only) {
-                let located = sealed(segment, instance)?;
-                // Sealed since the hot rows were read: the container has it, the journal may not much longer.
-                let detail = instance.kind.detail.clone();
-                all.insert(located.instance.sop_instance_uid.clone(), Instance { located, detail });
+            if !all.is_empty() {
+                several.insert(*series);
+            }
+            for (index, instance) in chosen(segment, only) {
+                let located = sealed_at(segment, index, instance)?;
+                all.push(Instance { located, detail: instance.kind.detail.clone() });
             }
         }
-        Ok(series
-            .iter()
-            .map(|s| {
-                let mut list: Vec<Instance> =
-                    found.remove(&s.id).map(|all| all.into_values().collect()).unwrap_or_default();
-                // The map gave the order of UIDs, which a stable sort keeps.
-                list.sort_by_key(|i| (i.located.instance_number.is_none(), i.located.instance_number));
-                list
-            })
-            .collect())
+        let lists = series.iter().map(|s| {
+            let list = found.remove(&s.id).unwrap_or_default();
+            ordered(if several.contains(&s.id) { each_once(list) } else { list })
+        });
+        Ok(lists.collect())
     }
+}
+
+/// Keeps the last of those with one UID: what was sealed since the hot rows were read, the container has, the journal may
+/// not much longer.
+fn each_once(list: Vec<Instance>) -> Vec<Instance> {
+    let mut all = BTreeMap::new();
+    for instance in list {
+        all.insert(instance.located.instance.sop_instance_uid.clone(), instance);
+    }
+    all.into_values().collect()
+}
+
+/// Sorts by instance number, those without one last, and SOP Instance UID.
+fn ordered(mut list: Vec<Instance>) -> Vec<Instance> {
+    let number = |i: &Instance| (i.located.instance_number.is_none(), i.located.instance_number);
+    list.sort_by(|a, b| {
+        let uids = || a.located.instance.sop_instance_uid.cmp(&b.located.instance.sop_instance_uid);
+        number(a).cmp(&number(b)).then_with(uids)
+    });
+    list
 }
 
 fn chosen<'a>(
     segment: &'a Arc<Segment>,
     only: &'a BTreeSet<Uid>,
-) -> Box<dyn Iterator<Item = &'a ManifestInstance> + Send + 'a> {
+) -> Box<dyn Iterator<Item = (usize, &'a ManifestInstance)> + Send + 'a> {
     if only.is_empty() {
-        Box::new(segment.manifest.instances.iter())
+        Box::new(segment.manifest.instances.iter().enumerate())
     } else {
-        Box::new(only.iter().filter_map(|uid| segment.find(uid)))
+        Box::new(only.iter().filter_map(|uid| segment.find_numbered(uid)))
     }
 }
 

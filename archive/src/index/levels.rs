@@ -15,6 +15,8 @@ pub(super) struct PatientRow {
     pub(super) name: [Option<String>; 3],
     pub(super) birth_date: Option<String>,
     pub(super) sex: Option<String>,
+    /// Grams of the names, separated by commas.
+    pub(super) name_grams: String,
     pub(super) attributes: String,
 }
 
@@ -51,9 +53,12 @@ impl PatientRow {
         let patient_id = column(attributes, Tag(0x0010, 0x0020)).unwrap_or_default();
         let only = if patient_id.is_empty() { study.as_str().to_owned() } else { String::new() };
         let issuer = column(attributes, Tag(0x0010, 0x0021)).unwrap_or_default();
+        let name = name(attributes, Tag(0x0010, 0x0010));
+        let name_grams = text::grams(name.iter().flatten().map(String::as_str));
         Self {
             identity: (patient_id, issuer, only),
-            name: name(attributes, Tag(0x0010, 0x0010)),
+            name_grams: name_grams.iter().map(i32::to_string).collect::<Vec<_>>().join(","),
+            name,
             birth_date: date(attributes, Tag(0x0010, 0x0030)),
             sex: column(attributes, Tag(0x0010, 0x0040)),
             attributes: json::write(attributes),

@@ -62,10 +62,9 @@ impl Index {
         let mut connection = self.pool.acquire().await?;
         for container in self.filters.candidates(sop.as_str()) {
             for segment in self.segments_in(&mut connection, container).await? {
-                let Some(instance) = segment.find(sop) else {
+                let Some(place) = sealed(&segment, sop)? else {
                     continue;
                 };
-                let place = sealed(&segment, instance)?;
                 let same = |other: &Located| {
                     other.instance.series_instance_uid == place.instance.series_instance_uid
                         && other.instance.study_instance_uid == place.instance.study_instance_uid

@@ -13,13 +13,17 @@ use super::instances::{Instance, SeriesRef};
 use super::{Error, Index, condition, json};
 use crate::Uid;
 use crate::dataset::{Attribute, Attributes, Value};
-use crate::query::{Key, Level, Query, matches};
+use crate::query::{Key, Level, Matching, Query, matches};
 
 /// Rows that one statement reads; the connection is free in between.
 const PAGE_ROWS: u64 = 500;
 /// Series that are opened at once in a search for instances; the first page has one, each further one twice as many, so
 /// that a short answer does not wait for the thousands of instances of series that are not in it.
 const PAGE_SERIES: u64 = 16;
+
+/// A name with a wild card at its beginning that so many patients have at most is looked for among their studies; of more
+/// patients there is one every few hundred studies in a million, so that a page is found on the way.
+const PATIENTS_FEW_MAX: usize = 1_000;
 
 const SOP_INSTANCE_UID: Tag = Tag(0x0008, 0x0018);
 
@@ -42,10 +46,12 @@ impl Index {
             ended: query.limit == Some(0),
             only: only(query),
             series_only: None,
+            infix: Infix::Grams,
             post,
             query: Arc::new(query.clone()),
         };
         search.narrow().await?;
+        search.narrow_name().await?;
         search.fill().await?;
         Ok(Box::pin(try_unfold(search, |mut search| async move {
             search.fill().await?;
@@ -63,6 +69,13 @@ struct Cursor {
     third: String,
 }
 
+/// See `condition::Infix`.
+enum Infix {
+    Grams,
+    Patients(Vec<i64>),
+    Many,
+}
+
 struct Search {
     index: Index,
     query: Arc<Query>,
@@ -72,6 +85,8 @@ struct Search {
     only: BTreeSet<Uid>,
     /// Series of those, when only they are known.
     series_only: Option<Vec<String>>,
+    /// Whose name has a wild card at the beginning of its key.
+    infix: Infix,
     found: VecDeque<Attributes>,
     cursor: Option<Cursor>,
     /// Series of the next page of a search for instances.
@@ -94,6 +109,18 @@ impl Search {
             }
         }
         self.series_only = Some(series.into_iter().collect());
+        Ok(())
+    }
+
+    /// A name with a wild card at its beginning is looked up first: whether few or many have it decides what to do.
+    async fn narrow_name(&mut self) -> Result<(), Error> {
+        let mut sql = QueryBuilder::new("select p.id from patient p where true");
+        if !condition::push_infix(&mut sql, &self.query) {
+            return Ok(());
+        }
+        sql.push(" limit ").push(PATIENTS_FEW_MAX + 1);
+        let patients: Vec<i64> = sql.build_query_scalar().persistent(false).fetch_all(&self.index.pool).await?;
+        self.infix = if patients.len() > PATIENTS_FEW_MAX { Infix::Many } else { Infix::Patients(patients) };
         Ok(())
     }
 
@@ -160,22 +187,42 @@ impl Search {
 
     async fn page(&self, limit: u64, offset: u64) -> Result<Vec<Row>, Error> {
         let mut sql = QueryBuilder::new("");
-        match self.query.level {
-            Level::Patient => sql.push(PATIENT),
-            Level::Study => sql.push(STUDY),
-            Level::Series | Level::Instance => sql.push(SERIES),
+        let tables = Tables::of(&self.query);
+        self.push_select(&mut sql, tables);
+        let infix = match &self.infix {
+            Infix::Grams => condition::Infix::Grams,
+            Infix::Patients(patients) => condition::Infix::Patients(patients),
+            Infix::Many => condition::Infix::Many,
         };
-        condition::push(&mut sql, &self.query)?;
+        condition::push(&mut sql, &self.query, infix)?;
         condition::push_sop_classes(&mut sql, &self.query);
         if let Some(series) = &self.series_only {
             sql.push(" and s.series_instance_uid = any(").push_bind(series.clone()).push(")");
         }
-        self.push_order(&mut sql, limit, offset);
-        // Planned with these very values: what an index is worth depends on them.
-        Ok(sql.build_query_as().persistent(false).fetch_all(&self.index.pool).await?)
+        self.push_order(&mut sql, tables, limit, offset);
+        let kept = self.series_only.is_none() && self.cursor.is_none() && offset == 0 && is_kept(&self.query, limit);
+        Ok(sql.build_query_as().persistent(kept).fetch_all(&self.index.pool).await?)
     }
 
-    fn push_order(&self, sql: &mut QueryBuilder<Postgres>, limit: u64, offset: u64) {
+    fn push_select(&self, sql: &mut QueryBuilder<Postgres>, tables: Tables) {
+        match self.query.level {
+            Level::Patient => {
+                sql.push(PATIENT);
+                return;
+            }
+            Level::Study => sql.push(STUDY).push(tables.rank).push(STUDY_COLUMNS),
+            Level::Series | Level::Instance => sql.push(SERIES).push(tables.rank).push(SERIES_COLUMNS),
+        };
+        if tables.patient_inside {
+            sql.push(" join patient p on p.id = t.patient");
+        }
+        if tables.by_modality {
+            sql.push(" join study_modality x on x.study = t.id");
+        }
+        sql.push(" where true");
+    }
+
+    fn push_order(&self, sql: &mut QueryBuilder<Postgres>, tables: Tables, limit: u64, offset: u64) {
         let cursor = self.cursor.as_ref();
         let (order, counts) = match self.query.level {
             Level::Patient => {
@@ -188,7 +235,7 @@ impl Search {
             }
             Level::Study => {
                 if let Some(cursor) = cursor {
-                    sql.push(" and (t.date_rank, t.study_instance_uid) > (").push_bind(cursor.rank).push(", ");
+                    sql.push(" and (").push(tables.rank).push(") > (").push_bind(cursor.rank).push(", ");
                     sql.push_bind(cursor.first.clone()).push(")");
                 }
                 (" order by date_rank, study_instance_uid", STUDY_COUNTS)
@@ -196,18 +243,25 @@ impl Search {
             Level::Series | Level::Instance => {
                 if let Some(cursor) = cursor {
                     // The first half is implied, and is what the index of studies understands.
-                    sql.push(" and (t.date_rank, t.study_instance_uid) >= (").push_bind(cursor.rank).push(", ");
+                    sql.push(" and (").push(tables.rank).push(") >= (").push_bind(cursor.rank).push(", ");
                     sql.push_bind(cursor.first.clone()).push(")");
-                    sql.push(" and (t.date_rank, t.study_instance_uid, s.series_instance_uid) > (");
+                    sql.push(" and (").push(tables.rank).push(", s.series_instance_uid) > (");
                     sql.push_bind(cursor.rank).push(", ").push_bind(cursor.first.clone()).push(", ");
                     sql.push_bind(cursor.second.clone()).push(")");
                 }
                 (" order by date_rank, study_instance_uid, series_instance_uid", STUDY_COUNTS)
             }
         };
-        sql.push(order).push(" limit ").push_bind(super::signed(limit));
-        sql.push(" offset ").push_bind(super::signed(offset));
-        // Counts only for the rows of the page.
+        // Numbers, not parameters: the plan of a statement that is kept depends on them.
+        sql.push(order).push(" limit ").push(super::signed(limit));
+        if offset > 0 {
+            sql.push(" offset ").push_bind(super::signed(offset));
+        }
+        // Counts, and patients that nobody asked for, only for the rows of the page.
+        sql.push(") as m");
+        if self.query.level > Level::Patient {
+            sql.push(" join patient p on p.id = m.patient");
+        }
         sql.push(counts).push(order);
     }
 }
@@ -217,28 +271,61 @@ const PATIENT: &str = "select m.*, c.* from (
     from patient p
     where exists (select from study t where t.patient = p.id)";
 
-const PATIENT_COUNTS: &str = ") as m cross join lateral (
+const PATIENT_COUNTS: &str = " cross join lateral (
     select count(distinct t.id) as patient_studies, count(s.id) as patient_series,
         coalesce(sum(s.instances), 0)::bigint as patient_instances
     from study t left join series s on s.study = t.id where t.patient = m.id) as c";
 
-const STUDY: &str = "select m.*, c.* from (
-    select t.id, t.date_rank, t.study_instance_uid, t.modalities, p.attributes as patient_attributes, \
-        t.attributes as study_attributes
-    from study t join patient p on p.id = t.patient
-    where true";
+const STUDY: &str = "select m.*, c.*, p.attributes as patient_attributes from (
+    select t.id, ";
 
-const SERIES: &str = "select m.*, c.* from (
-    select t.id, t.date_rank, t.study_instance_uid, t.modalities, s.id as series, s.series_instance_uid, \
-        s.instances as series_instances, p.attributes as patient_attributes, \
-        t.attributes as study_attributes, s.attributes as series_attributes
-    from series s join study t on t.id = s.study join patient p on p.id = t.patient
-    where true";
+const STUDY_COLUMNS: &str = ", t.patient, t.modalities, t.attributes as study_attributes from study t";
 
-const STUDY_COUNTS: &str = ") as m cross join lateral (
+const SERIES: &str = "select m.*, c.*, p.attributes as patient_attributes from (
+    select t.id, ";
+
+const SERIES_COLUMNS: &str = ", t.patient, t.modalities, s.id as series, s.series_instance_uid, \
+        s.instances as series_instances, t.attributes as study_attributes, s.attributes as series_attributes
+    from series s join study t on t.id = s.study";
+
+/// The tables that studies are read from.
+#[derive(Debug, Clone, Copy)]
+struct Tables {
+    /// Columns of the order.
+    rank: &'static str,
+    /// From the list of one modality.
+    by_modality: bool,
+    /// A key is of the patient.
+    patient_inside: bool,
+}
+
+impl Tables {
+    fn of(query: &Query) -> Self {
+        let by_modality = condition::by_modality(query).is_some();
+        Self {
+            rank: if by_modality { "x.date_rank, x.study_instance_uid" } else { "t.date_rank, t.study_instance_uid" },
+            by_modality,
+            patient_inside: query.keys.iter().any(|key| condition::is_of_patient(&key.path)),
+        }
+    }
+}
+
+/// One look at the series of a study; their SOP classes are made a set by the reader.
+const STUDY_COUNTS: &str = " cross join lateral (
     select count(*) as study_series, coalesce(sum(s.instances), 0)::bigint as study_instances,
-        array(select distinct u from series x, unnest(x.sop_class_uids) as u where x.study = m.id order by u) as sop_classes
+        string_agg(array_to_string(s.sop_class_uids, '\\'), '\\') as sop_classes
     from series s where s.study = m.id) as c";
+
+/// Limits of statements that are kept prepared: what is found by one value, and the page sizes of everyday.
+const KEPT_LIMITS: [u64; 6] = [26, 51, 101, 201, PAGE_ROWS, 1];
+
+/// Tells whether a search is one whose plan does not depend on the values: planning is then half of its time. All others
+/// are planned with their very values: what an index is worth depends on them.
+fn is_kept(query: &Query, limit: u64) -> bool {
+    let by_one_value = |key: &Key| condition::is_identifier(&key.path) && matches!(key.matching, Matching::Single(_));
+    let matched = || query.keys.iter().filter(|key| Query::is_matched(&key.path, query.level));
+    KEPT_LIMITS.contains(&limit) && (matched().any(by_one_value) || matched().next().is_none())
+}
 
 #[derive(Debug, Default, sqlx::FromRow)]
 #[sqlx(default)]
@@ -254,7 +341,7 @@ struct Row {
     study_attributes: Option<String>,
     series_attributes: Option<String>,
     modalities: Vec<String>,
-    sop_classes: Vec<String>,
+    sop_classes: Option<String>,
     patient_studies: Option<i64>,
     patient_series: Option<i64>,
     patient_instances: Option<i64>,
@@ -311,7 +398,9 @@ impl Row {
         if level >= Level::Study {
             all.put_text(Tag(0x0020, 0x000D), VR::UI, self.study_instance_uid.as_str());
             put_list(&mut all, Tag(0x0008, 0x0061), VR::CS, &self.modalities);
-            put_list(&mut all, Tag(0x0008, 0x0062), VR::UI, &self.sop_classes);
+            let classes: BTreeSet<&str> = self.sop_classes.iter().flat_map(|classes| classes.split('\\')).collect();
+            let classes: Vec<String> = classes.into_iter().filter(|c| !c.is_empty()).map(str::to_owned).collect();
+            put_list(&mut all, Tag(0x0008, 0x0062), VR::UI, &classes);
             all.put_text(Tag(0x0008, 0x0056), VR::CS, "ONLINE"); // QR-061
         }
         if level >= Level::Series {

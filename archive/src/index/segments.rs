@@ -39,12 +39,19 @@ pub struct Segment {
 impl Segment {
     /// Returns a served instance.
     pub fn find(&self, sop_instance_uid: &Uid) -> Option<&ManifestInstance> {
-        self.at(self.number_of(sop_instance_uid)?)
+        self.find_numbered(sop_instance_uid).map(|(_, instance)| instance)
+    }
+
+    /// Returns a served instance and its index among the served ones.
+    pub(super) fn find_numbered(&self, sop_instance_uid: &Uid) -> Option<(usize, &ManifestInstance)> {
+        let sop = |no: u32| self.at(no).map_or("", |(_, i)| i.sop_instance_uid.as_str());
+        let at = self.by_sop.binary_search_by(|no| sop(*no).cmp(sop_instance_uid.as_str())).ok()?;
+        self.at(*self.by_sop.get(at)?)
     }
 
     /// Returns the position of a served instance among all instances of the segment as sealed.
     pub fn position_of(&self, sop_instance_uid: &Uid) -> Option<usize> {
-        Some(self.position(usize::try_from(self.number_of(sop_instance_uid)?).ok()?))
+        Some(self.position(self.find_numbered(sop_instance_uid)?.0))
     }
 
     /// Returns the position that the served instance `index` has among all instances of the segment as sealed, which is
@@ -61,14 +68,9 @@ impl Segment {
         self.positions.is_some()
     }
 
-    fn number_of(&self, sop_instance_uid: &Uid) -> Option<u32> {
-        let sop = |no: u32| self.at(no).map_or("", |i| i.sop_instance_uid.as_str());
-        let at = self.by_sop.binary_search_by(|no| sop(*no).cmp(sop_instance_uid.as_str())).ok()?;
-        self.by_sop.get(at).copied()
-    }
-
-    fn at(&self, no: u32) -> Option<&ManifestInstance> {
-        self.manifest.instances.get(usize::try_from(no).ok()?)
+    fn at(&self, no: u32) -> Option<(usize, &ManifestInstance)> {
+        let index = usize::try_from(no).ok()?;
+        Some((index, self.manifest.instances.get(index)?))
     }
 
     fn memory_bytes(&self) -> usize {

@@ -171,14 +171,14 @@ impl Index {
     pub async fn analyze_if_grown(&self) -> Result<bool, Error> {
         let grown: bool = sqlx::query_scalar(
             "select exists (select from pg_stat_user_tables s join pg_class c on c.oid = s.relid
-             where s.relname = any('{patient,study,series,series_request,instance_hot,series_segment}')
+             where s.relname = any('{patient,study,study_modality,series,series_request,instance_hot,series_segment}')
              and s.schemaname = current_schema()
              and s.n_mod_since_analyze > 1000 + greatest(c.reltuples, 0) / 10)",
         )
         .fetch_one(&self.pool)
         .await?;
         if grown {
-            sqlx::query("analyze patient, study, series, series_request, instance_hot, series_segment")
+            sqlx::query("analyze patient, study, study_modality, series, series_request, instance_hot, series_segment")
                 .execute(&self.pool)
                 .await?;
         }

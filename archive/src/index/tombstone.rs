@@ -38,6 +38,9 @@ impl Index {
         .bind(tombstone.deleted_millis)
         .execute(&mut *tx)
         .await?;
+        if let Some(study) = study {
+            upsert::forget_modalities(&mut tx, &[study]).await?;
+        }
         let there = match (study, &tombstone.series, &tombstone.instance) {
             (None, ..) => false,
             (Some(study), None, _) => {
@@ -169,8 +172,13 @@ impl Index {
 pub(super) async fn remove_empty(tx: &mut PgConnection, studies: &[i64]) -> Result<(), Error> {
     sqlx::query("delete from series where study = any($1) and instances = 0").bind(studies).execute(&mut *tx).await?;
     let patients: Vec<i64> = sqlx::query_scalar(
-        "delete from study t where t.id = any($1) and not exists (select from series s where s.study = t.id)
-         returning t.patient",
+        "with gone as (
+             delete from study t where t.id = any($1) and not exists (select from series s where s.study = t.id)
+             returning t.patient, t.date_rank, t.study_instance_uid, t.modalities),
+         listed as (
+             delete from study_modality x using gone g, unnest(g.modalities) as m
+             where x.modality = m and x.date_rank = g.date_rank and x.study_instance_uid = g.study_instance_uid)
+         select patient from gone",
     )
     .bind(studies)
     .fetch_all(&mut *tx)

@@ -81,12 +81,31 @@ pub(super) async fn series(
     Ok(found)
 }
 
-/// Sets Modalities in Study from the series that are there.
+/// Sets Modalities in Study from the series that are there. Removing one is `forget_modalities` first.
 pub(super) async fn set_modalities(tx: &mut PgConnection, studies: &[i64]) -> Result<(), Error> {
     sqlx::query(
-        "update study t set modalities = array(\
-             select distinct s.modality from series s where s.study = t.id and s.modality is not null order by 1)
-         where t.id = any($1)",
+        "with changed as (
+             update study t set modalities = array(\
+                 select distinct s.modality from series s where s.study = t.id and s.modality is not null order by 1)
+             where t.id = any($1)
+             returning t.id, t.date_rank, t.study_instance_uid, t.modalities)
+         insert into study_modality (modality, date_rank, study_instance_uid, study)
+         select m, c.date_rank, c.study_instance_uid, c.id from changed c, unnest(c.modalities) as m
+         on conflict on constraint study_modality_key do update set study = excluded.study
+             where study_modality.study <> excluded.study",
+    )
+    .bind(studies)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Takes studies out of the lists of their modalities, before they, or series of theirs, are removed.
+pub(super) async fn forget_modalities(tx: &mut PgConnection, studies: &[i64]) -> Result<(), Error> {
+    sqlx::query(
+        "delete from study_modality x using study t, unnest(t.modalities) as m
+         where t.id = any($1) and x.modality = m
+             and x.date_rank = t.date_rank and x.study_instance_uid = t.study_instance_uid",
     )
     .bind(studies)
     .execute(tx)
@@ -155,10 +174,11 @@ async fn lock_patients(
     let studies: Vec<&str> = rows.iter().map(|r| r.identity.2.as_str()).collect();
     sqlx::query(
         "insert into patient (patient_id, issuer_of_patient_id, only_study_instance_uid, patient_name_alphabetic, \
-             patient_name_ideographic, patient_name_phonetic, patient_birth_date, patient_sex, attributes)
-         select n.id, n.issuer, n.study, n.a, n.i, n.p, n.day::date, n.sex, n.attributes
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[])
-             as n (id, issuer, study, a, i, p, day, sex, attributes)
+             patient_name_ideographic, patient_name_phonetic, patient_birth_date, patient_sex, attributes, name_grams)
+         select n.id, n.issuer, n.study, n.a, n.i, n.p, n.day::date, n.sex, n.attributes, \
+             string_to_array(n.grams, ',')::integer[]
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], \
+             $9::text[], $10::text[]) as n (id, issuer, study, a, i, p, day, sex, attributes, grams)
          order by n.id collate \"C\", n.issuer collate \"C\", n.study collate \"C\"
          on conflict on constraint patient_identity do nothing",
     )
@@ -171,6 +191,7 @@ async fn lock_patients(
     .bind(rows.iter().map(|r| r.birth_date.as_deref()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.sex.as_deref()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.attributes.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.name_grams.as_str()).collect::<Vec<_>>())
     .execute(&mut *tx)
     .await?;
     let locked: Vec<(String, String, String, i64)> = sqlx::query_as(

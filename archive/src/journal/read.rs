@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::record::{self, ALIGN_BYTES, Header, crc32c};
 use super::scan::{SegmentView, read_up_to};
 use super::segments::Shared;
-use super::{Error, Lsn, Record, RecordRef};
+use super::{Error, Lsn, Record, RecordHead, RecordRef};
 
 /// The files of one segment, healthy copies first, each with its copy's number.
 struct Sources {
@@ -169,6 +169,16 @@ impl Shared {
         let whole = range == (0..at.payload_bytes);
         let good = header.placed.record_ref() == *at && (!whole || crc32c(&payload) == at.crc32c);
         (good && self.is_present(sources.number)).then(|| payload.into())
+    }
+
+    pub(super) fn read_head_now(&self, at: &RecordRef) -> Option<RecordHead> {
+        let sources = self.sources_of(at.lsn)?;
+        let (_, view) = sources.views().next()?;
+        let mut head = vec![0; usize::try_from(at.head_bytes).ok()?.min(record::HEAD_BYTES_MAX)];
+        read_now(view.file, &mut [&mut head], at.lsn.0 - view.start)?;
+        let header = record::decode(&head, view.epoch, at.lsn)?;
+        let good = header.placed.record_ref() == *at && self.is_present(sources.number);
+        good.then_some(header.head)
     }
 
     /// Returns the name of the record's large file.

@@ -34,6 +34,18 @@ pub(crate) fn date(text: &str) -> Option<Date> {
     civil(digits.number(0, 4)?, digits.number(4, 2)?, digits.number(6, 2)?)
 }
 
+/// Reads an end of a range of dates: the first day that is not before it and the last that is not after it. The two
+/// differ for a day up to the 31st that its month does not have: `20240201-20240231` is how many ask for a month.
+pub(crate) fn date_end(text: &str) -> Option<(Date, Date)> {
+    if let Some(date) = date(text) {
+        return Some((date, date));
+    }
+    let text = text.trim();
+    let day = text.get(text.len().checked_sub(2)?..).filter(|day| matches!(*day, "29" | "30" | "31"))?;
+    let last = date(&format!("{}28", text.strip_suffix(day)?))?.last_of_month();
+    Some((last.tomorrow().ok()?, last))
+}
+
 /// Reads a TM of any precision; also `10:30:00` (QR-027, QR-028).
 pub(crate) fn time(text: &str) -> Option<Span> {
     let text = text.trim();
@@ -173,6 +185,18 @@ mod tests {
         assert_eq!(date("2024.05.01"), date("20240501"));
         for text in ["20240230", "2024", "2024-5-1", "2024050a", "", "+2024051"] {
             assert_eq!(date(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_end_of_a_range_may_lie_behind_its_month() {
+        // QR-026
+        let day = Date::constant;
+        assert_eq!(date_end("20240229"), Some((day(2024, 2, 29), day(2024, 2, 29))));
+        assert_eq!(date_end("20240231"), Some((day(2024, 3, 1), day(2024, 2, 29))));
+        assert_eq!(date_end("2024.11.31"), Some((day(2024, 12, 1), day(2024, 11, 30))));
+        for text in ["20240232", "20241331", "31", "é31", "", "9999"] {
+            assert_eq!(date_end(text), None, "{text}");
         }
     }
 

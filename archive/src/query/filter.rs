@@ -56,7 +56,7 @@ fn text_matches(value: &str, vr: VR, matching: &Matching) -> bool {
         return false;
     };
     match vr {
-        VR::DA => between(matching, &value, |t| dates::date(t).map(|d| (d, d))),
+        VR::DA => dates::date(&value).is_some() && between(matching, &value, dates::date_end),
         VR::TM => between(matching, &value, |t| dates::time(t).map(|s| (s.first, s.last))),
         VR::DT => date_time_matches(&value, matching),
         VR::IS | VR::DS | VR::US | VR::SS | VR::UL | VR::SL => {

@@ -36,9 +36,11 @@ impl Matching {
             return Ok(Some(Self::AnyOf(values.collect())));
         }
         match vr {
-            VR::DA => moment(text, |t| dates::date(t).is_some()).map(Some).map_err(invalid),
+            VR::DA => {
+                moment(text, |t| dates::date(t).is_some(), |t| dates::date_end(t).is_some()).map(Some).map_err(invalid)
+            }
             VR::TM => time(text).map(Some).map_err(invalid),
-            VR::DT => moment(text, |t| dates::date_time(t).is_some()).map(Some).map_err(invalid),
+            VR::DT => moment(text, is_date_time, is_date_time).map(Some).map_err(invalid),
             VR::IS | VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV => match text.parse::<i128>() {
                 Ok(_) => Ok(Some(Self::Single(text.to_owned()))),
                 Err(_) => Err(invalid("it must be a whole number")),
@@ -85,11 +87,16 @@ fn wild(vr: VR, text: &str) -> Option<Matching> {
     }
 }
 
-fn moment(text: &str, valid: impl Fn(&str) -> bool) -> Result<Matching, &'static str> {
+fn is_date_time(text: &str) -> bool {
+    dates::date_time(text).is_some()
+}
+
+/// Reads a single moment, or a range of ends.
+fn moment(text: &str, valid: impl Fn(&str) -> bool, end: impl Fn(&str) -> bool) -> Result<Matching, &'static str> {
     if text.contains(['*', '?']) {
         return Err("dates and times have no wild cards: use a range such as 20240101-20240131"); // QR-024
     }
-    match dates::split_range(text, &valid) {
+    match dates::split_range(text, &end) {
         Some(range) => {
             let (from, to) = range?;
             Ok(Matching::Range(from.map(str::to_owned), to.map(str::to_owned)))
@@ -100,7 +107,8 @@ fn moment(text: &str, valid: impl Fn(&str) -> bool) -> Result<Matching, &'static
 }
 
 fn time(text: &str) -> Result<Matching, &'static str> {
-    let matching = moment(text, |t| dates::time(t).is_some())?;
+    let is_time = |t: &str| dates::time(t).is_some();
+    let matching = moment(text, is_time, is_time)?;
     if let Matching::Range(Some(from), Some(to)) = &matching
         && let (Some(from), Some(to)) = (dates::time(from), dates::time(to))
         && from.first > to.last
@@ -157,6 +165,8 @@ mod tests {
         check(VR::DA, "-20240131", &expect![[r#"Range(None, Some("20240131"))"#]]);
         check(VR::DA, "20240101-", &expect![[r#"Range(Some("20240101"), None)"#]]);
         check(VR::DA, "-", &expect!["read key 00080020: a range needs at least one end: use FROM-TO, FROM- or -TO"]);
+        check(VR::DA, "20240201-20240231", &expect![[r#"Range(Some("20240201"), Some("20240231"))"#]]);
+        check(VR::DA, "20240231", &expect!["read key 00080020: it must be a valid date or time, or a range of them"]);
         check(VR::DA, "20240132", &expect!["read key 00080020: it must be a valid date or time, or a range of them"]);
         check(VR::TM, "10-1130", &expect![[r#"Range(Some("10"), Some("1130"))"#]]);
         check(VR::TM, "22-02", &expect!["read key 00080020: a range of times may not cross midnight"]);

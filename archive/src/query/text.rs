@@ -1,5 +1,7 @@
 //! Text as it is compared: normalised values, folded person names, wild cards. Pure.
 
+use std::collections::BTreeSet;
+
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
@@ -49,6 +51,27 @@ pub(crate) fn name_alternatives(pattern: &str) -> Vec<String> {
         all.push(rest.to_owned());
     }
     all
+}
+
+/// Returns numbers for the characters of folded text that are not ASCII and for all pairs of neighbours, ascending. Text
+/// that matches a pattern has the numbers of each of its literal parts; other text may have them, too.
+pub(crate) fn grams<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<i32> {
+    let mut grams = BTreeSet::new();
+    for text in texts {
+        let mut before: Option<u32> = None;
+        for c in text.chars() {
+            if !c.is_ascii() {
+                grams.insert(u32::from(c).cast_signed());
+            }
+            if let Some(before) = before {
+                // Characters have 21 bits, so that the sign tells the two kinds apart.
+                let pair = before.wrapping_mul(0x9E37_79B1).wrapping_add(u32::from(c)) | (1 << 31);
+                grams.insert(pair.cast_signed());
+            }
+            before = Some(u32::from(c));
+        }
+    }
+    grams.into_iter().collect()
 }
 
 /// Tells whether `text` matches `pattern`, where `*` stands for any characters and `?` for one.
@@ -180,6 +203,17 @@ mod tests {
         ] {
             assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn what_matches_a_pattern_has_its_grams() {
+        // QR-050
+        let has = |text: &str, part: &str| grams([part]).iter().all(|gram| grams([text]).contains(gram));
+        for (text, part) in [("王^小明", "王"), ("王^小明", "小明"), ("doe^john", "e^j"), ("a", "")] {
+            assert!(has(text, part), "{text} {part}");
+        }
+        assert!(!has("王^小明", "李") && !has("doe^john", "ej"));
+        assert_eq!((grams(["ab"]).len(), grams(["王"]).len(), grams(["a"]).len()), (1, 1, 0));
     }
 
     #[test]

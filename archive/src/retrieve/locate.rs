@@ -1,23 +1,51 @@
-//! Finding instances: by the cached manifests when one sealed instance is asked for, else by the index.
+//! Finding instances: one alone by what memory knows of the journal or by the cached manifests, else by the index.
 
-use super::{InstanceRef, Selector};
+use super::{InstanceRef, Location, Selector};
 use crate::archive::Inner;
 use crate::index::Located;
-use crate::{Error, follower};
+use crate::{Error, Uid, follower};
 
 impl Inner {
     /// Finds instances, in the order of answers.
     pub(crate) async fn locate(&self, selector: &Selector) -> Result<Vec<InstanceRef>, Error> {
         if let (None, [study], [series], [instance]) =
             (&selector.patient_id, &selector.studies[..], &selector.series[..], &selector.instances[..])
-            && let Some(found) = self.sealed_instance(study, series, instance).await?
         {
-            // What is sealed was acknowledged long ago: nothing to wait for.
-            return Ok(vec![found]);
+            if let Some(found) = self.unsealed_instance(study, series, instance) {
+                return Ok(vec![found]);
+            }
+            if let Some(found) = self.sealed_instance(study, series, instance).await? {
+                // What is sealed was acknowledged long ago: nothing to wait for.
+                return Ok(vec![found]);
+            }
         }
         follower::catch_up(self).await?;
         let located = self.link.get()?.locate(selector).await?;
         Ok(located.into_iter().map(InstanceRef::from).collect())
+    }
+
+    /// Returns an instance that the journal holds and the index serves from there; Postgres is not asked, the record's head
+    /// has what is needed.
+    ///
+    /// Of a record that the follower has not reached it is not decided yet whether it is served: it may be of a deleted
+    /// instance, or other bytes under a sealed one's UID. Behind the follower, packing and deleting take it out of memory.
+    fn unsealed_instance(&self, study: &Uid, series: &Uid, instance: &Uid) -> Option<InstanceRef> {
+        let record = self.presence.find(study, series, instance)?;
+        self.applied.borrow().filter(|applied| record.lsn < *applied)?;
+        let head = self.journal.read_head_now(&record)?;
+        // Memory knows instances by hashes only.
+        let same = head.study_instance_uid == *study
+            && head.series_instance_uid == *series
+            && head.sop_instance_uid == *instance;
+        same.then(|| InstanceRef {
+            study_instance_uid: head.study_instance_uid,
+            series_instance_uid: head.series_instance_uid,
+            sop_instance_uid: head.sop_instance_uid,
+            sop_class_uid: head.sop_class_uid,
+            transfer_syntax_uid: head.transfer_syntax_uid,
+            bytes: record.payload_bytes,
+            location: Location::Journal(record),
+        })
     }
 }
 

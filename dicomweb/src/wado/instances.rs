@@ -1,6 +1,6 @@
 //! Whole instances as Part 10 files, streamed from the archive without being parsed (WE-080 to WE-087).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -131,7 +131,8 @@ async fn many<B: Backend>(
 ) -> Result<Response, Problem> {
     let parts = PartWriter { writer: Writer::new(), base_url: call.base_url.clone() };
     // A part that is not the first has the line break before its delimiter, too.
-    let mut bytes = instances.iter().map(|instance| parts.part_bytes(instance)).sum::<u64>()
+    let mut lengths = PartLengths::default();
+    let mut bytes = instances.iter().map(|instance| lengths.part_bytes(&parts, instance)).sum::<u64>()
         + u64::try_from(parts.writer.tail().len()).unwrap_or(u64::MAX)
         - LINE_BREAK_BYTES;
     let mut usable = instances.len();
@@ -145,7 +146,7 @@ async fn many<B: Backend>(
                 if usable == 0 {
                     return Err(error.into());
                 }
-                bytes -= parts.part_bytes(&instance);
+                bytes -= lengths.part_bytes(&parts, &instance);
             }
             None => {
                 return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no instance could be opened"));
@@ -214,11 +215,40 @@ impl PartWriter {
         head.extend_from_slice(&meta);
         head
     }
+}
 
+/// Lengths of what stands before data sets. They depend on lengths of UIDs alone, and a study has few: so 10,000 heads need
+/// not be written to know how long the answer will be.
+#[derive(Debug, Default)]
+struct PartLengths {
+    /// By the lengths of the UIDs: of head and meta information together, less the digits of the part's length; and of the
+    /// meta information.
+    known: HashMap<[usize; 5], (u64, u64)>,
+}
+
+impl PartLengths {
     /// Returns the length of a part that is not the first, with the delimiter before it.
-    fn part_bytes(&self, instance: &InstanceRef) -> u64 {
-        whole_bytes(&self.head(false, instance), instance)
+    fn part_bytes(&mut self, parts: &PartWriter, instance: &InstanceRef) -> u64 {
+        let uids = [
+            &instance.study_instance_uid,
+            &instance.series_instance_uid,
+            &instance.sop_instance_uid,
+            &instance.sop_class_uid,
+            &instance.transfer_syntax_uid,
+        ];
+        let (head, meta) = *self.known.entry(uids.map(|uid| uid.as_str().len())).or_insert_with(|| {
+            let meta = u64::try_from(file_meta(instance).len()).unwrap_or(u64::MAX);
+            let head = u64::try_from(parts.head(false, instance).len()).unwrap_or(u64::MAX);
+            (head - digits(meta.saturating_add(instance.bytes)), meta)
+        });
+        let announced = meta.saturating_add(instance.bytes);
+        head.saturating_add(digits(announced)).saturating_add(instance.bytes)
     }
+}
+
+/// Returns the number of decimal digits.
+fn digits(number: u64) -> u64 {
+    u64::from(number.checked_ilog10().unwrap_or_default()) + 1
 }
 
 /// The parts as a body. An instance that cannot be read aborts it without the closing delimiter (WE-082).
@@ -290,6 +320,38 @@ impl Stream for PartStream {
                     }
                     None => this.state = PartState::Between,
                 },
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use archive::Location;
+    use archive::journal::{Lsn, RecordRef};
+
+    use super::*;
+
+    #[test]
+    fn lengths_known_beforehand_are_those_of_the_heads() {
+        // WE-080: the announced length of an answer is its length
+        let parts = PartWriter { writer: Writer::new(), base_url: "http://example.test/dicomweb".to_owned() };
+        let mut lengths = PartLengths::default();
+        for (number, bytes) in (0_u32..).zip([0, 1, 9, 10, 99, 612, 613, 1 << 20, 123_456_789_012]) {
+            for uid in ["1.2", "1.2.3", "1.2.840.10008.1.2.1"] {
+                let uid = |tail: u32| format!("{uid}.{}", tail * 37).parse().unwrap();
+                let record = RecordRef { lsn: Lsn(0), head_bytes: 0, payload_bytes: bytes, crc32c: 0, large: false };
+                let instance = InstanceRef {
+                    study_instance_uid: uid(1),
+                    series_instance_uid: uid(number),
+                    sop_instance_uid: uid(number * 1_000),
+                    sop_class_uid: uid(2),
+                    transfer_syntax_uid: uid(3),
+                    bytes,
+                    location: Location::Journal(record),
+                };
+                let head = u64::try_from(parts.head(false, &instance).len()).unwrap();
+                assert_eq!(lengths.part_bytes(&parts, &instance), head + bytes);
             }
         }
     }

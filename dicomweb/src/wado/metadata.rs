@@ -77,12 +77,15 @@ async fn next_piece(array: &mut Array) -> Result<Option<Bytes>, Error> {
 
 /// Appends an object with the base URL in place of its mark (WE-037).
 fn substitute(object: &[u8], base_url: &[u8], out: &mut BytesMut) {
-    let mut pieces = object.split(|byte| *byte == BASE_URL_MARK);
-    out.extend_from_slice(pieces.next().unwrap_or_default());
-    for piece in pieces {
+    let mut rest = object;
+    while let Some((before, after)) =
+        memchr::memchr(BASE_URL_MARK, rest).and_then(|at| Some((rest.get(..at)?, rest.get(at + 1..)?)))
+    {
+        out.extend_from_slice(before);
         out.extend_from_slice(base_url);
-        out.extend_from_slice(piece);
+        rest = after;
     }
+    out.extend_from_slice(rest);
 }
 
 /// Returns a weak tag of these instances' contents; the same before and after they are sealed or moved (WE-035).

@@ -6,4 +6,5 @@ mod commands;
 mod crash;
 mod demo;
 mod filmroom;
+mod growth;
 mod tidy;

@@ -31,8 +31,9 @@ impl Inner {
     pub(super) fn read_checked(&self, id: ContainerId, range: Range<u64>, crc: u32) -> Result<Bytes, Error> {
         let at = self.locate(id)?;
         let bytes = capacity(&at.geometry, &range)?;
-        let exact = self.read_exact(&at, &range, bytes).filter(|bytes| crc32c(bytes) == crc);
-        if let Some(bytes) = exact {
+        let exact = self.read_around(&at, &range, bytes).filter(|(bytes, _)| crc32c(bytes) == crc);
+        if let Some((bytes, degraded)) = exact {
+            self.damage.degraded_reads.fetch_add(u64::from(degraded), Ordering::Relaxed);
             return Ok(Bytes::from(bytes));
         }
         let whole = self.read_verified(id, range.clone())?;
@@ -216,18 +217,6 @@ impl Inner {
         None
     }
 
-    fn read_exact(&self, at: &Located, range: &Range<u64>, bytes: usize) -> Option<Vec<u8>> {
-        let mut out = vec![0; bytes];
-        let mut rest = out.as_mut_slice();
-        for piece in at.geometry.layout().pieces(range.clone()) {
-            let (head, tail) = rest.split_at_mut_checked(usize::try_from(piece.bytes).ok()?)?;
-            // Faults are counted by the verified read that follows.
-            self.shard(at, piece.shard)?.file.read_region(head, piece.offset).ok()?;
-            rest = tail;
-        }
-        Some(out)
-    }
-
     fn shard_and_table(&self, at: &Located, shard: u8) -> Option<(Arc<OpenShard>, Arc<Table>)> {
         let id = at.geometry.container;
         let open = self.shard(at, shard)?;
@@ -248,7 +237,7 @@ impl Inner {
     }
 
     /// Returns an open shard that agrees with the container's geometry; what is wrong with it is counted.
-    fn shard(&self, at: &Located, shard: u8) -> Option<Arc<OpenShard>> {
+    pub(super) fn shard(&self, at: &Located, shard: u8) -> Option<Arc<OpenShard>> {
         let id = at.geometry.container;
         let known = self.cache.file(id, shard);
         let opened = known.map_or_else(
@@ -296,7 +285,7 @@ impl Inner {
     }
 
     /// Counts what is wrong with an open shard and closes it.
-    fn note_open(&self, id: ContainerId, open: &OpenShard, fault: &ShardFault) {
+    pub(super) fn note_open(&self, id: ContainerId, open: &OpenShard, fault: &ShardFault) {
         self.cache.forget_file(id, open.file.shard());
         if let ShardFault::Io(source) = fault {
             open.device.note_error(source, self.options.device_errors_max);

@@ -139,8 +139,8 @@ fn three_of_4_and_2_lost_names_the_container_and_serves_the_rest() {
 async fn reads_that_do_not_block_return_the_same_bytes() {
     let victim = Victim::new("4+2", 6);
     let (id, logical) = (victim.filled.sealed.id, &victim.filled.logical);
-    for lost in [0, 0b00_0011] {
-        victim.harm(lost, Harm::Rotten);
+    for (lost, harm) in [(0, Harm::Rotten), (0b00_0011, Harm::Rotten), (0b00_1001, Harm::Removed)] {
+        victim.harm(lost, harm);
         let store = victim.open();
         for _ in 0..2 {
             for instance in &victim.filled.toc.segments[0].manifest.instances {

@@ -3,6 +3,7 @@
 use archive::dataset::write_file_meta;
 use archive::index::EmbeddedPostgres;
 
+use super::deleting::tombstone;
 use super::*;
 use crate::index::directory;
 
@@ -84,6 +85,50 @@ async fn ingest_goes_on_without_postgres_and_all_is_found_when_it_is_back() {
     assert_served(&archive, &instances).await;
     pack(&archive).await;
     assert_served(&archive, &instances).await;
+    stop(archive).await;
+    server.go().await;
+}
+
+/// Asks for one instance at a time.
+async fn one_by_one(archive: &Archive, instances: &[Instance]) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    for instance in instances {
+        let located = locate(archive, instance).await;
+        let metadata: Vec<Bytes> = archive.metadata(vec![located.clone()]).try_collect().await.unwrap();
+        answers.push(answer(archive, located, metadata[0].clone()).await);
+    }
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsealed_instance_that_the_index_has_is_served_without_postgres() {
+    // Promises 4 and 7
+    let mut server = Server::start().await;
+    let rig = impatient(Some(server.url()));
+    let archive = rig.start().await;
+    let instances = mixture();
+    let (known, late) = instances.split_at(instances.len() - 1);
+    store_all(&archive, known).await;
+    until_found(&archive, known.len()).await;
+    archive.delete(tombstone(&known[0], 3)).await.unwrap();
+    let known = &known[1..];
+    let mut expected = answers(&archive, known).await.instances;
+    server.go().await;
+    store_all(&archive, late).await;
+    let mut found = one_by_one(&archive, known).await;
+    for answers in [&mut found, &mut expected] {
+        answers.sort_by(|a, b| a.uids.cmp(&b.uids));
+    }
+    assert!(found == expected);
+    // Whether these are served, the index alone can tell.
+    for undecided in [&late[0], &instances[0]] {
+        assert!(matches!(archive.locate(&selector(undecided)).await, Err(Error::IndexAway(_))));
+    }
+    let elsewhere = Selector { series: vec![uid("1.2.3")], ..selector(&known[1]) };
+    assert!(matches!(archive.locate(&elsewhere).await, Err(Error::IndexAway(_))));
+    server.come_back().await;
+    until_found(&archive, instances.len() - 1).await;
+    assert_served(&archive, &instances[1..]).await;
     stop(archive).await;
     server.go().await;
 }

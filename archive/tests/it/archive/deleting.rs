@@ -4,7 +4,7 @@ use archive::Tombstone;
 
 use super::*;
 
-fn tombstone(instance: &Instance, levels: usize) -> Tombstone {
+pub(super) fn tombstone(instance: &Instance, levels: usize) -> Tombstone {
     Tombstone {
         study: uid(&instance.study_instance_uid),
         series: (levels > 1).then(|| uid(&instance.series_instance_uid)),

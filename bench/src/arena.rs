@@ -17,7 +17,7 @@ use crate::process::pause;
 use crate::report::progress;
 
 /// How long peers may take to become idle.
-const SETTLE_WAIT_MAX: Duration = Duration::from_secs(30);
+const SETTLE_WAIT_MAX: Duration = Duration::from_secs(20);
 /// How often they are looked at; clocks of processes tick every 10 ms.
 const SETTLE_LOOK_EVERY: Duration = Duration::from_millis(400);
 /// Share of a core that idle peers may use together.

@@ -114,3 +114,39 @@ impl Drop for Process {
         drop(child.wait()); // nobody asks for its status
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_are_stopped_in_order_and_with_their_children() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let log = directory.path().join("log");
+        let script = "trap 'echo stopped; exit' TERM; echo $$; sleep 1000 & wait";
+        let mut process = Process::start(Command::new("sh").args(["-c", script]), &log, Signal::TERM).unwrap();
+        let text = || std::fs::read_to_string(&log).unwrap();
+        process.wait_until(|| text().contains('\n')).unwrap();
+        let group = Pid::from_raw(process.pid()).unwrap();
+        assert!(rustix::process::test_kill_process_group(group).is_ok());
+        process.stop().unwrap();
+        assert!(text().ends_with("stopped\n"), "{}", text());
+        let left = process_group(group.as_raw_nonzero().get());
+        assert!(left.iter().all(|stat| stat.contains(") Z ")), "{left:?}"); // what init did not wait for yet
+    }
+
+    fn process_group(group: i32) -> Vec<String> {
+        let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        let stats = entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+        let of_group = |stat: &String| stat.rsplit_once(") ").unwrap().1.split(' ').nth(2) == Some(&group.to_string());
+        stats.filter(of_group).collect()
+    }
+
+    #[test]
+    fn a_process_that_ends_is_never_ready() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let mut process =
+            Process::start(&mut Command::new("true"), &directory.path().join("log"), Signal::TERM).unwrap();
+        assert!(process.wait_until(|| false).is_err());
+    }
+}

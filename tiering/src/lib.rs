@@ -12,6 +12,7 @@
 mod checksum;
 mod damage;
 mod device;
+mod direct;
 mod erasure;
 mod error;
 mod files;

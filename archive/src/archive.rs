@@ -222,8 +222,8 @@ fn lock_data(data: &Path) -> Result<DirLock, Error> {
     let io = |doing| move |source| Error::Io { doing, source };
     std::fs::create_dir_all(data).map_err(io("create the data directory"))?;
     DirLock::take(data).map_err(|error| {
-        let locked = error.kind() == std::io::ErrorKind::WouldBlock;
-        if locked { Error::Locked } else { io("open the data directory's lock")(error) }
+        let taken = error.kind() == std::io::ErrorKind::WouldBlock;
+        if taken { Error::Locked } else { io("open the data directory's lock")(error) }
     })
 }
 

@@ -11,20 +11,21 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::Inner;
-use crate::dataset::{self, Attributes, Limits};
+use crate::dataset::{self, Limits};
 use crate::index::{Applied, Arrival, ArrivalHead, Index};
 use crate::jobs::{self, Progress};
 use crate::journal::{Lsn, Record};
 use crate::receive::joined;
-use crate::source::record_source;
+use crate::source::head_source;
 use crate::{Chain, Error, quarantine};
 
 /// Instances in one transaction at most.
 const BATCH_RECORDS_MAX: usize = 5_000;
 /// Journal bytes that one batch covers at most.
 const BATCH_BYTES_MAX: u64 = 512 * 1024 * 1024;
-/// How long a batch gathers when nobody waits for it.
-const GATHER: Duration = Duration::from_millis(50);
+/// How long a batch gathers when nobody waits for it: every query hurries it, so this is only the price of a transaction
+/// against the length of the next one.
+const GATHER: Duration = Duration::from_millis(250);
 /// Pause after a transaction failed.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
@@ -198,8 +199,11 @@ fn read_batch(archive: &Inner, at: Lsn) -> Result<Vec<(Record, Arrival)>, Error>
 /// must be found by its UIDs at least.
 fn arrival(archive: &Inner, record: &Record) -> Arrival {
     let all = dataset::transfer_syntax(record.head.transfer_syntax_uid.as_str())
-        .and_then(|syntax| dataset::read(&record_source(&archive.journal, &record.at), syntax, &Limits::default()).ok())
-        .map_or_else(Attributes::default, |parsed| parsed.attributes);
+        .and_then(|syntax| {
+            let limits = Limits::default();
+            dataset::read_levels(&head_source(&archive.journal, &record.at), syntax, &limits).ok()
+        })
+        .unwrap_or_default();
     let levels = dataset::level_attributes(&all);
     let mut detail = Vec::new();
     dataset::write_json(&levels.instance, &|_| String::new(), &mut detail);

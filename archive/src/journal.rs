@@ -27,12 +27,14 @@ mod copies;
 mod disk;
 mod identity;
 mod large;
+mod prepare;
 mod read;
 mod record;
 mod recovery;
 mod scan;
 mod segments;
 mod worker;
+mod zeros;
 
 use std::fmt;
 use std::ops::Range;

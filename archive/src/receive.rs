@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use crate::archive::Inner;
-use crate::checksum::crc32c;
+use crate::checksum::Crc32c;
 use crate::dataset::{self, Identifiers, ReadError, TransferSyntax};
 use crate::journal::{self, LargeWriter, Payload, RecordHead};
 use crate::presence::{Reservation, Reserved};
@@ -191,17 +191,16 @@ impl Receiver {
                 let payload = writer.finish().map_err(|e| Error::from_journal_write(&e))?;
                 let file = File::open(payload.path())
                     .map_err(|source| Error::Io { doing: "open a large payload just written", source })?;
-                let (bytes, crc32c) = (payload.bytes(), payload.crc32c());
+                let bytes = payload.bytes();
                 let identifiers = dataset::read_identifiers(&file_source(file, bytes), syntax)?;
-                Ok(Received { payload: Payload::Large(payload), bytes, crc32c, identifiers })
+                Ok(Received { payload: Payload::Large(payload), bytes, identifiers })
             });
             return joined(ended.await)?;
         }
         let data_set = join(std::mem::take(&mut self.chunks));
         let identifiers = dataset::read_identifiers(&data_set[..], syntax)?;
-        let crc32c = crc32c(&data_set);
         let bytes = self.total_bytes;
-        Ok(Received { payload: Payload::Inline(vec![data_set]), bytes, crc32c, identifiers })
+        Ok(Received { payload: Payload::Inline(vec![data_set]), bytes, identifiers })
     }
 }
 
@@ -209,8 +208,23 @@ impl Receiver {
 struct Received {
     payload: Payload,
     bytes: u64,
-    crc32c: u32,
     identifiers: Identifiers,
+}
+
+impl Received {
+    /// Returns the CRC-32C of the bytes: for a resent instance only, the journal computes its own.
+    fn crc32c(&self) -> u32 {
+        match &self.payload {
+            Payload::Large(large) => large.crc32c(),
+            Payload::Inline(pieces) => {
+                let mut digest = Crc32c::default();
+                for piece in pieces {
+                    digest.update(piece);
+                }
+                digest.finish()
+            }
+        }
+    }
 }
 
 /// Puts the chunks into one piece; the usual instance came in one or a few.
@@ -279,7 +293,7 @@ async fn already_stored(
     identifiers: Identifiers,
 ) -> Result<Stored, Error> {
     let same = stored_as.bytes == received.bytes
-        && stored_as.crc32c() == received.crc32c
+        && stored_as.crc32c() == received.crc32c()
         && archive.same_bytes(&stored_as, &received.payload).await?;
     if same {
         archive.metrics.instances("duplicate", 1);

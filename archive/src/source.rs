@@ -14,17 +14,22 @@ use crate::journal::{self, Journal, RecordRef};
 
 /// Bytes fetched at once: the header of most instances, pixel data left alone.
 const WINDOW_BYTES: usize = 32 * 1024;
+/// As above from the journal, whose records are checked when they are read whole.
+const RECORD_WINDOW_BYTES: usize = 64 * 1024;
+/// As above for a header alone.
+const HEAD_WINDOW_BYTES: usize = 8 * 1024;
 
 /// A data set behind a function that reads a range of it.
 pub(crate) struct Windowed<F> {
     bytes: u64,
     fetch: F,
+    window_bytes: usize,
     window: RefCell<(u64, Bytes)>,
 }
 
 impl<F: Fn(u64, usize) -> io::Result<Bytes>> Windowed<F> {
     pub(crate) fn new(bytes: u64, fetch: F) -> Self {
-        Self { bytes, fetch, window: RefCell::new((0, Bytes::new())) }
+        Self { bytes, fetch, window_bytes: WINDOW_BYTES, window: RefCell::new((0, Bytes::new())) }
     }
 }
 
@@ -36,11 +41,14 @@ impl<F: Fn(u64, usize) -> io::Result<Bytes>> Source for Windowed<F> {
     fn read(&self, offset: u64, len: usize) -> Result<Cow<'_, [u8]>, SourceError> {
         let left = usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
         let len = len.min(left);
+        if len == 0 {
+            return Ok(Cow::Borrowed(&[]));
+        }
         let mut window = self.window.borrow_mut();
         if let Some(part) = part_of(&window, offset, len) {
             return Ok(Cow::Owned(part.to_vec()));
         }
-        let fetched = (self.fetch)(offset, len.max(WINDOW_BYTES).min(left))?;
+        let fetched = (self.fetch)(offset, len.max(self.window_bytes).min(left))?;
         *window = (offset, fetched);
         Ok(Cow::Owned(part_of(&window, offset, len).unwrap_or_default().to_vec()))
     }
@@ -80,14 +88,27 @@ impl Source for PayloadSource {
 
 /// Returns the data set of a journal record.
 pub(crate) fn record_source(journal: &Journal, at: &RecordRef) -> Windowed<Fetch> {
-    let (journal, at) = (journal.clone(), at.clone());
-    Windowed::new(
-        at.payload_bytes,
-        Box::new(move |offset, len| {
-            let end = offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
-            journal.read_payload(&at, offset..end).map_err(io::Error::other)
-        }),
-    )
+    let (journal, at, at_bytes) = (journal.clone(), at.clone(), at.payload_bytes);
+    let fetch: Fetch = Box::new(move |offset, len| {
+        let end = offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+        journal.read_payload(&at, offset..end).map_err(io::Error::other)
+    });
+    // A slice whole, so that its checksum is looked at.
+    Windowed { window_bytes: RECORD_WINDOW_BYTES, ..Windowed::new(at_bytes, fetch) }
+}
+
+/// Returns the data set of a journal record for reading its header: in short pieces and, as far as the page cache has
+/// them, with one system call each. Its checksum is not looked at: the follower reads what was written moments ago.
+pub(crate) fn head_source(journal: &Journal, at: &RecordRef) -> Windowed<impl Fn(u64, usize) -> io::Result<Bytes>> {
+    let bytes = at.payload_bytes;
+    let fetch = move |offset: u64, len| {
+        let range = offset..offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+        match journal.read_payload_now(at, range.clone()) {
+            Some(part) => Ok(part),
+            None => journal.read_payload(at, range).map_err(io::Error::other),
+        }
+    };
+    Windowed { window_bytes: HEAD_WINDOW_BYTES, ..Windowed::new(bytes, fetch) }
 }
 
 /// Bytes of a large payload checked at a time.

@@ -17,6 +17,7 @@ pub mod fuzzing;
 mod checksum;
 mod damage;
 mod device;
+mod direct;
 mod erasure;
 mod error;
 mod files;

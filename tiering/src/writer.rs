@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use crate::device::Device;
+use crate::direct::Aligned;
 use crate::layout::Layout;
 use crate::store::Inner;
 use crate::{CodeProfile, ContainerId, DeviceId, Error, Tier, Toc};
@@ -27,6 +28,8 @@ pub struct ContainerWriter {
     /// The k units of the row being filled.
     data: Vec<Vec<u8>>,
     parity: Vec<Vec<u8>>,
+    /// What the devices take bytes from.
+    bounce: Aligned,
     logical_bytes: u64,
     tier: Tier,
     failed: bool,
@@ -86,6 +89,7 @@ impl ContainerWriter {
             shards,
             data: (0..code.data_shards).map(|_| unit()).collect(),
             parity: (0..code.parity_shards).map(|_| unit()).collect(),
+            bounce: Aligned::new(),
             logical_bytes: 0,
             tier,
             failed: false,
@@ -194,7 +198,7 @@ impl ContainerWriter {
         pool.erasure.encode(&self.data, &mut self.parity);
         let units = self.data.iter().chain(&self.parity);
         for (shard, unit) in self.shards.iter_mut().zip(units) {
-            shard.write_unit(unit, self.store.options.device_errors_max)?;
+            shard.write_unit(unit, &mut self.bounce, self.store.options.device_errors_max)?;
         }
         self.data.iter_mut().for_each(Vec::clear);
         Ok(())

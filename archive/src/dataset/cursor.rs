@@ -6,6 +6,8 @@ use super::{ReadError, Source};
 
 /// Bytes read at once when elements follow each other.
 const WINDOW_BYTES: usize = 64 * 1024;
+/// Bytes read at first: the header of most instances ends before, and their pixel data is left alone.
+const FIRST_WINDOW_BYTES: usize = 8 * 1024;
 
 /// A sized source that stands for one of any type.
 pub(super) struct Erased<'a, S: Source + ?Sized>(pub(super) &'a S);
@@ -25,11 +27,12 @@ pub(super) struct Cursor<'a> {
     source: &'a dyn Source,
     window: Cow<'a, [u8]>,
     window_offset: u64,
+    window_bytes: usize,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(source: &'a dyn Source) -> Self {
-        Self { source, window: Cow::Borrowed(&[]), window_offset: 0 }
+        Self { source, window: Cow::Borrowed(&[]), window_offset: 0, window_bytes: FIRST_WINDOW_BYTES }
     }
 
     /// Returns the length of the source.
@@ -37,10 +40,10 @@ impl<'a> Cursor<'a> {
         self.source.bytes()
     }
 
-    /// Returns bytes `offset..offset + len`, fewer only at the end; reads ahead a whole window.
+    /// Returns bytes `offset..offset + len`, fewer only at the end; reads ahead a window, at first a short one.
     #[inline]
     pub(super) fn at(&mut self, offset: u64, len: usize) -> Result<&[u8], ReadError> {
-        self.at_least(offset, len, WINDOW_BYTES)
+        self.at_least(offset, len, self.window_bytes)
     }
 
     /// As `at`, but reads ahead only `window` bytes: for jumps from fragment to fragment.
@@ -63,6 +66,7 @@ impl<'a> Cursor<'a> {
     #[cold]
     fn fill(&mut self, offset: u64, len: usize) -> Result<(), ReadError> {
         // A length from the data set never decides how much is asked for: only what is there.
+        self.window_bytes = WINDOW_BYTES;
         let left = self.source.bytes().saturating_sub(offset);
         let len = usize::try_from(left).unwrap_or(usize::MAX).min(len);
         self.window = self.source.read(offset, len)?;

@@ -31,6 +31,11 @@ pub fn level_attributes(all: &Attributes) -> LevelAttributes {
     }
 }
 
+/// Tells whether an attribute is kept at one of the levels.
+pub(super) fn is_indexed(tag: Tag) -> bool {
+    [PATIENT, STUDY, SERIES, INSTANCE, INSTANCE_VARYING].iter().any(|level| level.binary_search(&tag).is_ok())
+}
+
 fn picked(all: &Attributes, tags: &[Tag]) -> Attributes {
     let pick = |tag: &Tag| all.get(*tag).map(|attribute| (*tag, attribute.clone()));
     Attributes(tags.iter().filter_map(pick).collect())

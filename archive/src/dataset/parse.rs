@@ -11,6 +11,7 @@ use super::charset::Charset;
 use super::cursor::Erased;
 use super::dictionary::{is_binary, may_be_bulk, unit_bytes};
 use super::inflate::inflate;
+use super::levels::is_indexed;
 use super::transfer_syntax::TransferSyntax;
 use super::value::decode;
 use super::walker::{Bounds, Element, Encoding, Token, Walker};
@@ -93,10 +94,30 @@ pub fn read<S: Source + ?Sized>(source: &S, syntax: &TransferSyntax, limits: &Li
     read_plain(&Erased(source), Encoding::of(syntax), limits)
 }
 
+/// Reads what the index keeps of a data set (see `is_indexed`) and steps over the rest without decoding it; else as `read`.
+pub fn read_levels<S: Source + ?Sized>(
+    source: &S,
+    syntax: &TransferSyntax,
+    limits: &Limits,
+) -> Result<Attributes, ReadError> {
+    let builder = Builder { indexed_only: true, ..Builder::new(limits) };
+    let parsed = if syntax.deflated {
+        let inflated = inflate(source, limits)?;
+        build(&Erased(inflated.as_slice()), Encoding::of(syntax), builder)
+    } else {
+        build(&Erased(source), Encoding::of(syntax), builder)
+    };
+    Ok(parsed?.attributes)
+}
+
 fn read_plain(source: &dyn Source, encoding: Encoding, limits: &Limits) -> Result<Parsed, ReadError> {
+    build(source, encoding, Builder::new(limits))
+}
+
+fn build(source: &dyn Source, encoding: Encoding, mut builder: Builder<'_>) -> Result<Parsed, ReadError> {
+    let limits = builder.limits;
     let bounds = Bounds { depth_max: limits.depth_max, elements_max: limits.elements_max, flat: false };
     let mut walker = Walker::new(source, encoding, bounds)?;
-    let mut builder = Builder::new(limits);
     let stopped = loop {
         match walker.next() {
             Ok(Some(token)) => {
@@ -130,6 +151,11 @@ const PIXEL_REPRESENTATION: Tag = Tag(0x0028, 0x0103);
 const LUT_DESCRIPTOR: Tag = Tag(0x0028, 0x3002);
 const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 
+/// Tells whether an element is indexed, or decides how others are read or whether the data set is identified.
+fn is_needed(tag: Tag) -> bool {
+    is_indexed(tag) || IDENTIFIERS.contains(&tag) || matches!(tag, SPECIFIC_CHARACTER_SET | PIXEL_REPRESENTATION)
+}
+
 fn is_pixel_data(tag: Tag) -> bool {
     matches!(tag, PIXEL_DATA | Tag(0x7FE0, 0x0008 | 0x0009))
 }
@@ -150,11 +176,14 @@ struct Builder<'a> {
     inline_bytes: u64,
     items: u64,
     pixel_data: Option<PixelData>,
+    /// Elements of the outermost data set that the index does not keep are left out.
+    indexed_only: bool,
 }
 
 impl<'a> Builder<'a> {
     fn new(limits: &'a Limits) -> Self {
-        Self { limits, levels: vec![Level::default()], inline_bytes: 0, items: 0, pixel_data: None }
+        let levels = vec![Level::default()];
+        Self { limits, levels, inline_bytes: 0, items: 0, pixel_data: None, indexed_only: false }
     }
 
     fn take(&mut self, token: Token, walker: &mut Walker<'_>) -> Result<(), ReadError> {
@@ -232,6 +261,9 @@ impl<'a> Builder<'a> {
         if self.is_bulk(element, vr) {
             let Element { offset, bytes, encapsulated, .. } = *element;
             self.insert(tag, Attribute { vr, value: Value::Bulk { offset, bytes, encapsulated } });
+            return Ok(());
+        }
+        if root && self.indexed_only && !is_needed(tag) {
             return Ok(());
         }
         self.inline(element, vr, walker)

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::prepare::Preparer;
 use super::record::{self, ALIGN_BYTES, Header, Placed, len64};
 use super::segments::Shared;
 use super::worker::{Worker, commit_all, join, spawn};
@@ -17,6 +18,8 @@ use super::{Error, LargePayload, Lsn, Payload, RecordHead, RecordRef};
 
 /// Zeros that fill a payload up to the next record.
 static PADDING: [u8; 7] = [0; 7];
+/// Zeros behind the last record of a write.
+static PAGE: [u8; 4096] = [0; 4096];
 
 /// The segment being written.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub(super) struct Current {
     pub(super) number: u64,
     pub(super) offset: u64,
     pub(super) files: Vec<Option<Arc<File>>>,
+    /// Whether the files had been written before, so that flushing them changes nothing but their bytes.
+    pub(super) ready: bool,
 }
 
 /// The queue and the thread that empties it.
@@ -46,6 +51,8 @@ struct Queue {
 struct QueueState {
     commands: Vec<Command>,
     stopping: bool,
+    /// The thread waits; else it looks at the queue by itself before it does.
+    idle: bool,
 }
 
 enum Command {
@@ -69,8 +76,9 @@ impl Committer {
         let queue = Arc::new(Queue::default());
         let room_bytes = u32::try_from(shared.options.queue_bytes_max).unwrap_or(u32::MAX);
         let workers = Worker::start_all(&shared)?;
+        let preparer = Preparer::start(&shared)?;
         let noted = shared.require_copies()?;
-        let writer = Writer { shared: Arc::clone(&shared), current, workers, noted, broken: false };
+        let writer = Writer { shared: Arc::clone(&shared), current, workers, preparer, noted, broken: false };
         let commands = StopOnExit(Arc::clone(&queue));
         let thread = spawn("journal-commit", move || writer.run(&commands.0))?;
         let room = Arc::new(Semaphore::new(usize::try_from(room_bytes).unwrap_or(Semaphore::MAX_PERMITS)));
@@ -167,14 +175,21 @@ impl Queue {
             return Err(Error::Closed);
         }
         state.commands.push(command);
-        self.filled.notify_one();
+        let idle = mem::take(&mut state.idle);
+        drop(state);
+        if idle {
+            self.filled.notify_one();
+        }
         Ok(())
     }
 
     /// Waits for commands and takes all; nothing once it is stopped and empty.
     fn take(&self) -> Option<Vec<Command>> {
         let state = self.lock();
-        let idle = |state: &mut QueueState| state.commands.is_empty() && !state.stopping;
+        let idle = |state: &mut QueueState| {
+            state.idle = state.commands.is_empty() && !state.stopping;
+            state.idle
+        };
         let mut state = self.filled.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
         let commands = mem::take(&mut state.commands);
         (!commands.is_empty()).then_some(commands)
@@ -194,6 +209,7 @@ struct Writer {
     shared: Arc<Shared>,
     current: Current,
     workers: Vec<Worker>,
+    preparer: Preparer,
     /// Copies that were healthy when `journal.json` was written last.
     noted: usize,
     /// A batch failed: what the copies have behind `durable_end` is not known, so nothing may follow.
@@ -215,6 +231,7 @@ impl Writer {
                 }
             }
             self.write_out(batch);
+            self.look_ahead();
         }
         if !self.broken && self.current.offset > 0 {
             // The next start begins a new segment and need not search this one for more.
@@ -260,11 +277,13 @@ impl Writer {
     }
 
     /// Writes and flushes a batch on every copy, then answers everybody in it.
-    fn write_out(&mut self, batch: Batch) {
+    fn write_out(&mut self, mut batch: Batch) {
         if batch.waiting.is_empty() {
             return;
         }
-        let written = self.commit(&batch);
+        let written = self.commit(&mut batch);
+        // Before the answers: a sender that is told finds its receive buffer free to use again.
+        batch.buffers = Vec::new();
         if written.is_ok() {
             self.name_large(&batch);
             self.current.offset += batch.bytes;
@@ -292,12 +311,13 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), ()> {
+    fn commit(&mut self, batch: &mut Batch) -> Result<(), ()> {
         if self.broken || self.shared.require_copies().is_err() {
             self.broken = true;
             return Err(());
         }
         let Self { shared, current, workers, .. } = self;
+        batch.buffers.push(page_end(shared.options.segment_bytes, current.offset + batch.bytes));
         if let ([disk], [Some(file)]) = (shared.disks.as_slice(), current.files.as_slice()) {
             if let Err(error) = disk.commit(file, current.offset, &batch.buffers) {
                 disk.poison("write journal segment", &error);
@@ -333,9 +353,23 @@ impl Writer {
         let number = self.current.number + 1;
         let created = self.shared.create_segment(number, freed_bytes);
         self.broken = matches!(created, Err(Error::Poisoned { .. }));
-        let files = created?;
-        self.current = Current { number, offset: 0, files };
+        let (files, ready) = created?;
+        self.current = Current { number, offset: 0, files, ready };
+        self.preparer.begun();
         Ok(())
+    }
+
+    /// Has the next segment made ready in time, and leaves one that was not for one that is.
+    fn look_ahead(&mut self) {
+        let Current { offset, ready, .. } = self.current;
+        self.preparer.ask(offset, ready);
+        if !ready
+            && !self.broken
+            && self.preparer.is_better(offset)
+            && let Err(error) = self.seal()
+        {
+            tracing::debug!(%error, "journal segment not left early");
+        }
     }
 
     fn seal(&mut self) -> Result<(), Error> {
@@ -347,6 +381,13 @@ impl Writer {
         self.shared.truncate(sealed);
         Ok(())
     }
+}
+
+/// Zeros up to the end of the page, behind which nothing is: of a page that is written whole nothing need be read first.
+fn page_end(segment_bytes: u64, end: u64) -> Bytes {
+    let rest = end.next_multiple_of(len64(PAGE.len())).min(segment_bytes).saturating_sub(end);
+    let rest = usize::try_from(rest).unwrap_or_default();
+    Bytes::from_static(PAGE.get(..rest).unwrap_or_default())
 }
 
 fn answer(waiting: Box<Waiting>, result: Result<RecordRef, Error>) {

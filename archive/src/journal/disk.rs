@@ -5,6 +5,7 @@
 //! lock                 flock'd while a server has the journal open
 //! segments/<n>.seg     segment n, 16 hexadecimal digits
 //! free/<n>.seg         a segment that was released, to be used again under another number
+//! free/<uuid>.seg      a segment that was made ready before it is needed
 //! large/<uuid>.dcm     a payload that has a file of its own
 //! ```
 
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 use super::identity::Identity;
 use super::record::len64;
+use super::zeros;
 use crate::lock::DirLock;
 
 /// Released segments kept ready for use, so that a new segment costs a rename.
@@ -140,13 +142,15 @@ impl Disk {
         file.sync_data()
     }
 
-    /// Makes segment `number`, from a released one if there is one. Durable when it returns; fails if it exists.
-    pub(super) fn create_segment(&self, number: u64, bytes: u64) -> io::Result<File> {
+    /// Makes segment `number`, from a released one if there is one, which is told beside it. Durable when it returns;
+    /// fails if it exists.
+    pub(super) fn create_segment(&self, number: u64, bytes: u64) -> io::Result<(File, bool)> {
         if self.fault() == Fault::NoSpace {
             return Err(Errno::NOSPC.into());
         }
         let path = self.segment_path(number);
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let ready = free.is_some();
         let file = if let Some(free) = free {
             if path.exists() {
                 return Err(io::ErrorKind::AlreadyExists.into()); // a rename would replace it
@@ -165,7 +169,31 @@ impl Disk {
             file
         };
         sync_dir(&self.path.join("segments"))?;
-        Ok(file)
+        Ok((file, ready))
+    }
+
+    /// Tells whether a released segment waits for use.
+    pub(super) fn has_free(&self) -> bool {
+        !self.free.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Makes a segment full of zeros that waits for use, unless there is one that does.
+    pub(super) fn prepare(&self, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+        if self.has_free() {
+            return Ok(());
+        }
+        if self.fault() == Fault::NoSpace {
+            return Err(Errno::NOSPC.into());
+        }
+        let path = self.path.join("free").join(format!("{}.seg", Uuid::new_v4()));
+        let filled = zeros::write_file(&path, bytes, stop);
+        if !matches!(filled, Ok(true)) {
+            let removed = fs::remove_file(&path);
+            tracing::debug!(?removed, "journal segment not made ready");
+            return filled.map(drop);
+        }
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+        Ok(())
     }
 
     /// Opens segment `number`.
@@ -331,7 +359,8 @@ fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+/// Reserves the space of a file.
+pub(super) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
         Ok(()) => Ok(()),
         // Some file systems cannot; the segment then grows as it is written, and a full disk shows later.

@@ -90,7 +90,7 @@ impl Recovery {
             }
             // Where nothing was ever written, writing goes on; elsewhere a new segment follows.
             let offset = if clean { 0 } else { self.options.segment_bytes };
-            current = Some(Current { number, offset, files: files.clone() });
+            current = Some(Current { number, offset, files: files.clone(), ready: false });
             let first = segment.union.first().map(|record| record.durable);
             scanned.push((number, segment.end, first, files));
         }
@@ -235,7 +235,7 @@ impl Recovery {
     ) -> io::Result<Arc<File>> {
         let file = match copy {
             Some(copy) => Arc::clone(&copy.file),
-            None => Arc::new(disk.create_segment(segment.number, self.options.segment_bytes)?),
+            None => Arc::new(disk.create_segment(segment.number, self.options.segment_bytes)?.0),
         };
         let start = segment.number * self.options.segment_bytes;
         let own: &[Placed] = copy.map_or(&[], |copy| &copy.records);
@@ -374,9 +374,11 @@ impl Recovery {
         for at in damaged {
             shared.report_damage(at);
         }
-        let current = match current {
-            Some(current) => current,
-            None => Current { number: 0, offset: 0, files: shared.create_segment(0, 0)? },
+        let current = if let Some(current) = current {
+            current
+        } else {
+            let (files, ready) = shared.create_segment(0, 0)?;
+            Current { number: 0, offset: 0, files, ready }
         };
         Ok((shared, current))
     }

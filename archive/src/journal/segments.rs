@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::watch;
@@ -56,6 +56,9 @@ pub(super) struct Segment {
     /// Large files of its records, with their bytes.
     pub(super) large: HashMap<Uuid, u64>,
 }
+
+/// The files of a new segment on each copy, and whether all of them were ready for use before.
+pub(super) type CreatedSegment = (Vec<Option<Arc<File>>>, bool);
 
 /// Shared state of an open journal.
 #[derive(Debug)]
@@ -178,17 +181,23 @@ impl Shared {
         self.large_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
-    /// Makes segment `number` on every healthy copy; nothing is left of it if one finds no space.
-    pub(super) fn create_segment(&self, number: u64, freed_bytes: u64) -> Result<Vec<Option<Arc<File>>>, Error> {
+    /// Makes segment `number` on every healthy copy and tells whether all were made ready before; nothing is left of it if
+    /// one finds no space.
+    pub(super) fn create_segment(&self, number: u64, freed_bytes: u64) -> Result<CreatedSegment, Error> {
         let bytes = self.options.segment_bytes;
         if self.used_bytes().saturating_sub(freed_bytes) + bytes > self.options.bytes_max {
             return Err(self.full());
         }
         let mut files = Vec::new();
+        let mut ready = true;
         for disk in &self.disks {
             let created = if disk.is_healthy() { disk.create_segment(number, bytes).map(Some) } else { Ok(None) };
             match created {
-                Ok(file) => files.push(file.map(Arc::new)),
+                Ok(Some((file, its_ready))) => {
+                    files.push(Some(Arc::new(file)));
+                    ready &= its_ready;
+                }
+                Ok(None) => files.push(None),
                 // Nothing was written, so nothing is in doubt: the same can succeed later.
                 Err(error) if is_full(&error) => {
                     self.undo_create(number, files.len());
@@ -203,7 +212,26 @@ impl Shared {
         self.require_copies()?;
         let segment = Segment { end: 0, file_bytes: bytes, files: files.clone(), large: HashMap::new() };
         self.write_segments().insert(number, segment);
-        Ok(files)
+        Ok((files, ready))
+    }
+
+    /// Makes segments ready, one on each healthy copy that has none, within the limit.
+    pub(super) fn prepare_segments(&self, stop: &AtomicBool) {
+        let bytes = self.options.segment_bytes;
+        if self.used_bytes() + bytes > self.options.bytes_max {
+            return;
+        }
+        for disk in self.disks.iter().filter(|disk| disk.is_healthy()) {
+            // Nothing of the journal's is in doubt: the segment is made without, when it is needed.
+            if let Err(error) = disk.prepare(bytes, stop) {
+                tracing::debug!(path = %disk.path().display(), %error, "no journal segment was made ready");
+            }
+        }
+    }
+
+    /// Tells whether every healthy copy has a segment that waits for use.
+    pub(super) fn have_free(&self) -> bool {
+        self.disks.iter().filter(|disk| disk.is_healthy()).all(Disk::has_free)
     }
 
     fn undo_create(&self, number: u64, copies: usize) {

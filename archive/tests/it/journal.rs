@@ -5,6 +5,7 @@ mod append;
 mod copies;
 mod format;
 mod large;
+mod prepare;
 mod recovery;
 mod release;
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ use crate::pdu::{AbortReason, Decoder, Event, Phase};
 
 /// Room for one read while little is expected.
 const READ_BYTES_MIN: usize = 16 * 1024;
-/// Room for one read inside a long P-DATA-TF.
+/// Room for one read on an association that brings data sets: a message of a usual slice comes in one read.
 const READ_BYTES_MAX: usize = 256 * 1024;
 /// A P-DATA-TF with more bytes than this to come is part of a data set, and more follow.
 const DATA_REST_SHORT: usize = 4 * 1024;
@@ -33,6 +33,8 @@ pub(crate) struct Link {
     timeouts: Timeouts,
     /// A write stopped in the middle of a PDU: nothing can be said any more.
     torn: bool,
+    /// The peer has sent a long P-DATA-TF; it will again.
+    sends_data: bool,
 }
 
 impl Link {
@@ -42,7 +44,7 @@ impl Link {
         stream.set_nodelay(true)?;
         let (read, write) = stream.into_split();
         let decoder = Decoder::new(phase, pdu_bytes_max);
-        let link = Self { read, write, decoder, timeouts, torn: false };
+        let link = Self { read, write, decoder, timeouts, torn: false, sends_data: false };
         link.acknowledge_at_once();
         Ok(link)
     }
@@ -140,12 +142,9 @@ impl Link {
     }
 
     async fn fill(&mut self) -> io::Result<usize> {
-        let buffer = &mut self.decoder.buffer;
-        if buffer.capacity() - buffer.len() < READ_BYTES_MIN {
-            let rest = usize::try_from(self.decoder.data_rest_bytes()).unwrap_or(usize::MAX);
-            let room = if rest > DATA_REST_SHORT { READ_BYTES_MAX } else { READ_BYTES_MIN };
-            self.decoder.buffer.reserve(room);
-        }
+        let rest = usize::try_from(self.decoder.data_rest_bytes()).unwrap_or(usize::MAX);
+        self.sends_data |= rest > DATA_REST_SHORT;
+        make_room(&mut self.decoder.buffer, self.sends_data);
         let read = self.read.read_buf(&mut self.decoder.buffer).await?;
         self.acknowledge_at_once();
         Ok(read)
@@ -159,6 +158,16 @@ impl Link {
         if let Err(error) = SockRef::from(self.read.as_ref()).set_tcp_quickack(true) {
             tracing::trace!(%error, "cannot acknowledge at once");
         }
+    }
+}
+
+/// Makes room for one read. The memory of data sets that were handed on and are done with is used again: fresh memory
+/// costs more than all else that receiving does.
+fn make_room(buffer: &mut BytesMut, sends_data: bool) {
+    let wanted = if sends_data { READ_BYTES_MAX.saturating_sub(buffer.len()) } else { READ_BYTES_MIN };
+    let room = buffer.capacity() - buffer.len();
+    if room < wanted && !buffer.try_reclaim(wanted) && room < READ_BYTES_MIN {
+        buffer.reserve(wanted.max(READ_BYTES_MIN));
     }
 }
 
@@ -181,4 +190,34 @@ async fn write_parts(write: &mut OwnedWriteHalf, parts: Vec<Bytes>, wait: Durati
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BufMut as _;
+
+    use super::*;
+
+    #[test]
+    fn the_memory_of_data_sets_that_are_done_with_is_used_again() {
+        let mut buffer = BytesMut::new();
+        make_room(&mut buffer, true);
+        let (first, room) = (buffer.as_ptr(), buffer.capacity());
+        for _ in 0..9 {
+            buffer.put_bytes(7, 60_000);
+            let data_set = buffer.split_to(60_000).freeze();
+            make_room(&mut buffer, true); // the data set is still in use: what comes goes behind it
+            assert!(buffer.capacity() >= READ_BYTES_MIN);
+            drop(data_set);
+            make_room(&mut buffer, true);
+            assert_eq!((buffer.as_ptr(), buffer.capacity()), (first, room));
+        }
+    }
+
+    #[test]
+    fn an_association_that_sends_no_data_gets_little_memory() {
+        let mut buffer = BytesMut::new();
+        make_room(&mut buffer, false);
+        assert_eq!(buffer.capacity(), READ_BYTES_MIN);
+    }
 }

@@ -11,6 +11,7 @@ use super::header::Header;
 use super::{BLOCK_BYTES, HEADER_BYTES};
 use crate::ContainerId;
 use crate::checksum::crc32c;
+use crate::direct::Direct;
 use crate::erasure::Erasure;
 use crate::files::{read_at, read_now};
 
@@ -103,8 +104,8 @@ impl ShardFile {
     }
 
     /// Reads the file from its start, for checking all of it.
-    pub(crate) fn read_file(&self, out: &mut [u8], offset: u64) -> Result<(), ShardFault> {
-        Ok(read_at(&self.file, out, offset)?)
+    pub(crate) fn read_file(&self, direct: &Direct, out: &mut [u8], offset: u64) -> Result<(), ShardFault> {
+        Ok(direct.read(&self.file, out, offset)?)
     }
 
     /// Reads the checksum table and checks it.

@@ -7,14 +7,13 @@ use std::sync::PoisonError;
 use tracing::{error, warn};
 
 use super::{Inner, Pool};
+use crate::direct::{Aligned, CHUNK_BYTES, Direct};
 use crate::erasure::Erasure;
 use crate::shard::file::{ShardFault, ShardFile};
 use crate::shard::footer::Geometry;
 use crate::shard::{BLOCK_BYTES, HASH_BYTES, HEADER_BYTES, name};
 use crate::{ContainerId, DeviceId, Error, Toc};
 
-/// Bytes read at one time for each shard.
-const CHUNK_BYTES: u64 = 1 << 20;
 /// Shards read at one time.
 const SHARDS_AT_ONCE: usize = 8;
 
@@ -124,12 +123,12 @@ pub(crate) fn examine(
         Err(fault) => return Examined::unusable(&fault),
     };
     file.forget_pages(); // what the device has counts, not what memory remembers
-    examine_open(&file).unwrap_or_else(|fault| Examined::unusable(&fault))
+    examine_open(&file, &Direct::reader(path)).unwrap_or_else(|fault| Examined::unusable(&fault))
 }
 
-fn examine_open(file: &ShardFile) -> Result<Examined, ShardFault> {
+fn examine_open(file: &ShardFile, direct: &Direct) -> Result<Examined, ShardFault> {
     let geometry = file.geometry();
-    let (blocks, hash) = read_all(file)?;
+    let (blocks, hash) = read_all(file, direct)?;
     let toc = if geometry.code.carries_toc(file.shard()) { Some(toc_fault(file)) } else { None };
     let toc_whole = matches!(toc, Some(None));
     let at = usize::from(file.shard()) * HASH_BYTES;
@@ -148,23 +147,23 @@ fn examine_open(file: &ShardFile) -> Result<Examined, ShardFault> {
 }
 
 /// Reads header and unit region; returns the blocks that differ and the hash of all.
-fn read_all(file: &ShardFile) -> Result<(Vec<u64>, [u8; HASH_BYTES]), ShardFault> {
+fn read_all(file: &ShardFile, direct: &Direct) -> Result<(Vec<u64>, [u8; HASH_BYTES]), ShardFault> {
     let table = file.table()?;
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; usize::try_from(CHUNK_BYTES).expect("1 MiB")];
-    let mut header = [0; 4096];
-    file.read_file(&mut header, 0)?;
-    hasher.update(&header);
+    let mut buffer = Aligned::new();
+    let header = buffer.first_mut(usize::try_from(HEADER_BYTES).expect("4 KiB"));
+    file.read_file(direct, header, 0)?;
+    hasher.update(header);
     let end = HEADER_BYTES + file.geometry().region_bytes;
     let mut at = HEADER_BYTES;
     let mut differing = Vec::new();
     while at < end {
-        let bytes = usize::try_from(CHUNK_BYTES.min(end - at)).expect("at most 1 MiB");
-        let chunk = buffer.get_mut(..bytes).expect("the buffer holds a chunk");
-        file.read_file(chunk, at)?;
+        let bytes = usize::try_from(end - at).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+        let chunk = buffer.first_mut(bytes);
+        file.read_file(direct, chunk, at)?;
         hasher.update(chunk);
         differing.extend(table.differing((at - HEADER_BYTES) / BLOCK_BYTES, chunk));
-        at += CHUNK_BYTES;
+        at += u64::try_from(bytes).expect("at most 1 MiB");
     }
     Ok((differing, *hasher.finalize().as_bytes()))
 }

@@ -1,19 +1,21 @@
 //! One shard while it is written: a temporary file that removes itself unless it is kept.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::checksum::crc32c;
 use crate::device::Device;
+use crate::direct::{Aligned, CHUNK_BYTES, Direct};
 use crate::erasure::Erasure;
 use crate::files::{publish, sync_directory};
 use crate::layout::Layout;
 use crate::shard::footer::{Footer, Geometry};
 use crate::shard::header::Header;
 use crate::shard::name::{self, CONTAINERS_DIRECTORY};
-use crate::shard::{BLOCK_BYTES, FIRST_GENERATION, HASH_BYTES};
+use crate::shard::{BLOCK_BYTES, FIRST_GENERATION, HASH_BYTES, HEADER_BYTES};
 use crate::{ContainerId, DeviceId, Error};
 
 /// A shard being written.
@@ -26,7 +28,8 @@ pub(super) struct Staged {
     tmp: PathBuf,
     id: ContainerId,
     reserved_bytes: u64,
-    file: Option<File>,
+    file: Option<(File, Direct)>,
+    written_bytes: u64,
     table: Vec<u8>,
     hasher: blake3::Hasher,
     published: bool,
@@ -50,6 +53,7 @@ impl Staged {
             id,
             reserved_bytes,
             file: None,
+            written_bytes: 0,
             table: Vec::new(),
             hasher: blake3::Hasher::new(),
             published: false,
@@ -65,23 +69,29 @@ impl Staged {
         let header = header.encode(erasure);
         let opened =
             self.make_directory().and_then(|()| OpenOptions::new().write(true).create_new(true).open(&self.tmp));
-        let written = opened.and_then(|mut file| {
-            file.write_all(&header)?;
-            Ok(file)
+        let written = opened.and_then(|file| {
+            file.write_all_at(&header, 0)?;
+            Ok((file, Direct::writer(&self.tmp)))
         });
         self.file = Some(self.noted("create shard on", written, errors_max)?);
+        self.written_bytes = HEADER_BYTES;
         self.hasher.update(&header);
         Ok(self)
     }
 
-    /// Appends a unit and notes its checksums.
-    pub(super) fn write_unit(&mut self, unit: &[u8], errors_max: u32) -> Result<(), Error> {
-        for block in unit.chunks(usize::try_from(BLOCK_BYTES).expect("64 KiB")) {
-            self.table.extend_from_slice(&crc32c(block).to_le_bytes());
+    /// Appends a unit, whole blocks, and notes its checksums.
+    pub(super) fn write_unit(&mut self, unit: &[u8], bounce: &mut Aligned, errors_max: u32) -> Result<(), Error> {
+        for chunk in unit.chunks(CHUNK_BYTES) {
+            let aligned = bounce.first_mut(chunk.len());
+            aligned.copy_from_slice(chunk);
+            for block in aligned.chunks(usize::try_from(BLOCK_BYTES).expect("64 KiB")) {
+                self.table.extend_from_slice(&crc32c(block).to_le_bytes());
+            }
+            self.hasher.update(aligned);
+            let written = self.write(|file, direct, offset| direct.write(file, aligned, offset), aligned.len());
+            self.noted("write shard on", written, errors_max)?;
         }
-        self.hasher.update(unit);
-        let written = self.write(unit);
-        self.noted("write shard on", written, errors_max)
+        Ok(())
     }
 
     /// Returns the hash of header and unit region.
@@ -104,7 +114,8 @@ impl Staged {
         }
         let footer = Footer { shard: self.number, table_crc: crc32c(&self.table), geometry: *geometry };
         tail.extend_from_slice(&footer.encode());
-        let synced = self.write(&tail).and_then(|()| self.file.as_ref().map_or(Ok(()), File::sync_all));
+        let written = self.write(|file, _, offset| file.write_all_at(&tail, offset), tail.len());
+        let synced = written.and_then(|()| self.file.as_ref().map_or(Ok(()), |(file, _)| file.sync_all()));
         self.file = None;
         self.noted("sync shard on", synced, errors_max)
     }
@@ -131,8 +142,11 @@ impl Staged {
         }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?.write_all(bytes)
+    fn write(&mut self, write: impl FnOnce(&File, &Direct, u64) -> io::Result<()>, bytes: usize) -> io::Result<()> {
+        let (file, direct) = self.file.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        write(file, direct, self.written_bytes)?;
+        self.written_bytes += u64::try_from(bytes).expect("a usize has at most 64 bits");
+        Ok(())
     }
 
     /// Lets the device know of an error, so that the next container avoids it.

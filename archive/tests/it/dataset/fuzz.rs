@@ -1,6 +1,9 @@
 //! Damaged headers: whatever the bytes are, reading ends, soon and without a panic.
 
-use archive::dataset::{FileMetaRead, encode, find_bulk, fragment_table, read_file_meta, read_identifiers, write_json};
+use archive::dataset::{
+    FileMetaRead, encode, find_bulk, fragment_table, level_attributes, read_file_meta, read_identifiers, read_levels,
+    write_json,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -19,6 +22,8 @@ pub(super) fn read_all(bytes: &[u8], uid: &str) {
     let Ok(result) = read(bytes, syntax(uid), &Limits::default()) else {
         return;
     };
+    let indexed = read_levels(bytes, syntax(uid), &Limits::default()).unwrap();
+    assert_eq!(level_attributes(&indexed), level_attributes(&result.attributes), "what the index keeps is the same");
     let mut json = Vec::new();
     write_json(&result.attributes, &|path| path.to_string(), &mut json);
     assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&json).is_ok());

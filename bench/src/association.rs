@@ -1,11 +1,15 @@
 //! The smallest C-STORE sender that peers accept: one presentation context for each kind of instance, one operation at
 //! a time (PS3.8 §9.3, PS3.7 §9.3.1).
 
+mod stream;
+
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+
+pub use stream::{ECHO, FIND};
 
 /// Longest PDU we take; answers are some hundred bytes.
 const PDU_BYTES_MAX: u32 = 1 << 20;

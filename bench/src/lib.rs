@@ -4,4 +4,5 @@
 pub mod association;
 pub mod crash;
 pub mod http;
+pub mod memory;
 pub mod process;

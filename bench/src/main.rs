@@ -1,5 +1,7 @@
 //! The binary `bench`.
 
+mod memory_command;
+
 use std::fs;
 use std::io::{self, Write};
 use std::mem;
@@ -23,6 +25,8 @@ struct Cli {
 enum Trial {
     /// Kill a server with SIGKILL while it takes instances in, and see that nothing acknowledged is lost.
     Crash(Crash),
+    /// Send much, read slowly and ask for everything, all at once, and see that the server's memory stays bounded.
+    Memory(memory_command::Memory),
 }
 
 #[derive(Debug, Args)]
@@ -86,7 +90,13 @@ struct Failed {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let Trial::Crash(arguments) = Cli::parse().trial;
+    match Cli::parse().trial {
+        Trial::Crash(arguments) => crash(arguments),
+        Trial::Memory(arguments) => memory_command::run_and_report(arguments),
+    }
+}
+
+fn crash(arguments: Crash) -> anyhow::Result<ExitCode> {
     let temporary = tempfile::TempDir::new()?;
     // The embedded Postgres of a server that runs as root is another user's.
     fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o755))?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use tiering::UsedPool;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +27,10 @@ use crate::retrieve::{self, Frames, InstanceBody, InstanceRef, Selector};
 use crate::sealed::SealedSeries;
 use crate::tombstones::Tombstones;
 use crate::{ArchiveOptions, Error, Metrics, Status, VerifyReport, follower, used_pools};
+
+/// Pieces of long instances that are written at a time: each is a thread, and with one for each sender those that answer
+/// everybody else hardly get to run.
+const LARGE_WRITES_MAX: usize = 8;
 
 /// How long a sender waits for the index to say whether an instance is sealed.
 const SEALED_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -68,6 +72,8 @@ pub(crate) struct Inner {
     pub(crate) unpackable: Mutex<BTreeSet<Lsn>>,
     /// Pools that were used, as the data directory remembers them.
     pub(crate) used_pools: Mutex<Vec<UsedPool>>,
+    /// A permit for each piece of a long instance that is being written.
+    pub(crate) large_writes: Semaphore,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
     _lock: DirLock,
@@ -253,6 +259,7 @@ async fn open(options: ArchiveOptions) -> Result<Arc<Inner>, Error> {
         recheck: AtomicBool::new(false),
         unpackable: Mutex::default(),
         used_pools: Mutex::new(used_pools),
+        large_writes: Semaphore::new(LARGE_WRITES_MAX),
         tasks: TaskTracker::new(),
         cancel: CancellationToken::new(),
         _lock: lock,

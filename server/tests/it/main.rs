@@ -5,5 +5,7 @@
 mod commands;
 mod crash;
 mod demo;
+mod faults;
 mod filmroom;
+mod memory;
 mod tidy;

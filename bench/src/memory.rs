@@ -27,8 +27,6 @@ const SEEDS: [u64; 4] = [1, 1_000, 1_000_000, 100_000_000];
 const FILLERS: u64 = 4;
 /// How fast one client reads a search's answer, and how long another rests after each match of C-FIND.
 const SLOW_SEARCH: (u64, Duration) = (1 << 20, Duration::from_millis(2));
-/// A question that takes longer was starved.
-const PROMPT: Duration = Duration::from_secs(5);
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -57,6 +55,8 @@ pub struct Options {
     pub journal_bytes: u64,
     /// Resident bytes that the server may have.
     pub resident_bytes_max: u64,
+    /// A short question that waits longer for its answer was starved.
+    pub answer_wait_max: Duration,
     /// How long the slow clients read at least.
     pub at_least: Duration,
 }
@@ -135,7 +135,7 @@ impl Report {
             failures.push("a reader of the study got nothing".to_owned());
         }
         for probe in &self.probes {
-            let late = probe.most_ms > PROMPT.as_millis();
+            let late = probe.most_ms > options.answer_wait_max.as_millis();
             let failed = probe.failures.first().filter(|_| all_fit || probe.what != clients::STORE);
             failures.extend(failed.map(|failure| format!("{}: {failure}", probe.what)));
             failures.extend(late.then(|| format!("{} waited {} ms", probe.what, probe.most_ms)));

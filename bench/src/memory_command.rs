@@ -54,6 +54,9 @@ pub(crate) struct Memory {
     /// Resident bytes that the server may have.
     #[arg(long, default_value_t = 512)]
     limit_mebibytes: u64,
+    /// A short question that waits longer for its answer was starved.
+    #[arg(long, default_value_t = 5000)]
+    answer_milliseconds: u64,
     /// How long the slow clients read at least.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -85,6 +88,7 @@ fn small(arguments: Memory) -> Memory {
         study_megabytes: 64,
         studies: 100,
         searchers: 2,
+        answer_milliseconds: 60_000,
         seconds: 2,
         ..arguments
     }
@@ -118,6 +122,7 @@ fn options(arguments: Memory, temporary: &std::path::Path) -> anyhow::Result<Opt
         searchers: arguments.searchers,
         journal_bytes,
         resident_bytes_max: arguments.limit_mebibytes << 20,
+        answer_wait_max: Duration::from_millis(arguments.answer_milliseconds),
         at_least: Duration::from_secs(arguments.seconds),
     })
 }

@@ -81,12 +81,12 @@ fn a_full_journal_disk_refuses_and_takes_again_after_packing() {
 #[test]
 fn a_full_device_disk_puts_packing_off_until_there_is_room() {
     let place = Place::new("");
-    let Some(_disk) = SmallDisk::mount(&place.path("data/devices"), 24) else { return };
+    let Some(_disk) = SmallDisk::mount(&place.path("data/devices"), 160) else { return };
     let server = place.serve();
     let study = StudySpec { instances_per_series: 60, rows: 400, columns: 400, ..StudySpec::default() };
     let instances: Vec<Instance> = testdata::study(study).collect();
     let filler = place.path("data/devices/filler");
-    std::fs::write(&filler, vec![7; 20 << 20]).unwrap();
+    std::fs::write(&filler, vec![7; 80 << 20]).unwrap();
     let mut association = Association::open(&server.dicom, "FILMROOM", &[CT]).unwrap();
     assert_eq!(fill(&mut association, &instances), (60, 0));
     assert!(!place.run(&["pack", "--now"]).status.success());

@@ -29,13 +29,14 @@ fn long_instances_and_slow_readers_cost_bounded_memory() {
         searchers: 4,
         journal_bytes: 4 << 30,
         resident_bytes_max: 512 << 20,
+        answer_wait_max: Duration::from_mins(1),
         at_least: Duration::from_secs(2),
     };
     let report = run(&options).unwrap();
     let grown = report.resident_most() - report.resident_before;
     assert!(grown < GROWTH_BYTES_MAX, "{grown} bytes more: {report:#?}");
     assert_eq!((report.sent.stored, report.sent.no_room), (16, 0), "{report:#?}");
-    assert!(report.pulled_bytes.0 > 0 && report.pulled_bytes.1 < options.study_bytes, "{report:#?}");
+    assert!(report.pulled_bytes.0 > 0, "{report:#?}");
     let failed = report.probes.iter().any(|probe| probe.asked == 0 || !probe.failures.is_empty());
     assert!(!failed, "{report:#?}");
     assert_eq!(report.searched.1 / 4, 400 + 2 + 16 + report.probes[1].asked as u64, "{report:#?}");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use tiering::UsedPool;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,6 +28,10 @@ use crate::retrieve::{self, Frames, InstanceBody, InstanceRef, Selector};
 use crate::sealed::SealedSeries;
 use crate::tombstones::Tombstones;
 use crate::{ArchiveOptions, Error, Metrics, Status, VerifyReport, follower, used_pools};
+
+/// Pieces of long instances that are written at a time: each is a thread, and with one for each sender those that answer
+/// everybody else hardly get to run.
+const LARGE_WRITES_MAX: usize = 8;
 
 /// How long a sender waits for the index to say whether an instance is sealed.
 const SEALED_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -71,6 +75,8 @@ pub(crate) struct Inner {
     pub(crate) used_pools: Mutex<Vec<UsedPool>>,
     /// Headers that are being read for clients.
     pub(crate) parsing: Parsing,
+    /// A permit for each piece of a long instance that is being written.
+    pub(crate) large_writes: Semaphore,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
     _lock: DirLock,
@@ -257,6 +263,7 @@ async fn open(options: ArchiveOptions) -> Result<Arc<Inner>, Error> {
         unpackable: Mutex::default(),
         used_pools: Mutex::new(used_pools),
         parsing: Parsing::new(),
+        large_writes: Semaphore::new(LARGE_WRITES_MAX),
         tasks: TaskTracker::new(),
         cancel: CancellationToken::new(),
         _lock: lock,

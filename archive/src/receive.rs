@@ -132,6 +132,7 @@ impl Receiver {
         self.chunk_bytes = 0;
         let writer = self.large.take();
         let journal = self.archive.journal.clone();
+        let permit = self.archive.large_writes.acquire().await.expect("it is never closed");
         let written = tokio::task::spawn_blocking(move || -> Result<LargeWriter, journal::Error> {
             let mut writer = match writer {
                 Some(writer) => writer,
@@ -143,6 +144,7 @@ impl Receiver {
             Ok(writer)
         });
         let written = joined(written.await)?;
+        drop(permit);
         self.large = Some(written.map_err(|error| refused(&self.archive, &error))?);
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 mod command;
 mod negotiation;
+mod stream;
 
 use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
 use std::net::TcpStream;
@@ -12,6 +13,8 @@ use anyhow::{Context, bail, ensure};
 
 pub use command::{Builder, Command};
 use negotiation::{Accepted, pdu, request};
+use stream::store_command;
+pub use stream::{ECHO, FIND};
 
 /// Longest PDU we take.
 const PDU_BYTES_MAX: u32 = 1 << 20;
@@ -100,9 +103,12 @@ impl Association {
     pub fn store_parts(&mut self, kind: Kind, sop_instance_uid: &str, data_set: [&[u8]; 2]) -> anyhow::Result<u16> {
         let context = self.context(kind)?;
         let message_id = self.next_message_id();
-        let command = Builder::default().uid(0x0002, kind.0).us(0x0100, 0x0001).us(0x0110, message_id);
-        let command = command.us(0x0700, 0).us(0x0800, 1).uid(0x1000, sop_instance_uid).build();
+        let command = store_command(kind, sop_instance_uid, message_id);
         self.send(context, &command, data_set).context("send C-STORE-RQ")?;
+        self.store_status(message_id)
+    }
+
+    fn store_status(&mut self, message_id: u16) -> anyhow::Result<u16> {
         let answer = self.receive().context("read C-STORE-RSP")?.context("released instead of C-STORE-RSP")?.command;
         let answered = answer.us(0x0120).context("C-STORE-RSP has no message ID")?;
         ensure!(answered == message_id, "C-STORE-RSP answers message {answered}, not {message_id}");

@@ -1,6 +1,6 @@
 //! Kill -9: whatever was acknowledged before is served afterwards, byte for byte, once.
 //!
-//! A round: senders store generated studies over several associations; at a moment that the seed decides on the server,
+//! A round has a seed of its own, one more than the round before, and can be run again alone. In it, senders store generated studies over several associations; at a moment that the seed decides on the server,
 //! its Postgres or both are killed; when the server works again every acknowledged instance is fetched by WADO-RS and
 //! compared with what was sent, instances are sent again as if their acknowledgements were lost, QIDO-RS is asked for
 //! duplicates and counts, `filmroom verify` for damage. The data directory lives for several rounds; after its last
@@ -13,6 +13,8 @@ mod send;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -44,7 +46,7 @@ pub struct Options {
     pub directory: PathBuf,
     /// How often to kill.
     pub rounds: u32,
-    /// Decides on data and moments.
+    /// Seed of the first round; each further round has the next. It decides on data and moments.
     pub seed: u64,
     /// Associations that send at a time.
     pub associations: u32,
@@ -102,10 +104,11 @@ pub enum During {
 /// What one round found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Round {
-    /// Number from 1.
-    pub round: u32,
-    /// Seed of the run: what a failure needs to be seen again.
+    /// Seed of this round: what a failure needs to be seen again.
     pub seed: u64,
+    /// Number in its data directory, from 1: together with the rounds before it, it is run again by beginning with
+    /// seed - round + 1.
+    pub round: u32,
     /// What was killed.
     pub killed: Killed,
     /// What went on then.
@@ -133,6 +136,9 @@ pub struct Round {
     pub unverified: Option<String>,
 }
 
+/// A seed, and what its round found, or why it could not be run.
+pub type Found = (u64, anyhow::Result<Round>);
+
 /// Seeds of studies, and the numbers of their instances in the order of generation.
 pub(crate) type Studies = BTreeMap<u64, BTreeSet<usize>>;
 
@@ -144,17 +150,39 @@ impl Round {
     }
 }
 
-/// Returns the rounds, each run when it is asked for. After an error they end.
-pub fn run(options: &Options) -> impl Iterator<Item = anyhow::Result<Round>> {
-    let mut trial = Some(Trial::new(options));
-    let seed = options.seed;
-    (1..=options.rounds).map_while(move |round| {
-        let found = trial.as_mut()?.round(round).with_context(|| format!("round {round} with seed {seed}"));
-        if found.is_err() {
-            trial = None;
+/// Returns the rounds, each run when it is asked for. After an error the next begins in a new data directory.
+pub fn run(options: &Options) -> impl Iterator<Item = Found> {
+    let mut trial = Trial::new(options);
+    let seeds = options.seed..options.seed + u64::from(options.rounds);
+    let last = seeds.end.saturating_sub(1);
+    seeds.map(move |seed| (seed, trial.round(seed, seed == last).with_context(|| format!("seed {seed}"))))
+}
+
+/// Runs the rounds, with several servers at a time, and reports each when it is done.
+///
+/// The rounds that share a data directory run on one server, one after the other.
+pub fn run_parallel(options: &Options, servers: usize, mut report: impl FnMut(Found)) {
+    let each = options.fresh_every;
+    let groups = (0..options.rounds).step_by(usize::try_from(each).unwrap_or(usize::MAX)).map(|done| Options {
+        seed: options.seed + u64::from(done),
+        rounds: each.min(options.rounds - done),
+        ..options.clone()
+    });
+    let groups = Mutex::new(groups);
+    let (sender, found) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..servers {
+            let (sender, groups) = (sender.clone(), &groups);
+            let next = || groups.lock().unwrap_or_else(PoisonError::into_inner).next();
+            scope.spawn(move || {
+                while let Some(group) = next() {
+                    run(&group).for_each(|round| drop(sender.send(round))); // it is received until all have ended
+                }
+            });
         }
-        Some(found)
-    })
+        drop(sender);
+        found.into_iter().for_each(&mut report);
+    });
 }
 
 /// Returns the study of a seed: sizes and encodings change with it. Every eighth has instances of more than 1 MiB.

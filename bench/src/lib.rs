@@ -10,6 +10,7 @@ pub mod growth;
 pub mod http;
 pub mod load;
 pub mod measure;
+pub mod memory;
 pub mod peers;
 pub mod process;
 pub mod report;

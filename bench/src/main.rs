@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use cli::{crash, growth, table, work};
+use cli::{crash, growth, memory, table, work};
 
 /// Trials of a running Filmroom from outside.
 #[derive(Debug, Parser)]
@@ -36,6 +36,8 @@ enum Trial {
     Crash(crash::Crash),
     /// Fill archives of growing size and ask the same questions at each.
     Growth(growth::Growth),
+    /// Send much, read slowly and ask for everything, all at once, and see that the server's memory stays bounded.
+    Memory(memory::Memory),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -49,5 +51,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Trial::Machine(arguments) => work::machine(&arguments),
         Trial::Crash(arguments) => crash::run(arguments),
         Trial::Growth(arguments) => growth::run(arguments),
+        Trial::Memory(arguments) => memory::run_and_report(arguments),
     }
 }

@@ -46,6 +46,11 @@ impl Place {
              [pack]\nquiet = \"300ms\"\nwait_max = \"1s\"\ncontainer = \"8MiB\"\n",
             directory.join("data").display()
         );
+        Self::with(binary, directory, &config)
+    }
+
+    /// Writes this configuration.
+    pub fn with(binary: &Path, directory: &Path, config: &str) -> anyhow::Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
         fs::write(directory.join("filmroom.toml"), config).context("write the configuration")?;
         let binary = std::path::absolute(binary).context("find the binary")?;
@@ -90,6 +95,13 @@ impl Place {
         let output = self.command().args(["verify", "--json"]).output().context("run filmroom verify")?;
         let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         Ok((!output.status.success()).then(|| said.concat()))
+    }
+
+    /// Runs `filmroom pack --now` to its end.
+    pub fn pack_all(&self) -> anyhow::Result<()> {
+        let output = self.command().args(["pack", "--now"]).output().context("run filmroom pack")?;
+        ensure!(output.status.success(), "filmroom pack: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
     }
 
     /// Runs `filmroom pack --now`; killed when it should stop. It may fail: what it needs is killed meanwhile.
@@ -140,6 +152,11 @@ impl Server {
     pub fn stop(mut self) -> anyhow::Result<()> {
         let child = self.child.take().context("stop the server: it is gone")?;
         stop(child)
+    }
+
+    /// Returns the process's number.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        Ok(self.child.as_ref().context("the server is gone")?.id())
     }
 
     /// Tells whether the server still runs.

@@ -11,12 +11,18 @@ use super::disk::is_full;
 use super::record::len64;
 use super::segments::Shared;
 
+/// Bytes after which a file is flushed while it is written. The kernel would hold gigabytes back, and whoever flushes
+/// anything on the same disk next (the committer, Postgres) would wait for all of it.
+const FLUSH_EVERY_BYTES: u64 = 32 << 20;
+
 /// Writes a large payload to every copy. Dropped before `finish`, it leaves nothing.
 #[derive(Debug)]
 pub struct LargeWriter {
     files: Vec<Option<File>>,
     digest: crc_fast::Digest,
     payload: LargePayload,
+    /// Bytes since the last flush.
+    unflushed_bytes: u64,
 }
 
 /// A large payload that is durable on every healthy copy. Dropped without being appended, its files are unlinked.
@@ -50,7 +56,12 @@ impl LargeWriter {
             files.push(file);
         }
         shared.require_copies()?;
-        Ok(Self { files, digest: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi), payload })
+        Ok(Self {
+            files,
+            digest: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi),
+            payload,
+            unflushed_bytes: 0,
+        })
     }
 
     /// Writes the next bytes to every copy. Blocks. `Full`: the limit or a disk's end is reached, drop the writer.
@@ -72,9 +83,24 @@ impl LargeWriter {
                 Err(error) => disk.poison("write large file", &error),
             }
         }
-        shared.require_copies()?;
         self.digest.update(bytes);
-        Ok(())
+        self.unflushed_bytes += len64(bytes.len());
+        if self.unflushed_bytes >= FLUSH_EVERY_BYTES {
+            self.flush();
+        }
+        shared.require_copies().map(drop)
+    }
+
+    /// Writes what the kernel holds back to the disks.
+    fn flush(&mut self) {
+        self.unflushed_bytes = 0;
+        for (disk, file) in self.payload.shared.disks.iter().zip(&self.files) {
+            if let Some(file) = file.as_ref().filter(|_| disk.is_healthy())
+                && let Err(error) = disk.flush(file)
+            {
+                disk.poison("flush large file", &error);
+            }
+        }
     }
 
     /// Makes the payload durable on every copy. Blocks.

@@ -1,6 +1,9 @@
 //! `bench crash`.
 
+use std::fs;
 use std::io::{self, Write};
+use std::mem;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,9 +20,12 @@ pub(crate) struct Crash {
     /// How often to kill.
     #[arg(long, default_value_t = 10)]
     rounds: u32,
-    /// Decides on the data and on the moments.
+    /// Seed of the first round, which decides on its data and its moment; each further round has the next.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// How many servers to try at a time.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    parallel: u8,
     /// Associations that send at a time, at most 10.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10))]
     associations: u32,
@@ -48,6 +54,7 @@ enum Victim {
 #[derive(Debug, Default, Serialize)]
 struct Summary {
     rounds: usize,
+    failed: usize,
     unclean: usize,
     acknowledged: usize,
     lost: usize,
@@ -58,9 +65,18 @@ struct Summary {
     longest_wait_ms_most: u128,
 }
 
+/// A round that could not be run to its end.
+#[derive(Debug, Serialize)]
+struct Failed {
+    seed: u64,
+    error: String,
+}
+
 /// Kills and compares, and prints a line for every round.
 pub(crate) fn run(arguments: Crash) -> anyhow::Result<ExitCode> {
     let temporary = tempfile::TempDir::new()?;
+    // The embedded Postgres of a server that runs as root is another user's.
+    fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o755))?;
     let options = crash::Options {
         binary: arguments.binary,
         directory: arguments.directory.unwrap_or_else(|| temporary.path().to_owned()),
@@ -75,22 +91,35 @@ pub(crate) fn run(arguments: Crash) -> anyhow::Result<ExitCode> {
         fresh_every: arguments.fresh_every,
         ..crash::Options::default()
     };
-    let mut rounds = Vec::new();
-    for round in crash::run(&options) {
-        let round = round?;
-        writeln!(io::stdout(), "{}", serde_json::to_string(&round)?)?;
-        rounds.push(round);
-    }
-    let summary = summary(&rounds);
+    let (mut rounds, mut failed) = (Vec::new(), 0);
+    let mut written = Ok(());
+    crash::run_parallel(&options, usize::from(arguments.parallel), |(seed, found)| {
+        let line = match found {
+            Ok(round) => {
+                let line = serde_json::to_string(&round);
+                rounds.push(round);
+                line
+            }
+            Err(error) => {
+                failed += 1;
+                serde_json::to_string(&Failed { seed, error: format!("{error:#}") })
+            }
+        };
+        let line = line.map_err(io::Error::from).and_then(|line| writeln!(io::stdout(), "{line}"));
+        written = mem::replace(&mut written, Ok(())).and(line);
+    });
+    written?;
+    let summary = summary(&rounds, failed);
     writeln!(io::stdout(), "{}", serde_json::to_string(&summary)?)?;
-    Ok(if summary.unclean == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if summary.unclean + summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn summary(rounds: &[Round]) -> Summary {
+fn summary(rounds: &[Round], failed: usize) -> Summary {
     let (recovered, recovered_most) = median_and_most(rounds.iter().map(|round| round.recovered_after_ms));
     let (wait, wait_most) = median_and_most(rounds.iter().map(|round| round.longest_wait_ms));
     Summary {
         rounds: rounds.len(),
+        failed,
         unclean: rounds.iter().filter(|round| !round.is_clean()).count(),
         acknowledged: rounds.iter().map(|round| round.acknowledged).sum(),
         lost: rounds.iter().map(|round| round.compared.lost.len()).sum(),

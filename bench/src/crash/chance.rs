@@ -7,9 +7,9 @@ use std::time::Duration;
 pub(super) struct Chance(u64);
 
 impl Chance {
-    /// Returns the numbers of one round.
-    pub(super) fn new(seed: u64, round: u32) -> Self {
-        let mut chance = Self(seed ^ (u64::from(round) << 32));
+    /// Returns the numbers of the round with a seed.
+    pub(super) fn new(seed: u64) -> Self {
+        let mut chance = Self(seed);
         chance.next();
         chance
     }
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn moments_differ_and_stay_within_their_bounds() {
         let (from, to) = (Duration::from_millis(100), Duration::from_secs(4));
-        let moments: Vec<_> = (1..100).map(|round| Chance::new(1, round).between(from, to)).collect();
+        let moments: Vec<_> = (1..100).map(|seed| Chance::new(seed).between(from, to)).collect();
         assert!(moments.iter().all(|moment| (from..=to).contains(moment)));
         assert!(moments.iter().max() > moments.iter().min().map(|least| *least * 5).as_ref());
     }

@@ -10,13 +10,16 @@ use anyhow::{Context, anyhow, ensure};
 
 use super::chance::Chance;
 use super::compare::{Compared, compare};
-use super::send::{Cursor, Sending, Sent, add, resend, some_of};
+use super::send::{Cursor, Sending, Sent, Work, add, resend, some_of};
 use super::{During, Killed, Options, Round, Studies, Victim};
 use crate::http;
 use crate::process::{Place, Server, pause};
 
-/// Studies that one association sends at most in all rounds.
-const STUDIES_MAX: u64 = 100_000;
+/// Seeds of studies that are set aside for a round, and for an association in it: more than it can send. No factor is
+/// shared with the periods of `spec`, so that rounds begin with different kinds.
+const STUDIES_OF_ROUND: u64 = 10_000_001;
+/// See above.
+const STUDIES_OF_ASSOCIATION: u64 = 100_003;
 /// How long it may take until searches are answered again.
 const RECOVERY_MAX: Duration = Duration::from_mins(2);
 /// A search that takes longer waited for the index.
@@ -32,7 +35,10 @@ const RESENT: (usize, usize) = (10, 100);
 #[derive(Debug)]
 pub(super) struct Trial {
     options: Options,
+    /// Where the associations of the round before stopped.
     cursors: Vec<Cursor>,
+    /// Rounds in this data directory.
+    rounds: u32,
     /// The data directory of these rounds and the server in it.
     present: Option<(Place, Server)>,
     /// Everything that is stored in it.
@@ -48,26 +54,35 @@ struct Aftermath {
 
 impl Trial {
     pub(super) fn new(options: &Options) -> Self {
-        let first = |number| options.seed.wrapping_mul(10_000_000) + u64::from(number) * STUDIES_MAX;
-        let cursors = (0..options.associations).map(|number| (first(number), 0)).collect();
-        Self { options: options.clone(), cursors, present: None, stored: Studies::new() }
+        let (cursors, stored) = (Vec::new(), Studies::new());
+        Self { options: options.clone(), cursors, rounds: 0, present: None, stored }
     }
 
-    /// Runs a round.
-    pub(super) fn round(&mut self, round: u32) -> anyhow::Result<Round> {
-        let mut chance = Chance::new(self.options.seed, round);
+    /// Runs the round of a seed; after the last one nothing is left. After an error the next one begins anew.
+    pub(super) fn round(&mut self, seed: u64, last: bool) -> anyhow::Result<Round> {
+        self.rounds += 1;
+        let last = last || self.rounds == self.options.fresh_every;
+        let found = self.round_in_place(seed, last);
+        if last || found.is_err() {
+            *self = Self::new(&self.options);
+        }
+        found
+    }
+
+    fn round_in_place(&mut self, seed: u64, last: bool) -> anyhow::Result<Round> {
+        let mut chance = Chance::new(seed);
         let killed = self.victim(&mut chance);
         let during = [During::Ingest, During::IngestAndPack, During::Pack, During::Start];
         let during = chance.one_of(&during).context("choose")?;
         let moment = chance.between(self.options.kill_after.0, self.options.kill_after.1);
         let pace = chance.one_of(&PACES_MS).map(Duration::from_millis).context("choose")?;
-        let (place, server) = self.place(round)?;
-        let sending = Sending::start(&server.dicom, &self.cursors, pace);
+        let (place, server) = self.place(seed)?;
+        let sending = Sending::start(&server.dicom, self.work(seed), pace);
         let after = kill(&place, server, sending, (killed, during, moment), &mut chance)?;
         self.cursors.clone_from(&after.sent.cursors);
         let mut found = Round {
-            round,
-            seed: self.options.seed,
+            seed,
+            round: self.rounds,
             killed,
             during,
             killed_after_ms: moment.as_millis(),
@@ -87,14 +102,12 @@ impl Trial {
         self.check(&after, &mut found)?;
         found.unverified = place.verify()?;
         let mut server = after.server;
-        let last = round.is_multiple_of(self.options.fresh_every) || round == self.options.rounds;
         if last {
             server.kill()?;
             server = place.serve()?;
             found.compared.add(compare(&server.http, &self.stored, &Studies::new())?);
             found.unverified = found.unverified.or(place.verify()?);
             server.stop()?;
-            self.stored.clear();
             if found.is_clean() {
                 place.remove()?;
             }
@@ -119,12 +132,19 @@ impl Trial {
         chosen.unwrap_or(Killed::Server)
     }
 
+    /// Returns what each association sends: the rest of the study that the round before cut, then its own.
+    fn work(&self, seed: u64) -> Vec<Work> {
+        let own = |number| seed.wrapping_mul(STUDIES_OF_ROUND) + u64::from(number) * STUDIES_OF_ASSOCIATION;
+        let mut cut = self.cursors.iter().copied();
+        (0..self.options.associations).map(|number| Work { cut: cut.next(), own: own(number) }).collect()
+    }
+
     /// Returns the server of the round before, or a new one in a new directory.
-    fn place(&mut self, round: u32) -> anyhow::Result<(Place, Server)> {
+    fn place(&mut self, seed: u64) -> anyhow::Result<(Place, Server)> {
         if let Some(present) = self.present.take() {
             return Ok(present);
         }
-        let directory = self.options.directory.join(format!("from-{round}"));
+        let directory = self.options.directory.join(format!("from-{seed}"));
         if directory.exists() {
             fs::remove_dir_all(&directory).context("remove what an earlier run left")?;
         }

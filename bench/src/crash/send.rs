@@ -15,6 +15,8 @@ use crate::process::pause;
 
 /// Instances that one association sends at most in a round: comparing them takes longer than sending.
 const INSTANCES_MAX: usize = 180;
+/// Studies of its own that one association sends at most.
+const STUDIES_MAX: u64 = 1000;
 /// CT Image Storage in the transfer syntaxes of the studies.
 const KINDS: [Kind; 3] = [
     ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"),
@@ -22,9 +24,17 @@ const KINDS: [Kind; 3] = [
     ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.5"),
 ];
 
-/// What a sender sends next: a study's seed, and the instance's number in the order of generation. A study that a kill
-/// cut goes on in the next round, into series that may be sealed by then.
+/// What a sender would send next: a study's seed, and the instance's number in the order of generation.
 pub(super) type Cursor = (u64, usize);
+
+/// What an association sends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Work {
+    /// A study that an earlier kill cut goes on first, into series that may be sealed by now.
+    pub(super) cut: Option<Cursor>,
+    /// Seed of the first study after that.
+    pub(super) own: u64,
+}
 
 /// What was sent in a round.
 #[derive(Debug, Default)]
@@ -50,22 +60,22 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    /// Opens one association for each cursor and sends over all of them, with a pause after each instance.
-    pub(super) fn start(address: &str, cursors: &[Cursor], pace: Duration) -> Self {
+    /// Opens one association for each work and sends over all of them, with a pause after each instance.
+    pub(super) fn start(address: &str, works: Vec<Work>, pace: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let sender = |cursor: &Cursor| {
-            let (address, cursor, stop) = (address.to_owned(), *cursor, Arc::clone(&stop));
+        let sender = |work: Work| {
+            let (address, stop) = (address.to_owned(), Arc::clone(&stop));
             std::thread::spawn(move || {
                 let mut sent = Sent::default();
-                let mut cursor = cursor;
-                if let Err(error) = send_one(&address, &mut cursor, (&stop, pace), &mut sent) {
+                let mut cursor = work.cut.unwrap_or((work.own, 0));
+                if let Err(error) = send_one(&address, (&mut cursor, work.own), (&stop, pace), &mut sent) {
                     sent.broken.push(format!("{error:#}"));
                 }
                 sent.cursors.push(cursor);
                 sent
             })
         };
-        Self { senders: cursors.iter().map(sender).collect(), stop }
+        Self { senders: works.into_iter().map(sender).collect(), stop }
     }
 
     /// Lets each association finish its instance, if it still can, and returns what was sent.
@@ -87,7 +97,7 @@ impl Sending {
 
 fn send_one(
     address: &str,
-    cursor: &mut Cursor,
+    (cursor, own): (&mut Cursor, u64),
     (stop, rest): (&AtomicBool, Duration),
     sent: &mut Sent,
 ) -> anyhow::Result<()> {
@@ -114,7 +124,7 @@ fn send_one(
             }
             pause(rest);
         }
-        *cursor = (seed + 1, 0);
+        *cursor = (if (own..own + STUDIES_MAX).contains(&seed) { seed + 1 } else { own }, 0);
     }
 }
 

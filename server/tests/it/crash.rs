@@ -21,7 +21,7 @@ fn rounds(victim: Victim, rounds: u32, seed: u64) -> Vec<Round> {
         victim,
         fresh_every: rounds,
     };
-    let rounds: Vec<Round> = run(&options).map(Result::unwrap).collect();
+    let rounds: Vec<Round> = run(&options).map(|(_, found)| found.unwrap()).collect();
     for round in &rounds {
         assert!(round.is_clean(), "{round:#?}");
     }

@@ -5,7 +5,9 @@
 mod commands;
 mod crash;
 mod demo;
+mod faults;
 mod filmroom;
 mod growth;
 mod hostile;
+mod memory;
 mod tidy;

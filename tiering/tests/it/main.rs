@@ -10,6 +10,7 @@
 
 mod damage;
 mod devices;
+mod full;
 mod golden;
 mod loss;
 mod support;

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail, ensure};
 
-use crate::association::{Association, Builder, Kind};
+use crate::association::{Association, Builder, FIND};
 use crate::measure::times::Times;
 
 /// Study Root Query/Retrieve Information Model - FIND.
-const FIND: Kind = ("1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.1.2");
 
 /// A query: level, keys in the order of their tags, and how many matches there must be.
 #[derive(Debug, Clone)]

@@ -218,9 +218,12 @@ impl Archive {
 fn lock_data(data: &Path) -> Result<DirLock, Error> {
     let io = |doing| move |source| Error::Io { doing, source };
     std::fs::create_dir_all(data).map_err(io("create the data directory"))?;
-    DirLock::take(data).map_err(|error| match error.kind() {
-        std::io::ErrorKind::WouldBlock => Error::Locked,
-        _ => io("open the data directory's lock")(error),
+    DirLock::take(data).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::WouldBlock {
+            Error::Locked
+        } else {
+            io("open the data directory's lock")(error)
+        }
     })
 }
 

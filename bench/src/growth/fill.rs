@@ -58,7 +58,7 @@ async fn fill_archive(archive: &Archive, population: Population) -> anyhow::Resu
         ensure!(sealed == instances, "{sealed} of {instances} instances were sealed");
         filled.instances += instances;
         filled.received_seconds += received.as_secs_f64();
-        filled.packed_seconds += (started.elapsed() - received).as_secs_f64();
+        filled.packed_seconds += started.elapsed().saturating_sub(received).as_secs_f64();
         begin = end;
     }
     filled.cpu_seconds = cpu_seconds() - cpu;

@@ -9,8 +9,6 @@ use anyhow::{Context, anyhow, bail, ensure};
 use crate::association::{Association, Builder, FIND};
 use crate::measure::times::Times;
 
-/// Study Root Query/Retrieve Information Model - FIND.
-
 /// A query: level, keys in the order of their tags, and how many matches there must be.
 #[derive(Debug, Clone)]
 pub struct Query {

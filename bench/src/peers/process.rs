@@ -133,8 +133,8 @@ mod tests {
         assert!(text().ends_with("stopped\n"), "{}", text());
         // A killed process takes a moment to die, and stays until init waited for it.
         let dead = || process_group(group.as_raw_nonzero().get()).iter().all(|stat| stat.contains(") Z "));
-        let looks = (0..1000).inspect(|_| pause(LOOK_EVERY));
-        assert!(looks.map(|_| dead()).any(|dead| dead), "a child is left");
+        let mut looks = (0..1000).inspect(|_| pause(LOOK_EVERY));
+        assert!(looks.any(|_| dead()), "a child is left");
     }
 
     fn process_group(group: i32) -> Vec<String> {

@@ -133,7 +133,9 @@ mod tests {
 
     fn damaged(seeds: &[Vec<u8>], read: impl Fn(&[u8])) {
         let cases = std::env::var("FILMROOM_HOSTILE_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000);
-        seeds.iter().for_each(|seed| read(seed));
+        for seed in seeds {
+            read(seed);
+        }
         for seed in 0..cases {
             let mut bytes = seeds[usize::try_from(seed).unwrap() % seeds.len()].clone();
             testdata::damage(&mut bytes, seed);

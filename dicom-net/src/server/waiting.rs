@@ -117,7 +117,7 @@ mod tests {
 
     #[tokio::test]
     async fn in_the_grace_time_newcomers_wait_for_a_free_place() {
-        let waiting = Waiting::new(1, Duration::from_secs(3_600));
+        let waiting = Waiting::new(1, Duration::from_hours(1));
         let first = waiting.place().await;
         assert!(waiting.try_place().is_err());
         let next = waiting.place();

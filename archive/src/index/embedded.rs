@@ -250,7 +250,7 @@ async fn running(
         let mut child = spawn()?;
         let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let Some(pid) = pid
-            && ready(&mut child, pid, options, cluster).await?
+            && ready(&mut child, pid, options).await?
         {
             return Ok((child, pid));
         }
@@ -265,20 +265,36 @@ async fn running(
 
 /// Waits until the server answers, and makes the archive's database if it is not there; tells whether this is the server
 /// that runs.
-async fn ready(child: &mut Child, pid: Pid, options: &PgConnectOptions, cluster: &Path) -> Result<bool, Error> {
+async fn ready(child: &mut Child, pid: Pid, options: &PgConnectOptions) -> Result<bool, Error> {
     loop {
         if child.try_wait().map_err(io_error("wait for postgres"))?.is_some() {
             return Ok(false);
         }
         match options.connect().await {
-            Ok(_) if orphan::running(cluster) != Some(pid) => return Ok(false), // another one answered
-            Ok(mut connection) => return make_database(&mut connection).await.map(|()| true),
+            Ok(mut connection) => {
+                let ours = is_answered_by(pid, &mut connection).await;
+                if ours {
+                    make_database(&mut connection).await?;
+                }
+                return Ok(ours);
+            }
             Err(sqlx::Error::Database(refused)) if refused.code().is_some_and(|code| code.starts_with("28")) => {
                 return Err(Error::Statement(sqlx::Error::Database(refused)));
             }
             Err(_) => sleep(POLL).await, // not listening yet, or still replaying its log
         }
     }
+}
+
+/// Tells whether the server `pid` answers. The cluster's pid file cannot tell: a server that is about to end, because another
+/// one holds the socket, has written its number there.
+async fn is_answered_by(pid: Pid, connection: &mut sqlx::PgConnection) -> bool {
+    let Ok(backend) = sqlx::query_scalar::<_, i32>("select pg_backend_pid()").fetch_one(connection).await else {
+        return false; // it is the one that ends
+    };
+    let status = std::fs::read_to_string(format!("/proc/{backend}/status")).unwrap_or_default();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    parent.and_then(|parent| parent.trim().parse().ok()) == Some(pid.as_raw_nonzero().get())
 }
 
 async fn make_database(connection: &mut sqlx::PgConnection) -> Result<(), Error> {
@@ -290,4 +306,31 @@ async fn make_database(connection: &mut sqlx::PgConnection) -> Result<(), Error>
         sqlx::query("create database filmroom").execute(connection).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_is_about_to_end_is_not_taken_for_the_one_that_answers() {
+        let kept = tempfile::tempdir().unwrap();
+        fs::set_permissions(kept.path(), Permissions::from_mode(0o755)).unwrap();
+        let mut running = EmbeddedPostgres::start(kept.path()).await.unwrap();
+        let options = running.options();
+        assert!(ready(&mut running.child, running.pid, &options).await.unwrap());
+        // It runs on the cluster and its number is in the pid file, but the socket is another server's.
+        let cluster = running.directory.join("cluster");
+        let mut ending =
+            Command::new("sh").args(["-c", "read line"]).arg(&cluster).stdin(Stdio::piped()).spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(ending.id().unwrap()).unwrap()).unwrap();
+        fs::write(cluster.join("postmaster.pid"), format!("{}\n", pid.as_raw_nonzero())).unwrap();
+        assert_eq!(orphan::running(&cluster), Some(pid));
+        assert!(!ready(&mut ending, pid, &options).await.unwrap());
+        ending.kill().await.unwrap();
+        running.stop().await.unwrap();
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::{error, warn};
 
@@ -101,8 +102,33 @@ impl Inner {
             .map(|(number, (device, examined))| ShardVerdict { number, device, verdict: examined.verdict })
             .collect();
         let verification = Verification { shards, recoverable };
-        report(id, &verification);
+        self.report(id, &verification);
         Ok(verification)
+    }
+
+    /// Counts and logs what is wrong: reads may never touch it, as parity while the data is whole.
+    fn report(&self, container: ContainerId, verification: &Verification) {
+        let count = |counter: &AtomicU64, by: usize| {
+            counter.fetch_add(u64::try_from(by).unwrap_or(u64::MAX), Ordering::Relaxed);
+        };
+        for shard in &verification.shards {
+            match &shard.verdict {
+                Verdict::Healthy => {}
+                Verdict::Missing => {
+                    count(&self.damage.missing_shards, 1);
+                    warn!(%container, shard = shard.number, "verified shard is missing");
+                }
+                Verdict::Damaged { what, blocks } => {
+                    let whole_shard = blocks.is_empty();
+                    let counter = if whole_shard { &self.damage.damaged_shards } else { &self.damage.block_mismatches };
+                    count(counter, blocks.len().max(1));
+                    warn!(%container, shard = shard.number, what, blocks = blocks.len(), "verified shard is damaged");
+                }
+            }
+        }
+        if !verification.recoverable {
+            error!(%container, "container has more damage than its code replaces, nothing is overwritten");
+        }
     }
 }
 
@@ -216,21 +242,4 @@ fn is_recoverable(geometry: &Geometry, found: &[(Option<DeviceId>, Examined)]) -
     let worst = unusable + bad_at.into_values().max().unwrap_or(0);
     let toc = found.iter().any(|(_, examined)| examined.toc_whole);
     toc && worst <= usize::from(geometry.code.parity_shards)
-}
-
-fn report(container: ContainerId, verification: &Verification) {
-    for shard in &verification.shards {
-        match &shard.verdict {
-            Verdict::Healthy => {}
-            Verdict::Missing => {
-                warn!(%container, shard = shard.number, "verified shard is missing");
-            }
-            Verdict::Damaged { what, blocks } => {
-                warn!(%container, shard = shard.number, what, blocks = blocks.len(), "verified shard is damaged");
-            }
-        }
-    }
-    if !verification.recoverable {
-        error!(%container, "container has more damage than its code replaces, nothing is overwritten");
-    }
 }

@@ -72,9 +72,11 @@ fn damaged_blocks_are_named() {
     bytes[4096] ^= 1;
     bytes[4096 + 2 * BLOCK + 9] ^= 1;
     fs::write(path, bytes).unwrap();
-    let verification = rig.open().verify(filled.sealed.id).unwrap();
+    let store = rig.open();
+    let verification = store.verify(filled.sealed.id).unwrap();
     let want = Verdict::Damaged { what: "block checksums differ", blocks: vec![0, 2] };
     assert_eq!(verification.shards[1].verdict, want);
+    assert_eq!((store.damage().block_mismatches, store.damage().damaged_shards), (2, 0));
 }
 
 #[test]

@@ -29,6 +29,8 @@ use crate::lock::DirLock;
 
 /// Released segments kept ready for use, so that a new segment costs a rename.
 const FREE_SEGMENTS_MAX: usize = 2;
+/// What a segment's name ends in while it is being made ready: after a kill it may be of any length.
+const UNFINISHED: &str = "unfinished";
 /// Buffers in one `pwritev`: IOV_MAX of Linux.
 const SLICES_MAX: usize = 1024;
 
@@ -186,12 +188,14 @@ impl Disk {
             return Err(Errno::NOSPC.into());
         }
         let path = self.path.join("free").join(format!("{}.seg", Uuid::new_v4()));
-        let filled = zeros::write_file(&path, bytes, stop);
+        let unfinished = path.with_extension(UNFINISHED);
+        let filled = zeros::write_file(&unfinished, bytes, stop);
         if !matches!(filled, Ok(true)) {
-            let removed = fs::remove_file(&path);
+            let removed = fs::remove_file(&unfinished);
             tracing::debug!(?removed, "journal segment not made ready");
             return filled.map(drop);
         }
+        fs::rename(&unfinished, &path)?;
         self.free.lock().unwrap_or_else(PoisonError::into_inner).push(path);
         Ok(())
     }
@@ -263,7 +267,12 @@ impl Disk {
     fn find_free(&self) -> io::Result<()> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         for entry in fs::read_dir(self.path.join("free"))? {
-            free.push(entry?.path());
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == UNFINISHED) {
+                fs::remove_file(&path)?;
+            } else {
+                free.push(path);
+            }
         }
         Ok(())
     }

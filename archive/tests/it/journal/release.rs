@@ -1,11 +1,12 @@
 //! Giving segments back and using them again.
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use archive::journal::{Error, Fault, Journal, JournalOptions, Lsn};
 use tempfile::tempdir;
 
-use super::{SEGMENT, all, append, crash_copy, numbers, open, options};
+use super::{SEGMENT, all, append, crash_copy, numbers, open, options, segment_path};
 
 fn two_segments(path: &std::path::Path) -> JournalOptions {
     JournalOptions { bytes_max: 2 * SEGMENT, ..options(&[path]) }
@@ -202,4 +203,16 @@ async fn a_disk_without_space_is_full_and_not_poisoned() {
     journal.inject(0, Fault::None);
     append(&journal, number, 9_999).await.unwrap();
     assert_eq!(numbers(&journal), (0..7).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_segment_that_was_being_made_ready_when_the_server_was_killed_is_not_used() {
+    let dir = tempdir().unwrap();
+    drop(open(dir.path()));
+    let unfinished = dir.path().join("free/0b.unfinished");
+    fs::write(&unfinished, b"").unwrap();
+    let journal = open(dir.path());
+    assert!(!unfinished.exists());
+    append(&journal, 0, 100).await.unwrap();
+    assert_eq!(fs::metadata(segment_path(dir.path(), 0)).unwrap().len(), SEGMENT);
 }

@@ -73,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) unpackable: Mutex<BTreeSet<Lsn>>,
     /// Pools that were used, as the data directory remembers them.
     pub(crate) used_pools: Mutex<Vec<UsedPool>>,
+    /// Where the journal ended at the start: what lies before may have rotted since it was written.
+    pub(crate) replayed_up_to: Lsn,
     /// Headers that are being read for clients.
     pub(crate) parsing: Parsing,
     /// A permit for each piece of a long instance that is being written.
@@ -250,6 +252,7 @@ async fn open(options: ArchiveOptions) -> Result<Arc<Inner>, Error> {
         applied: watch::Sender::new(None),
         options,
         metrics: Metrics::default(),
+        replayed_up_to: journal.durable_end(),
         journal,
         store,
         link,

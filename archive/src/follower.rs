@@ -16,7 +16,7 @@ use crate::index::{Applied, Arrival, ArrivalHead, Index};
 use crate::jobs::{self, Progress};
 use crate::journal::{Lsn, Record};
 use crate::receive::joined;
-use crate::source::head_source;
+use crate::source::{head_source, record_source};
 use crate::{Chain, Error, quarantine};
 
 /// Instances in one transaction at most.
@@ -201,6 +201,9 @@ fn arrival(archive: &Inner, record: &Record) -> Arrival {
     let all = dataset::transfer_syntax(record.head.transfer_syntax_uid.as_str())
         .and_then(|syntax| {
             let limits = Limits::default();
+            if record.at.lsn < archive.replayed_up_to {
+                return dataset::read_levels(&record_source(&archive.journal, &record.at), syntax, &limits).ok();
+            }
             dataset::read_levels(&head_source(&archive.journal, &record.at), syntax, &limits).ok()
         })
         .unwrap_or_default();

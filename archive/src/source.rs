@@ -98,7 +98,8 @@ pub(crate) fn record_source(journal: &Journal, at: &RecordRef) -> Windowed<Fetch
 }
 
 /// Returns the data set of a journal record for reading its header: in short pieces and, as far as the page cache has
-/// them, with one system call each. Its checksum is not looked at: the follower reads what was written moments ago.
+/// them, with one system call each. Its checksum is not looked at: only for what this
+/// process has written moments ago.
 pub(crate) fn head_source(journal: &Journal, at: &RecordRef) -> Windowed<impl Fn(u64, usize) -> io::Result<Bytes>> {
     let bytes = at.payload_bytes;
     let fetch = move |offset: u64, len| {

@@ -81,7 +81,7 @@ pub(crate) struct Inner {
     pub(crate) large_writes: Semaphore,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
-    _lock: DirLock,
+    lock: DirLock,
 }
 
 impl Archive {
@@ -98,13 +98,15 @@ impl Archive {
         Ok(Self { inner })
     }
 
-    /// Stops: ends the jobs and the follower, closes the journal and the index. Peers must have been served before.
+    /// Stops: ends the jobs and the follower, closes the journal and the index, and makes room for another archive on
+    /// these directories. Peers must have been served before; who still reads may go on.
     pub async fn stop(&self) {
         self.inner.cancel.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
         self.inner.journal.close().await;
         self.inner.link.close().await;
+        self.inner.lock.give_back();
     }
 
     /// Begins to take one instance in. Fails at once with `OutOfResources` when nothing can be stored.
@@ -269,7 +271,7 @@ async fn open(options: ArchiveOptions) -> Result<Arc<Inner>, Error> {
         large_writes: Semaphore::new(LARGE_WRITES_MAX),
         tasks: TaskTracker::new(),
         cancel: CancellationToken::new(),
-        _lock: lock,
+        lock,
     });
     used_pools::remember(&inner).await?;
     jobs::recover(&inner).await?;

@@ -112,7 +112,7 @@ async fn apply_batch(archive: &Arc<Inner>, at: Lsn) -> Result<Lsn, Error> {
     // Before the look: what comes during it is for the next batch.
     let durable = archive.journal.durable_end();
     let reader = Arc::clone(archive);
-    let read = tokio::task::spawn_blocking(move || read_batch(&reader, at));
+    let read = archive.tasks.spawn_blocking(move || read_batch(&reader, at));
     let records = joined(read.await)??;
     let Some(end) = records.last().map(|(record, _)| record.end) else {
         // Nothing but segment ends and released segments up to there.
@@ -122,7 +122,7 @@ async fn apply_batch(archive: &Arc<Inner>, at: Lsn) -> Result<Lsn, Error> {
     let index = archive.link.get()?;
     let applied = apply(archive, &index, &records, arrivals, end).await?;
     let settler = Arc::clone(archive);
-    joined(tokio::task::spawn_blocking(move || settle(&settler, &records, &applied)).await)?;
+    joined(archive.tasks.spawn_blocking(move || settle(&settler, &records, &applied)).await)?;
     Ok(end)
 }
 
@@ -176,9 +176,9 @@ async fn apply_together(
         outcomes.filter(|(_, applied)| matches!(applied, Applied::Different(_))).map(|(r, _)| r.clone()).collect();
     if !other.is_empty() {
         let keeper = Arc::clone(archive);
-        let kept = tokio::task::spawn_blocking(move || {
-            other.iter().try_for_each(|record| quarantine::put_aside(&keeper, record))
-        });
+        let kept = archive
+            .tasks
+            .spawn_blocking(move || other.iter().try_for_each(|record| quarantine::put_aside(&keeper, record)));
         joined(kept.await)??;
     }
     Ok(prepared.commit().await?)

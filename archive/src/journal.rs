@@ -54,6 +54,7 @@ pub use large::{LargePayload, LargeWriter};
 pub use segments::{CopyStatus, JournalStatus};
 
 use committer::Committer;
+use disk::Disk;
 use segments::Shared;
 
 /// Log sequence number: a byte position in the journal, never reused.
@@ -360,10 +361,11 @@ impl Journal {
         self.shared.status()
     }
 
-    /// Writes what is queued and stops. Appends fail with `Closed` from now on; reading goes on. A dropped call is
+    /// Writes what is queued, stops, and gives the locks back. Appends fail with `Closed` from now on; reading goes on. A dropped call is
     /// still carried out.
     pub async fn close(&self) {
         self.committer.close().await;
+        self.shared.disks.iter().for_each(Disk::unlock);
     }
 
     /// Makes a copy fail, for tests.

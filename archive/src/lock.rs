@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// The lock of one directory, held until it is dropped; the kernel gives it back when the process dies.
+/// The lock of one directory, held until it is given back or dropped; the kernel gives it back when the process dies.
 #[derive(Debug)]
 pub(crate) struct DirLock {
     file: File,
@@ -17,14 +17,19 @@ impl DirLock {
         file.try_lock()?;
         Ok(Self { file })
     }
-}
 
-impl Drop for DirLock {
-    fn drop(&mut self) {
+    /// Gives the lock back before it is dropped; a second time does nothing.
+    pub(crate) fn give_back(&self) {
         // Closing the file is not enough: a process that was forked a moment ago shares it until its exec.
         if let Err(error) = self.file.unlock() {
             tracing::warn!(%error, "a directory's lock could not be given back");
         }
+    }
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 

@@ -135,7 +135,7 @@ async fn pack_container(
         }
     }
     let writer = Arc::clone(archive);
-    let written = joined(tokio::task::spawn_blocking(move || write_container(&writer, series)).await)??;
+    let written = joined(archive.tasks.spawn_blocking(move || write_container(&writer, series)).await)??;
     leave_out(archive, &written.lost);
     let Some((sealed, toc)) = written.sealed else { return Ok(0) };
     let container = describe::sealed(archive, &sealed, month, &toc)?;
@@ -359,7 +359,7 @@ pub(super) async fn release(archive: &Arc<Inner>, index: &Index, applied: Option
     let held = index.hot_segments(archive.journal.id(), archive.journal.segment_bytes()).await?;
     let releaser = Arc::clone(archive);
     let released =
-        tokio::task::spawn_blocking(move || releaser.journal.release(&|segment| held.contains(&segment), before));
+        archive.tasks.spawn_blocking(move || releaser.journal.release(&|segment| held.contains(&segment), before));
     joined(released.await)??;
     Ok(())
 }

@@ -21,7 +21,7 @@ const RECORDS_AT_ONCE: usize = 10_000;
 /// Learns the deletions and what the journal holds. Needs no index.
 pub(crate) async fn recover(archive: &Arc<Inner>) -> Result<(), Error> {
     let reader = Arc::clone(archive);
-    let recovered = tokio::task::spawn_blocking(move || {
+    let recovered = archive.tasks.spawn_blocking(move || {
         for tombstone in deletions(&reader)? {
             reader.tombstones.enter(&tombstone);
         }
@@ -63,7 +63,7 @@ fn for_each_record(archive: &Inner, mut visit: impl FnMut(&Record)) -> Result<()
 /// and one that missed the end of a seal are all the same case.
 pub(crate) async fn take_in(archive: &Arc<Inner>, index: &Index, progress: &Progress) -> Result<u64, Error> {
     let reader = Arc::clone(archive);
-    let deleted = joined(tokio::task::spawn_blocking(move || deletions(&reader)).await)??;
+    let deleted = joined(archive.tasks.spawn_blocking(move || deletions(&reader)).await)??;
     let known: HashSet<_> = index.tombstones().await?.into_iter().map(|t| (t.study, t.series, t.instance)).collect();
     for tombstone in deleted {
         if !known.contains(&(tombstone.study.clone(), tombstone.series.clone(), tombstone.instance.clone())) {
@@ -99,7 +99,7 @@ async fn take_in_one(archive: &Arc<Inner>, index: &Index, places: &ContainerPlac
         // A crash while it was sealed: the journal still has every instance.
         tracing::warn!(container = %places.id, shards = places.places.len(), "a container that was not finished is removed");
         let (remover, id) = (Arc::clone(archive), places.id);
-        joined(tokio::task::spawn_blocking(move || remover.store.remove(id)).await)??;
+        joined(archive.tasks.spawn_blocking(move || remover.store.remove(id)).await)??;
         return Ok(0);
     }
     let container = describe::found(archive, places, &toc)?;
@@ -119,7 +119,7 @@ async fn is_sound(archive: &Arc<Inner>, places: &ContainerPlaces, toc: &Toc) -> 
         return Ok(true);
     }
     let (reader, id) = (Arc::clone(archive), places.id);
-    let verified = joined(tokio::task::spawn_blocking(move || reader.store.verify(id)).await)??;
+    let verified = joined(archive.tasks.spawn_blocking(move || reader.store.verify(id)).await)??;
     Ok(verified.is_healthy())
 }
 
@@ -143,7 +143,7 @@ async fn all_elsewhere(archive: &Arc<Inner>, index: &Index, toc: &Toc) -> Result
         let elsewhere = match archive.presence.find(&study, &series, &sop) {
             Some(record) if (record.crc32c, record.payload_bytes) == (instance.crc32c, instance.bytes) => {
                 let reader = Arc::clone(archive);
-                let read = tokio::task::spawn_blocking(move || verify_record(&reader.journal, &record).is_ok());
+                let read = archive.tasks.spawn_blocking(move || verify_record(&reader.journal, &record).is_ok());
                 joined(read.await)?
             }
             Some(_) | None => index.series_segments(&series).await?.iter().any(|segment| {
@@ -178,7 +178,7 @@ pub(super) async fn recheck(archive: &Arc<Inner>, index: &Index) -> Result<(), E
 pub(crate) async fn give_back(archive: &Arc<Inner>, index: &Index, applied: Lsn) -> Result<(), Error> {
     let unsealed: HashSet<u64> = index.hot_lsns(archive.journal.id()).await?.into_iter().collect();
     let reader = Arc::clone(archive);
-    let forgotten = tokio::task::spawn_blocking(move || {
+    let forgotten = archive.tasks.spawn_blocking(move || {
         for_each_record(&reader, |record| {
             if record.at.lsn >= applied || unsealed.contains(&record.at.lsn.0) {
                 return;

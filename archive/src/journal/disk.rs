@@ -61,7 +61,7 @@ const FAULTS: [Fault; 6] = [Fault::None, Fault::Write, Fault::Flush, Fault::NoSp
 #[derive(Debug)]
 pub(super) struct Disk {
     path: PathBuf,
-    _lock: Option<DirLock>,
+    lock: Option<DirLock>,
     healthy: AtomicBool,
     free: Mutex<Vec<PathBuf>>,
     fault: AtomicU8,
@@ -77,7 +77,7 @@ impl Disk {
         }
         let lock = DirLock::take(path)?;
         sync_dir(path)?;
-        let disk = Self { _lock: Some(lock), healthy: AtomicBool::new(true), ..Self::absent(path) };
+        let disk = Self { lock: Some(lock), healthy: AtomicBool::new(true), ..Self::absent(path) };
         disk.find_free()?;
         Ok(disk)
     }
@@ -86,10 +86,17 @@ impl Disk {
     pub(super) fn absent(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
-            _lock: None,
+            lock: None,
             healthy: AtomicBool::new(false),
             free: Mutex::default(),
             fault: AtomicU8::new(0),
+        }
+    }
+
+    /// Lets another journal have the directory; nothing is written here any more.
+    pub(super) fn unlock(&self) {
+        if let Some(lock) = &self.lock {
+            lock.give_back();
         }
     }
 

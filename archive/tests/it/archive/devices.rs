@@ -12,6 +12,16 @@ async fn a_second_archive_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_archive_makes_room_for_the_next_while_somebody_still_reads() {
+    let rig = Rig::new().await;
+    let archive = rig.start().await;
+    let reader = archive.open_all(Vec::new());
+    stop(archive).await;
+    stop(rig.start().await).await;
+    drop(reader);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn packing_is_put_off_while_devices_are_away() {
     let rig = Rig::new().await;
     let archive = rig.start().await;

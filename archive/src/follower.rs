@@ -52,6 +52,7 @@ pub(crate) async fn run(archive: Arc<Inner>, cancel: CancellationToken) {
         loop {
             gather(&archive, at).await;
             at = step(&archive, at).await;
+            archive.journal.forget_recent(at);
             archive.applied.send_replace(Some(at));
         }
     };

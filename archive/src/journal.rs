@@ -29,9 +29,11 @@ mod identity;
 mod large;
 mod prepare;
 mod read;
+mod recent;
 mod record;
 mod recovery;
 mod scan;
+mod segment_file;
 mod segments;
 mod worker;
 mod zeros;
@@ -326,18 +328,30 @@ impl Journal {
         self.shared.read_payload(at, range)
     }
 
-    /// Reads like [`Journal::read_payload`], but only what the page cache has, so without waiting for a disk.
+    /// Reads a whole payload that will not be read again soon: checked like [`Journal::read_payload`], but beside the page
+    /// cache where the file system can do that. Blocks.
+    pub fn read_once(&self, at: &RecordRef) -> Result<Bytes, Error> {
+        self.shared.read_once(at)
+    }
+
+    /// Reads like [`Journal::read_payload`], but only what is in memory, so without waiting for a disk.
     ///
     /// Nothing: use [`Journal::read_payload`] where blocking is allowed; so always for large files.
     pub fn read_payload_now(&self, at: &RecordRef, range: Range<u64>) -> Option<Bytes> {
         self.shared.read_payload_now(at, range)
     }
 
-    /// Returns what was said about a record's instance if the page cache has it; never waits for a disk.
+    /// Returns what was said about a record's instance if it is in memory; never waits for a disk.
     ///
     /// Nothing also when the record is not there any more.
     pub fn read_head_now(&self, at: &RecordRef) -> Option<RecordHead> {
         self.shared.read_head_now(at)
+    }
+
+    /// Gives back the memory that holds the beginnings of the records before a position: whoever follows the journal has
+    /// read them.
+    pub fn forget_recent(&self, before: Lsn) {
+        self.shared.recent.forget(before);
     }
 
     /// Releases the segments that end at or below `before`, are not being written, and that `keep` gives up, with the

@@ -1,5 +1,5 @@
 //! Reading and writing beside the page cache: what is read once or written once to be kept for years has no place in
-//! it, and copying through it was half of the time that packing took.
+//! it, and copying through it was half of the time that packing took. The journal's segments are written in the same way.
 
 use std::fs::File;
 use std::io;
@@ -12,50 +12,73 @@ use rustix::io::Errno;
 use crate::files::read_at;
 
 /// What addresses, offsets and lengths must be multiples of.
-const ALIGN_BYTES: usize = 4096;
+pub const ALIGN_BYTES: usize = 4096;
 /// Bytes of one read or write.
-pub(crate) const CHUNK_BYTES: usize = 1 << 20;
+pub const CHUNK_BYTES: usize = 1 << 20;
 
 /// Memory that begins where the device can take it from.
 #[derive(Debug)]
-pub(crate) struct Aligned {
+pub struct Aligned {
     room: Vec<u8>,
     start: usize,
+    bytes: usize,
+}
+
+impl AsRef<[u8]> for Aligned {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
+    }
 }
 
 impl Aligned {
-    /// Returns room for [`CHUNK_BYTES`].
-    pub(crate) fn new() -> Self {
-        let room = vec![0; CHUNK_BYTES + ALIGN_BYTES];
+    /// Returns zeros, as many as asked for.
+    pub fn zeroed(bytes: usize) -> Self {
+        let room = vec![0; bytes.saturating_add(ALIGN_BYTES)];
         let start = room.as_ptr().align_offset(ALIGN_BYTES);
-        Self { room, start }
+        Self { room, start, bytes }
     }
 
-    /// Returns the first bytes, at most [`CHUNK_BYTES`].
-    pub(crate) fn first_mut(&mut self, bytes: usize) -> &mut [u8] {
+    /// Returns all of it.
+    pub fn as_slice(&self) -> &[u8] {
+        self.room.get(self.start..).and_then(|room| room.get(..self.bytes)).unwrap_or_default()
+    }
+
+    /// Returns the first bytes, at most as many as it was made with.
+    pub fn first_mut(&mut self, bytes: usize) -> &mut [u8] {
+        let bytes = bytes.min(self.bytes);
         self.room.get_mut(self.start..).and_then(|room| room.get_mut(..bytes)).unwrap_or_default()
     }
 }
 
 /// A file beside the page cache where its file system can do that, else through it.
 #[derive(Debug)]
-pub(crate) struct Direct {
+pub struct Direct {
     file: Option<File>,
 }
 
 impl Direct {
     /// Opens a file that is there once more, for reading.
-    pub(crate) fn reader(path: &Path) -> Self {
+    pub fn reader(path: &Path) -> Self {
         Self { file: open(path, OFlags::RDONLY) }
     }
 
+    /// Opens a file that is there once more, for reading and writing.
+    pub fn both(path: &Path) -> Self {
+        Self { file: open(path, OFlags::RDWR) }
+    }
+
     /// Opens a file that is there once more, for writing.
-    pub(crate) fn writer(path: &Path) -> Self {
+    pub fn writer(path: &Path) -> Self {
         Self { file: open(path, OFlags::WRONLY) }
     }
 
+    /// Tells whether the file system can do it.
+    pub fn is_available(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Reads exactly these bytes, of `file` itself if they cannot be had directly.
-    pub(crate) fn read(&self, file: &File, out: &mut [u8], offset: u64) -> io::Result<()> {
+    pub fn read(&self, file: &File, out: &mut [u8], offset: u64) -> io::Result<()> {
         match self.file.as_ref().map(|direct| read_at(direct, out, offset)) {
             Some(Err(error)) if is_unable(&error) => read_at(file, out, offset),
             Some(result) => result,
@@ -64,7 +87,7 @@ impl Direct {
     }
 
     /// Writes all bytes, to `file` itself if they cannot be written directly.
-    pub(crate) fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    pub fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         match self.file.as_ref().map(|direct| direct.write_all_at(bytes, offset)) {
             Some(Err(error)) if is_unable(&error) => file.write_all_at(bytes, offset),
             Some(result) => result,
@@ -94,7 +117,7 @@ mod tests {
         let path = home.path().join("f");
         let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
         let (writer, reader) = (Direct::writer(&path), Direct::reader(&path));
-        let mut room = Aligned::new();
+        let mut room = Aligned::zeroed(CHUNK_BYTES);
         for (offset, bytes) in [(0, 4096), (4096, CHUNK_BYTES), (4096 + (1 << 20), 65_536), (5, 77)] {
             let part = room.first_mut(bytes);
             assert_eq!(part.len(), bytes);

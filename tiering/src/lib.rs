@@ -17,7 +17,7 @@ pub mod fuzzing;
 mod checksum;
 mod damage;
 mod device;
-mod direct;
+pub mod direct;
 mod erasure;
 mod error;
 mod files;

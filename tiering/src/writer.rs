@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use crate::device::Device;
-use crate::direct::Aligned;
+use crate::direct::{Aligned, CHUNK_BYTES};
 use crate::layout::Layout;
 use crate::store::Inner;
 use crate::{CodeProfile, ContainerId, DeviceId, Error, Tier, Toc};
@@ -89,7 +89,7 @@ impl ContainerWriter {
             shards,
             data: (0..code.data_shards).map(|_| unit()).collect(),
             parity: (0..code.parity_shards).map(|_| unit()).collect(),
-            bounce: Aligned::new(),
+            bounce: Aligned::zeroed(CHUNK_BYTES),
             logical_bytes: 0,
             tier,
             failed: false,

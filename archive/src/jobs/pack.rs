@@ -263,7 +263,7 @@ fn copy(archive: &Inner, writer: &mut ContainerWriter, record: &RecordRef) -> Re
         let offset = writer.append_from(record.payload_bytes, &mut reader)?;
         return Ok(Copied { offset, source: PayloadSource::Record(record_source(&archive.journal, record)) });
     }
-    let bytes = archive.journal.read_payload(record, 0..record.payload_bytes)?;
+    let bytes = archive.journal.read_once(record)?;
     Ok(Copied { offset: writer.append(&bytes)?, source: PayloadSource::Whole(bytes) })
 }
 

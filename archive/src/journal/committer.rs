@@ -1,7 +1,6 @@
 //! Group commit: one thread writes whatever queued while the last flush ran, to every copy at once, and then
 //! acknowledges all of it. No artificial delay; a full queue makes the caller wait.
 
-use std::fs::File;
 use std::mem;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,14 +10,16 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::prepare::Preparer;
+use super::recent::Front;
 use super::record::{self, ALIGN_BYTES, Header, Placed, len64};
+use super::segment_file::SegmentFile;
 use super::segments::Shared;
 use super::worker::{Worker, commit_all, join, spawn};
 use super::{Error, LargePayload, Lsn, Payload, RecordHead, RecordRef};
 
 /// Zeros that fill a payload up to the next record.
 static PADDING: [u8; 7] = [0; 7];
-/// Zeros behind the last record of a write.
+/// Zeros behind the last record of a write: pages are written whole, so that nothing need be read first.
 static PAGE: [u8; 4096] = [0; 4096];
 
 /// The segment being written.
@@ -26,7 +27,9 @@ static PAGE: [u8; 4096] = [0; 4096];
 pub(super) struct Current {
     pub(super) number: u64,
     pub(super) offset: u64,
-    pub(super) files: Vec<Option<Arc<File>>>,
+    pub(super) files: Vec<Option<Arc<SegmentFile>>>,
+    /// The last page as far as it is used: it is written again, with what follows.
+    pub(super) tail: Bytes,
     /// Whether the files had been written before, so that flushing them changes nothing but their bytes.
     pub(super) ready: bool,
 }
@@ -202,6 +205,7 @@ struct Batch {
     buffers: Vec<Bytes>,
     bytes: u64,
     waiting: Vec<(RecordRef, Box<Waiting>)>,
+    fronts: Vec<Front>,
 }
 
 /// The committer's thread.
@@ -257,7 +261,9 @@ impl Writer {
             batch.buffers.push(Bytes::from_static(PADDING.get(..padding).unwrap_or_default()));
         }
         batch.bytes += header.placed.record_bytes();
-        batch.waiting.push((header.placed.record_ref(), waiting));
+        let at = header.placed.record_ref();
+        batch.fronts.push(Front::new(header, &waiting.payload));
+        batch.waiting.push((at, waiting));
     }
 
     fn header(&self, batch: &Batch, waiting: &Waiting) -> Header {
@@ -281,12 +287,15 @@ impl Writer {
         if batch.waiting.is_empty() {
             return;
         }
-        let written = self.commit(&mut batch);
+        let tail = self.complete_pages(&mut batch);
+        let written = self.commit(&batch);
         // Before the answers: a sender that is told finds its receive buffer free to use again.
         batch.buffers = Vec::new();
         if written.is_ok() {
+            self.current.tail = tail;
             self.name_large(&batch);
             self.current.offset += batch.bytes;
+            self.shared.recent.add(mem::take(&mut batch.fronts));
             self.shared.set_durable(self.current.number, self.current.offset);
         }
         for (at, waiting) in batch.waiting {
@@ -311,19 +320,30 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, batch: &mut Batch) -> Result<(), ()> {
+    /// Makes whole pages of a batch: begins it with what the first page has already, and fills the last one with zeros.
+    /// Returns what the last page has then.
+    fn complete_pages(&self, batch: &mut Batch) -> Bytes {
+        batch.buffers.insert(0, self.current.tail.clone());
+        let used = usize::try_from((self.current.offset + batch.bytes) % len64(PAGE.len())).unwrap_or_default();
+        let tail = last_bytes(&batch.buffers, used);
+        let rest = if used == 0 { 0 } else { PAGE.len() - used };
+        batch.buffers.push(Bytes::from_static(PAGE.get(..rest).unwrap_or_default()));
+        tail
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), ()> {
         if self.broken || self.shared.require_copies().is_err() {
             self.broken = true;
             return Err(());
         }
         let Self { shared, current, workers, .. } = self;
-        batch.buffers.push(page_end(shared.options.segment_bytes, current.offset + batch.bytes));
+        let offset = current.offset - len64(current.tail.len());
         if let ([disk], [Some(file)]) = (shared.disks.as_slice(), current.files.as_slice()) {
-            if let Err(error) = disk.commit(file, current.offset, &batch.buffers) {
+            if let Err(error) = disk.commit(file, offset, &batch.buffers) {
                 disk.poison("write journal segment", &error);
             }
         } else {
-            commit_all(shared, current, workers, &batch.buffers);
+            commit_all(shared, &current.files, offset, workers, &batch.buffers);
         }
         let noted = self.note_change();
         self.broken = noted.is_err();
@@ -354,7 +374,7 @@ impl Writer {
         let created = self.shared.create_segment(number, freed_bytes);
         self.broken = matches!(created, Err(Error::Poisoned { .. }));
         let (files, ready) = created?;
-        self.current = Current { number, offset: 0, files, ready };
+        self.current = Current { number, offset: 0, files, tail: Bytes::new(), ready };
         self.preparer.begun();
         Ok(())
     }
@@ -383,11 +403,19 @@ impl Writer {
     }
 }
 
-/// Zeros up to the end of the page, behind which nothing is: of a page that is written whole nothing need be read first.
-fn page_end(segment_bytes: u64, end: u64) -> Bytes {
-    let rest = end.next_multiple_of(len64(PAGE.len())).min(segment_bytes).saturating_sub(end);
-    let rest = usize::try_from(rest).unwrap_or_default();
-    Bytes::from_static(PAGE.get(..rest).unwrap_or_default())
+/// Returns the last `count` bytes of buffers that have as many.
+fn last_bytes(buffers: &[Bytes], count: usize) -> Bytes {
+    let mut parts = Vec::new();
+    let mut left = count;
+    for buffer in buffers.iter().rev() {
+        let taken = buffer.len().min(left);
+        parts.push(buffer.slice(buffer.len() - taken..));
+        left -= taken;
+        if left == 0 {
+            break;
+        }
+    }
+    parts.iter().rev().flatten().copied().collect()
 }
 
 fn answer(waiting: Box<Waiting>, result: Result<RecordRef, Error>) {

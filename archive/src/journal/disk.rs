@@ -10,7 +10,7 @@
 //! ```
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -20,10 +20,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
+use tiering::direct::{Aligned, CHUNK_BYTES};
 use uuid::Uuid;
 
 use super::identity::Identity;
-use super::record::len64;
+use super::segment_file::SegmentFile;
 use super::zeros;
 use crate::lock::DirLock;
 
@@ -31,9 +32,6 @@ use crate::lock::DirLock;
 const FREE_SEGMENTS_MAX: usize = 2;
 /// What a segment's name ends in while it is being made ready: after a kill it may be of any length.
 const UNFINISHED: &str = "unfinished";
-/// Buffers in one `pwritev`: IOV_MAX of Linux.
-const SLICES_MAX: usize = 1024;
-
 /// How often a copy that hangs on demand looks whether it still has to.
 const HANG_LOOK: Duration = Duration::from_millis(5);
 
@@ -64,6 +62,8 @@ pub(super) struct Disk {
     lock: Option<DirLock>,
     healthy: AtomicBool,
     free: Mutex<Vec<PathBuf>>,
+    /// Where a write is put together.
+    room: Mutex<Option<Aligned>>,
     fault: AtomicU8,
 }
 
@@ -89,6 +89,7 @@ impl Disk {
             lock: None,
             healthy: AtomicBool::new(false),
             free: Mutex::default(),
+            room: Mutex::default(),
             fault: AtomicU8::new(0),
         }
     }
@@ -126,21 +127,26 @@ impl Disk {
     }
 
     /// Writes buffers one after the other from `offset` on and makes them durable.
-    pub(super) fn commit(&self, file: &File, offset: u64, buffers: &[Bytes]) -> io::Result<()> {
+    pub(super) fn commit(&self, file: &SegmentFile, offset: u64, buffers: &[Bytes]) -> io::Result<()> {
         while self.fault() == Fault::Hang {
             std::thread::park_timeout(HANG_LOOK);
         }
         match self.fault() {
             Fault::Write => return Err(Errno::IO.into()),
             Fault::TornWrite => {
-                write_all_at(file, offset, buffers.get(..buffers.len().div_ceil(2)).unwrap_or_default())?;
+                self.write(file, offset, buffers.get(..buffers.len().div_ceil(2)).unwrap_or_default())?;
                 return Err(Errno::IO.into());
             }
             Fault::None | Fault::Flush | Fault::NoSpace | Fault::Hang => {
-                write_all_at(file, offset, buffers)?;
+                self.write(file, offset, buffers)?;
             }
         }
-        self.flush(file)
+        self.flush(file.file())
+    }
+
+    fn write(&self, file: &SegmentFile, offset: u64, buffers: &[Bytes]) -> io::Result<()> {
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write(offset, buffers, room.get_or_insert_with(|| Aligned::zeroed(CHUNK_BYTES)))
     }
 
     /// Makes a file's data durable.
@@ -153,32 +159,30 @@ impl Disk {
 
     /// Makes segment `number`, from a released one if there is one, which is told beside it. Durable when it returns;
     /// fails if it exists.
-    pub(super) fn create_segment(&self, number: u64, bytes: u64) -> io::Result<(File, bool)> {
+    pub(super) fn create_segment(&self, number: u64, bytes: u64) -> io::Result<(SegmentFile, bool)> {
         if self.fault() == Fault::NoSpace {
             return Err(Errno::NOSPC.into());
         }
         let path = self.segment_path(number);
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let ready = free.is_some();
-        let file = if let Some(free) = free {
+        if let Some(free) = free {
             if path.exists() {
                 return Err(io::ErrorKind::AlreadyExists.into()); // a rename would replace it
             }
             fs::rename(&free, &path)?;
             sync_dir(&self.path.join("free"))?;
-            OpenOptions::new().read(true).write(true).open(&path)?
         } else {
-            let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+            let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
             if let Err(error) = allocate(&file, bytes) {
                 let removed = fs::remove_file(&path);
                 tracing::debug!(?removed, "journal segment not allocated");
                 return Err(error);
             }
             file.sync_all()?;
-            file
-        };
+        }
         sync_dir(&self.path.join("segments"))?;
-        Ok((file, ready))
+        Ok((SegmentFile::open(&path)?, ready))
     }
 
     /// Tells whether a released segment waits for use.
@@ -208,8 +212,8 @@ impl Disk {
     }
 
     /// Opens segment `number`.
-    pub(super) fn open_segment(&self, number: u64) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).open(self.segment_path(number))
+    pub(super) fn open_segment(&self, number: u64) -> io::Result<SegmentFile> {
+        SegmentFile::open(&self.segment_path(number))
     }
 
     /// Lists the numbers of the segments.
@@ -383,26 +387,4 @@ pub(super) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
         Err(Errno::OPNOTSUPP) => file.set_len(bytes),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Writes all buffers, in calls of at most [`SLICES_MAX`] buffers.
-fn write_all_at(file: &File, offset: u64, buffers: &[Bytes]) -> io::Result<()> {
-    let mut at = offset;
-    for group in buffers.chunks(SLICES_MAX) {
-        let mut slices: Vec<IoSlice<'_>> = group.iter().map(|bytes| IoSlice::new(bytes)).collect();
-        let mut left = slices.as_mut_slice();
-        IoSlice::advance_slices(&mut left, 0); // drops empty buffers in front
-        while !left.is_empty() {
-            match rustix::io::pwritev(file, left, at) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    at += len64(written);
-                    IoSlice::advance_slices(&mut left, written);
-                }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-    Ok(())
 }

@@ -7,12 +7,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::io::ReadWriteFlags;
+use tiering::direct::Aligned;
 use uuid::Uuid;
 
 use super::record::{self, ALIGN_BYTES, Header, crc32c};
 use super::scan::{SegmentView, read_up_to};
+use super::segment_file::SegmentFile;
 use super::segments::Shared;
 use super::{Error, Lsn, Record, RecordHead, RecordRef};
+
+/// What is read beside the page cache begins and ends at multiples of this.
+const PAGE_BYTES: u64 = 4096;
 
 /// The files of one segment, healthy copies first, each with its copy's number.
 struct Sources {
@@ -20,13 +25,13 @@ struct Sources {
     epoch: u64,
     start: u64,
     end: u64,
-    files: Vec<(usize, Arc<File>)>,
+    files: Vec<(usize, Arc<SegmentFile>)>,
 }
 
 impl Sources {
     fn views(&self) -> impl Iterator<Item = (usize, SegmentView<'_>)> {
         let Self { epoch, start, end: len, .. } = *self;
-        self.files.iter().map(move |(copy, file)| (*copy, SegmentView { file, epoch, start, len }))
+        self.files.iter().map(move |(copy, file)| (*copy, SegmentView { file: file.file(), epoch, start, len }))
     }
 }
 
@@ -49,7 +54,7 @@ impl Shared {
             if sources.number != number {
                 (number, offset) = (sources.number, 0);
             }
-            while let Some(header) = self.next_record(&sources, offset)? {
+            while let Some(header) = self.recent_or_next(&sources, offset)? {
                 bytes += header.placed.payload_bytes;
                 if records.len() == records_max || (bytes > bytes_max && !records.is_empty()) {
                     return Ok(records);
@@ -61,6 +66,12 @@ impl Shared {
             offset = 0;
         }
         Ok(records)
+    }
+
+    /// Returns the durable record at `offset` from memory, else as `next_record`.
+    fn recent_or_next(&self, sources: &Sources, offset: u64) -> Result<Option<Header>, Error> {
+        let recent = (offset < sources.end).then(|| self.recent.header(Lsn(sources.start + offset))).flatten();
+        if recent.is_some() { Ok(recent) } else { self.next_record(sources, offset) }
     }
 
     /// Returns the first durable record at or behind `offset` that any copy can read.
@@ -116,6 +127,34 @@ impl Shared {
         Err(Error::Damaged(at.lsn))
     }
 
+    pub(super) fn read_once(&self, at: &RecordRef) -> Result<Bytes, Error> {
+        match self.read_beside_cache(at) {
+            Some(payload) => Ok(payload),
+            None => self.read_payload(at, 0..at.payload_bytes),
+        }
+    }
+
+    /// Reads a payload that is not in a file of its own from the first copy that is there; nothing if anything is odd.
+    fn read_beside_cache(&self, at: &RecordRef) -> Option<Bytes> {
+        let sources = self.sources_of(at.lsn).filter(|_| !at.large)?;
+        let (_, file) = sources.files.first()?;
+        let offset = at.lsn.0 - sources.start;
+        let pages_at = offset - offset % PAGE_BYTES;
+        let record_bytes = u64::from(at.head_bytes).checked_add(at.payload_bytes)?;
+        let end = offset.checked_add(record_bytes)?.checked_next_multiple_of(PAGE_BYTES)?;
+        let bytes = usize::try_from(end.min(self.options.segment_bytes).checked_sub(pages_at)?).ok()?;
+        let mut pages = Aligned::zeroed(bytes);
+        file.read_pages(pages_at, pages.first_mut(bytes)).ok()?;
+        let mut record = Bytes::from_owner(pages).split_off(usize::try_from(offset - pages_at).ok()?);
+        let header = record::decode(&record, sources.epoch, at.lsn)?;
+        let (head, payload) = (usize::try_from(at.head_bytes).ok()?, usize::try_from(at.payload_bytes).ok()?);
+        if header.placed.record_ref() != *at || record.len() < head.checked_add(payload)? {
+            return None;
+        }
+        let payload = record.split_off(head).split_to(payload);
+        (crc32c(&payload) == at.crc32c && self.is_present(sources.number)).then_some(payload)
+    }
+
     fn read_from_copy(
         &self,
         copy: usize,
@@ -152,10 +191,13 @@ impl Shared {
     pub(super) fn read_payload_now(&self, at: &RecordRef, range: Range<u64>) -> Option<Bytes> {
         check_range(at, &range).ok()?;
         let sources = self.sources_of(at.lsn)?;
-        let (_, view) = sources.views().next()?;
         if at.large {
             return None; // opening its file may wait for a disk
         }
+        if let Some(front) = self.recent.payload(at, &range) {
+            return self.is_present(sources.number).then_some(front);
+        }
+        let (_, view) = sources.views().next()?;
         let offset = at.lsn.0 - view.start;
         let mut head = vec![0; usize::try_from(at.head_bytes).ok()?.min(record::HEAD_BYTES_MAX)];
         let mut payload = vec![0; range_len(&range)];
@@ -173,6 +215,10 @@ impl Shared {
 
     pub(super) fn read_head_now(&self, at: &RecordRef) -> Option<RecordHead> {
         let sources = self.sources_of(at.lsn)?;
+        let recent = self.recent.header(at.lsn).filter(|header| header.placed.record_ref() == *at);
+        if let Some(header) = recent {
+            return self.is_present(sources.number).then_some(header.head);
+        }
         let (_, view) = sources.views().next()?;
         let mut head = vec![0; usize::try_from(at.head_bytes).ok()?.min(record::HEAD_BYTES_MAX)];
         read_now(view.file, &mut [&mut head], at.lsn.0 - view.start)?;

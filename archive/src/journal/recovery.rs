@@ -14,6 +14,7 @@ use super::disk::Disk;
 use super::identity::{ADOPT_FILE, Identity, Role, Verdict};
 use super::record::{self, Placed};
 use super::scan::{SegmentView, read_up_to};
+use super::segment_file::SegmentFile;
 use super::segments::{Segment, Shared};
 use super::{Error, JournalOptions, Lsn};
 
@@ -50,7 +51,7 @@ struct Recovery {
 
 /// A segment on one copy.
 struct CopyOfSegment {
-    file: Arc<File>,
+    file: Arc<SegmentFile>,
     /// Bytes of the file.
     len: u64,
     /// Records that are whole.
@@ -90,7 +91,7 @@ impl Recovery {
             }
             // Where nothing was ever written, writing goes on; elsewhere a new segment follows.
             let offset = if clean { 0 } else { self.options.segment_bytes };
-            current = Some(Current { number, offset, files: files.clone(), ready: false });
+            current = Some(Current { number, offset, files: files.clone(), tail: Bytes::new(), ready: false });
             let first = segment.union.first().map(|record| record.durable);
             scanned.push((number, segment.end, first, files));
         }
@@ -131,9 +132,9 @@ impl Recovery {
         numbers
     }
 
-    fn view<'a>(&self, number: u64, file: &'a File, len: u64) -> SegmentView<'a> {
+    fn view<'a>(&self, number: u64, file: &'a SegmentFile, len: u64) -> SegmentView<'a> {
         let epoch = record::epoch(self.identity.journal, number);
-        SegmentView { file, epoch, start: number * self.options.segment_bytes, len }
+        SegmentView { file: file.file(), epoch, start: number * self.options.segment_bytes, len }
     }
 
     fn scan(&self, number: u64, newest: bool) -> Scanned {
@@ -163,7 +164,7 @@ impl Recovery {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let len = file.metadata()?.len().min(self.options.segment_bytes);
+        let len = file.file().metadata()?.len().min(self.options.segment_bytes);
         let records = self.view(number, &file, len).records()?;
         Ok(Some(CopyOfSegment { file, len, records, torn: Vec::new() }))
     }
@@ -218,7 +219,7 @@ impl Recovery {
     }
 
     /// Makes all copies of a segment equal; returns their files.
-    fn heal(&self, segment: &Scanned, cut: bool) -> Vec<Option<Arc<File>>> {
+    fn heal(&self, segment: &Scanned, cut: bool) -> Vec<Option<Arc<SegmentFile>>> {
         let mut files = Vec::new();
         for (disk, copy) in self.disks.iter().zip(&segment.copies) {
             files.push(on_copy(disk, "heal journal segment", || self.heal_copy(disk, segment, copy.as_ref(), cut)));
@@ -232,7 +233,7 @@ impl Recovery {
         segment: &Scanned,
         copy: Option<&CopyOfSegment>,
         cut: bool,
-    ) -> io::Result<Arc<File>> {
+    ) -> io::Result<Arc<SegmentFile>> {
         let file = match copy {
             Some(copy) => Arc::clone(&copy.file),
             None => Arc::new(disk.create_segment(segment.number, self.options.segment_bytes)?.0),
@@ -254,7 +255,7 @@ impl Recovery {
             tracing::warn!(path = %disk.path().display(), segment = segment.number, healed, "records restored from another journal copy");
         }
         if cut && copy.is_none_or(|copy| copy.len != segment.end) {
-            disk.truncate(&file, segment.end)?;
+            disk.truncate(file.file(), segment.end)?;
         }
         Ok(file)
     }
@@ -272,7 +273,7 @@ impl Recovery {
                     return Ok(None);
                 }
                 let mut bytes = vec![0; len];
-                let read = read_up_to(&copy.file, &mut bytes, record.lsn.0 - view.start)?;
+                let read = read_up_to(copy.file.file(), &mut bytes, record.lsn.0 - view.start)?;
                 Ok((read == len).then(|| Bytes::from(bytes)))
             });
             if let Some(Some(bytes)) = read {
@@ -346,7 +347,7 @@ impl Recovery {
         let mut segments = BTreeMap::new();
         let mut durable = Lsn(0);
         for (number, end, _, files) in scanned {
-            let lens = files.iter().flatten().filter_map(|file| Some(file.metadata().ok()?.len()));
+            let lens = files.iter().flatten().filter_map(|file| Some(file.file().metadata().ok()?.len()));
             let file_bytes = lens.max().unwrap_or(segment_bytes);
             // An empty segment has no record end: a follower would wait for one in vain.
             if end > 0 {
@@ -378,14 +379,14 @@ impl Recovery {
             current
         } else {
             let (files, ready) = shared.create_segment(0, 0)?;
-            Current { number: 0, offset: 0, files, ready }
+            Current { number: 0, offset: 0, files, tail: Bytes::new(), ready }
         };
         Ok((shared, current))
     }
 }
 
 /// Number, end, what its first record says was durable before it, and the files.
-type RecoveredSegment = (u64, u64, Option<Lsn>, Vec<Option<Arc<File>>>);
+type RecoveredSegment = (u64, u64, Option<Lsn>, Vec<Option<Arc<SegmentFile>>>);
 
 /// Tells whether sorted records have this one.
 fn has(records: &[Placed], record: &Placed) -> bool {

@@ -1,7 +1,6 @@
 //! What the committer, the readers and the caller share: the copies, the table of segments and the account of bytes.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -11,6 +10,8 @@ use uuid::Uuid;
 
 use super::disk::{Disk, Fault, is_full};
 use super::identity::Identity;
+use super::recent::Recent;
+use super::segment_file::SegmentFile;
 use super::{Error, JournalOptions, Lsn, RecordRef};
 
 /// Ranges of damage that are remembered for the status.
@@ -52,13 +53,13 @@ pub(super) struct Segment {
     /// Bytes of its file.
     pub(super) file_bytes: u64,
     /// Its file on each copy that has it.
-    pub(super) files: Vec<Option<Arc<File>>>,
+    pub(super) files: Vec<Option<Arc<SegmentFile>>>,
     /// Large files of its records, with their bytes.
     pub(super) large: HashMap<Uuid, u64>,
 }
 
 /// The files of a new segment on each copy, and whether all of them were ready for use before.
-pub(super) type CreatedSegment = (Vec<Option<Arc<File>>>, bool);
+pub(super) type CreatedSegment = (Vec<Option<Arc<SegmentFile>>>, bool);
 
 /// Shared state of an open journal.
 #[derive(Debug)]
@@ -72,6 +73,8 @@ pub(super) struct Shared {
     large_bytes: AtomicU64,
     durable: watch::Sender<Lsn>,
     damaged: Mutex<Vec<Lsn>>,
+    /// What was appended last.
+    pub(super) recent: Recent,
 }
 
 impl Shared {
@@ -93,6 +96,7 @@ impl Shared {
             large_bytes: AtomicU64::new(large_bytes),
             durable: watch::Sender::new(durable),
             damaged: Mutex::default(),
+            recent: Recent::default(),
         }
     }
 
@@ -249,7 +253,7 @@ impl Shared {
         };
         for (disk, file) in self.disks.iter().zip(&files) {
             if let Some(file) = file.as_ref().filter(|_| disk.is_healthy())
-                && let Err(error) = disk.truncate(file, end)
+                && let Err(error) = disk.truncate(file.file(), end)
             {
                 disk.poison("truncate journal segment", &error);
             }

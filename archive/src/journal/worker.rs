@@ -1,7 +1,6 @@
 //! A thread per copy, so that all copies are flushed at the same time and one that hangs does not hold up the others
 //! for ever.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -10,12 +9,12 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 
 use super::Error;
-use super::committer::Current;
+use super::segment_file::SegmentFile;
 use super::segments::Shared;
 
 /// What one copy is to write.
 struct Job {
-    file: Arc<File>,
+    file: Arc<SegmentFile>,
     offset: u64,
     buffers: Arc<[Bytes]>,
 }
@@ -30,14 +29,20 @@ pub(super) struct Worker {
 }
 
 /// Writes one batch on every copy at once; a copy that fails or does not answer in time is given up.
-pub(super) fn commit_all(shared: &Shared, current: &Current, workers: &mut [Worker], buffers: &[Bytes]) {
+pub(super) fn commit_all(
+    shared: &Shared,
+    files: &[Option<Arc<SegmentFile>>],
+    offset: u64,
+    workers: &mut [Worker],
+    buffers: &[Bytes],
+) {
     let buffers: Arc<[Bytes]> = buffers.into();
     let mut asked = Vec::new();
-    for ((disk, file), worker) in shared.disks.iter().zip(&current.files).zip(workers) {
+    for ((disk, file), worker) in shared.disks.iter().zip(files).zip(workers) {
         let Some(file) = file.as_ref().filter(|_| disk.is_healthy()) else {
             continue;
         };
-        let job = Job { file: Arc::clone(file), offset: current.offset, buffers: Arc::clone(&buffers) };
+        let job = Job { file: Arc::clone(file), offset, buffers: Arc::clone(&buffers) };
         if worker.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok()) {
             asked.push((disk, worker));
         } else {

@@ -176,7 +176,7 @@ fn examine_open(file: &ShardFile, direct: &Direct) -> Result<Examined, ShardFaul
 fn read_all(file: &ShardFile, direct: &Direct) -> Result<(Vec<u64>, [u8; HASH_BYTES]), ShardFault> {
     let table = file.table()?;
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = Aligned::new();
+    let mut buffer = Aligned::zeroed(CHUNK_BYTES);
     let header = buffer.first_mut(usize::try_from(HEADER_BYTES).expect("4 KiB"));
     file.read_file(direct, header, 0)?;
     hasher.update(header);

@@ -121,6 +121,32 @@ async fn damage_on_one_copy_is_read_from_the_other_and_healed() {
 }
 
 #[tokio::test]
+async fn what_is_read_once_is_what_was_written_from_whichever_copy_has_it() {
+    let (a, b) = pair();
+    let journal = open_pair(a.path(), b.path(), 2).unwrap();
+    let lengths = [0, 1, 4095, 4096, 9_999, 30_000, 8, 20_000];
+    let mut records = Vec::new();
+    for (number, len) in lengths.into_iter().enumerate() {
+        records.push(append(&journal, number, len).await.unwrap());
+    }
+    let damage = |copy: &TempDir, number: usize| {
+        let at = &records[number];
+        let path = segment_path(copy.path(), at.lsn.0 / SEGMENT);
+        flip(&path, at.lsn.0 % SEGMENT + u64::from(at.head_bytes) + 3, 1);
+    };
+    damage(&a, 4);
+    damage(&a, 7);
+    damage(&b, 7);
+    for (number, len) in lengths.into_iter().enumerate() {
+        match journal.read_once(&records[number]) {
+            Ok(payload) => assert_eq!(payload, bytes(number, len)),
+            Err(error) => assert!(number == 7 && matches!(error, Error::Damaged(at) if at == records[7].lsn)),
+        }
+    }
+    assert!(journal.read_once(&records[7]).is_err());
+}
+
+#[tokio::test]
 async fn a_copy_that_lost_its_segments_is_filled() {
     let (a, b) = pair();
     let journal = open_pair(a.path(), b.path(), 2).unwrap();

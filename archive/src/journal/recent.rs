@@ -1,0 +1,170 @@
+//! What was appended last, in memory: the head of each record and the beginning of its payload, which is all that the index
+//! needs. So the follower does not read back from a disk what was written a moment ago.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+
+use super::record::{HEAD_BYTES_MAX, Header};
+use super::{Lsn, Payload, RecordRef};
+
+/// Bytes kept of a payload: the attributes of most instances.
+const FRONT_BYTES: usize = 8 * 1024;
+/// Bytes kept in all; what does not fit is read from the disk.
+const BYTES_MAX: usize = 32 << 20;
+
+/// A record's head and the beginning of its payload.
+#[derive(Debug)]
+pub(super) struct Front {
+    header: Header,
+    payload: Bytes,
+}
+
+impl Front {
+    /// Keeps what is kept of a record; nothing of the payload if it has a file of its own.
+    pub(super) fn new(header: Header, payload: &Payload) -> Self {
+        let mut front = BytesMut::new();
+        if let Payload::Inline(pieces) = payload {
+            let bytes = pieces.iter().map(Bytes::len).sum::<usize>().min(FRONT_BYTES);
+            front.reserve(bytes);
+            for piece in pieces {
+                let left = bytes - front.len();
+                front.extend_from_slice(piece.get(..left).unwrap_or(piece));
+            }
+        }
+        Self { header, payload: front.freeze() }
+    }
+
+    fn bytes(&self) -> usize {
+        HEAD_BYTES_MAX + self.payload.len()
+    }
+}
+
+/// The last records, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Recent(Mutex<Fronts>);
+
+#[derive(Debug, Default)]
+struct Fronts {
+    records: VecDeque<Front>,
+    bytes: usize,
+}
+
+impl Recent {
+    /// Adds records in order; the oldest ones give way.
+    pub(super) fn add(&self, fronts: impl IntoIterator<Item = Front>) {
+        let mut recent = self.lock();
+        for front in fronts {
+            recent.bytes += front.bytes();
+            recent.records.push_back(front);
+        }
+        while recent.bytes > BYTES_MAX {
+            recent.drop_oldest();
+        }
+    }
+
+    /// Drops the records that begin before a position.
+    pub(super) fn forget(&self, before: Lsn) {
+        let mut recent = self.lock();
+        while recent.records.front().is_some_and(|front| front.header.placed.lsn < before) {
+            recent.drop_oldest();
+        }
+        if recent.records.is_empty() {
+            recent.records.shrink_to(0);
+        }
+    }
+
+    /// Returns the head of the record at `lsn`.
+    pub(super) fn header(&self, lsn: Lsn) -> Option<Header> {
+        Some(self.lock().find(lsn)?.header.clone())
+    }
+
+    /// Returns a range of a record's payload.
+    pub(super) fn payload(&self, at: &RecordRef, range: &Range<u64>) -> Option<Bytes> {
+        let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
+        let recent = self.lock();
+        let front = recent.find(at.lsn).filter(|front| front.header.placed.record_ref() == *at)?;
+        (range.end <= front.payload.len()).then(|| front.payload.slice(range))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Fronts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fronts {
+    fn find(&self, lsn: Lsn) -> Option<&Front> {
+        let found = self.records.binary_search_by_key(&lsn, |front| front.header.placed.lsn).ok()?;
+        self.records.get(found)
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(front) = self.records.pop_front() {
+            self.bytes -= front.bytes();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RecordHead;
+    use super::super::record::{Placed, len64};
+    use super::*;
+
+    fn front(lsn: u64, payload: &Payload, payload_bytes: usize) -> Front {
+        let uid = || "1.2".parse().unwrap();
+        let head = RecordHead {
+            study_instance_uid: uid(),
+            series_instance_uid: uid(),
+            sop_instance_uid: uid(),
+            sop_class_uid: uid(),
+            transfer_syntax_uid: uid(),
+            calling_ae: String::new(),
+            called_ae: String::new(),
+            received_millis: 0,
+        };
+        let placed = Placed {
+            lsn: Lsn(lsn),
+            durable: Lsn(0),
+            payload_bytes: len64(payload_bytes),
+            crc32c: 1,
+            large: None,
+            head_bytes: 100,
+        };
+        Front::new(Header { placed, head }, payload)
+    }
+
+    fn record(lsn: u64, payload_bytes: usize) -> RecordRef {
+        RecordRef { lsn: Lsn(lsn), head_bytes: 100, payload_bytes: len64(payload_bytes), crc32c: 1, large: false }
+    }
+
+    #[test]
+    fn the_beginning_of_a_payload_is_there_and_no_more() {
+        let recent = Recent::default();
+        let pieces = vec![Bytes::from(vec![1; 5000]), Bytes::from(vec![2; 5000])];
+        recent.add([front(8, &Payload::Inline(pieces), 10_000)]);
+        let at = record(8, 10_000);
+        let read = recent.payload(&at, &(4999..8192)).unwrap();
+        assert_eq!((read.len(), &read[..2]), (3193, &[1, 2][..]));
+        assert!(recent.payload(&at, &(0..8193)).is_none());
+        assert!(recent.payload(&record(8, 10_001), &(0..1)).is_none(), "another record");
+        assert!(recent.header(Lsn(8)).is_some() && recent.header(Lsn(16)).is_none());
+    }
+
+    #[test]
+    fn memory_is_bounded_and_given_back() {
+        let recent = Recent::default();
+        let payload = Payload::Inline(vec![Bytes::from(vec![1; FRONT_BYTES])]);
+        let count = len64(BYTES_MAX / FRONT_BYTES) + 1;
+        recent.add((0..count).map(|lsn| front(lsn, &payload, FRONT_BYTES)));
+        assert!(recent.header(Lsn(0)).is_none() && recent.header(Lsn(count - 1)).is_some());
+        assert!(recent.lock().bytes <= BYTES_MAX);
+        recent.forget(Lsn(count - 1));
+        assert!(recent.header(Lsn(count - 1)).is_some() && recent.lock().records.len() == 1);
+        recent.forget(Lsn(count));
+        let left = recent.lock();
+        assert_eq!((left.bytes, left.records.capacity()), (0, 0));
+    }
+}

@@ -97,8 +97,8 @@ pub(crate) fn record_source(journal: &Journal, at: &RecordRef) -> Windowed<Fetch
     Windowed { window_bytes: RECORD_WINDOW_BYTES, ..Windowed::new(at_bytes, fetch) }
 }
 
-/// Returns the data set of a journal record for reading its header: in short pieces and, as far as the page cache has
-/// them, with one system call each. Its checksum is not looked at: only for what this
+/// Returns the data set of a journal record for reading its header: in short pieces, the first of which is in memory while the
+/// record is new. Its checksum is not looked at: only for what this
 /// process has written moments ago.
 pub(crate) fn head_source(journal: &Journal, at: &RecordRef) -> Windowed<impl Fn(u64, usize) -> io::Result<Bytes>> {
     let bytes = at.payload_bytes;

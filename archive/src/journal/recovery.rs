@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::sync::Arc;
+use std::thread;
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -41,6 +42,9 @@ fn on_copy<T>(disk: &Disk, doing: &'static str, operation: impl FnOnce() -> io::
     }
     operation().map_err(|error| disk.poison(doing, &error)).ok()
 }
+
+/// Segments that are looked through at the same time: what is known of their records is in memory meanwhile.
+const SCANS_MAX: usize = 8;
 
 struct Recovery {
     disks: Vec<Disk>,
@@ -80,8 +84,9 @@ impl Recovery {
         let mut large = HashMap::new();
         let mut damaged = Vec::new();
         let mut current = None;
-        for &number in &numbers {
-            let segment = self.scan(number, Some(number) == newest);
+        let numbers: Vec<u64> = numbers.into_iter().collect();
+        for segment in numbers.chunks(SCANS_MAX).flat_map(|wave| self.scan_together(wave, newest)) {
+            let number = segment.number;
             let clean = Some(number) == newest && self.is_unused(&segment);
             let files = self.heal(&segment, Some(number) == newest && !clean);
             self.require_copies()?;
@@ -135,6 +140,15 @@ impl Recovery {
     fn view<'a>(&self, number: u64, file: &'a SegmentFile, len: u64) -> SegmentView<'a> {
         let epoch = record::epoch(self.identity.journal, number);
         SegmentView { file: file.file(), epoch, start: number * self.options.segment_bytes, len }
+    }
+
+    /// Scans segments at the same time: heads are far apart, and each is a read of the disk that another does not wait for.
+    fn scan_together(&self, numbers: &[u64], newest: Option<u64>) -> Vec<Scanned> {
+        thread::scope(|scope| {
+            let scan = |&number| scope.spawn(move || self.scan(number, Some(number) == newest));
+            let running: Vec<_> = numbers.iter().map(scan).collect();
+            running.into_iter().map(|scan| scan.join().expect("a scan of a journal segment panicked")).collect()
+        })
     }
 
     fn scan(&self, number: u64, newest: bool) -> Scanned {

@@ -98,8 +98,7 @@ impl Pulse {
 
 impl Calls {
     pub(super) fn new() -> Self {
-        let shared =
-            Shared { state: Mutex::default(), wanted: Condvar::new(), latency_micros: AtomicU64::default() };
+        let shared = Shared { state: Mutex::default(), wanted: Condvar::new(), latency_micros: AtomicU64::default() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -165,10 +164,8 @@ impl Calls {
         state.open.push(Arc::clone(&pulse));
         if state.idle < state.queue.len() && state.threads < THREADS_MAX {
             let shared = Arc::clone(&self.shared);
-            let spawned = thread::Builder::new()
-                .name("device".to_owned())
-                .stack_size(STACK_BYTES)
-                .spawn(move || shared.run());
+            let spawned =
+                thread::Builder::new().name("device".to_owned()).stack_size(STACK_BYTES).spawn(move || shared.run());
             match spawned {
                 Ok(_) => state.threads += 1,
                 // Those that run take the call on; with none it would wait for ever.

@@ -37,12 +37,7 @@ impl Inner {
     }
 
     /// Reads a range verified by the caller's checksum, by the blocks' only if that differs. Blocks.
-    pub(super) fn read_checked(
-        self: &Arc<Self>,
-        id: ContainerId,
-        range: Range<u64>,
-        crc: u32,
-    ) -> Result<Bytes, Error> {
+    pub(super) fn read_checked(self: &Arc<Self>, id: ContainerId, range: Range<u64>, crc: u32) -> Result<Bytes, Error> {
         let at = self.locate(id)?;
         capacity(&at.geometry, &range)?;
         match self.read_pieces(&at, &range, false) {

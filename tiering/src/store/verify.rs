@@ -128,9 +128,8 @@ impl Inner {
             let called = device.call(move |pulse| {
                 let erasure = inner.pools.get(index).map(|pool| &pool.erasure);
                 let missing = || Examined::unusable(&ShardFault::Missing);
-                erasure.map_or_else(missing, |erasure| {
-                    examine_here(&path, id, number, erasure, geometry.as_ref(), pulse)
-                })
+                erasure
+                    .map_or_else(missing, |erasure| examine_here(&path, id, number, erasure, geometry.as_ref(), pulse))
             });
             let examined = called.unwrap_or_else(|error| Examined::unusable(&ShardFault::Io(error)));
             let healthy = examined.verdict == Verdict::Healthy;
@@ -214,11 +213,7 @@ fn examine_open(file: &ShardFile, direct: &Direct, pulse: &Pulse) -> Result<Exam
 }
 
 /// Reads header and unit region; returns the blocks that differ and the hash of all.
-fn read_all(
-    file: &ShardFile,
-    direct: &Direct,
-    pulse: &Pulse,
-) -> Result<(Vec<u64>, [u8; HASH_BYTES]), ShardFault> {
+fn read_all(file: &ShardFile, direct: &Direct, pulse: &Pulse) -> Result<(Vec<u64>, [u8; HASH_BYTES]), ShardFault> {
     pulse.step(Step::Read)?;
     let table = file.table()?;
     let mut hasher = blake3::Hasher::new();

@@ -181,7 +181,13 @@ impl Body {
     }
 
     /// Appends all that follows the unit region and waits until the device has the file.
-    pub(super) fn finish(&mut self, geometry: &Geometry, hashes: &[u8], toc: &[u8], pulse: &Pulse) -> Result<(), Error> {
+    pub(super) fn finish(
+        &mut self,
+        geometry: &Geometry,
+        hashes: &[u8],
+        toc: &[u8],
+        pulse: &Pulse,
+    ) -> Result<(), Error> {
         let mut tail = self.table.clone();
         tail.extend_from_slice(hashes);
         if geometry.code.carries_toc(self.number) {

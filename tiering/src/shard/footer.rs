@@ -64,7 +64,7 @@ pub(crate) struct Footer {
 impl Geometry {
     /// Returns how the container is striped.
     pub(crate) fn layout(&self) -> Layout {
-        Layout::new(self.code, self.unit_bytes)
+        Layout::new(self.code, self.unit_bytes, self.logical_bytes)
     }
 
     /// Returns the number of blocks of each shard.

@@ -9,8 +9,8 @@ use super::staged::{Body, Staged};
 use super::{ContainerWriter, Sealed, on_all};
 use crate::checksum::crc32c;
 use crate::device::calls::Pulse;
+use crate::shard::FIRST_GENERATION;
 use crate::shard::footer::Geometry;
-use crate::shard::{BLOCK_BYTES, FIRST_GENERATION};
 use crate::store::verify::{Verdict, examine_here};
 use crate::{Error, Toc};
 
@@ -42,12 +42,20 @@ fn spread(writer: &mut ContainerWriter, raw: &[u8], stored: &[u8]) -> Result<Geo
     Ok(geometry)
 }
 
+/// Writes what does not fill a row, spread evenly over the shards.
 fn write_last_row(writer: &mut ContainerWriter) -> Result<(), Error> {
     let rest = writer.logical_bytes % writer.layout.row_bytes();
     if rest == 0 {
         return Ok(());
     }
-    writer.write_row(rest.min(writer.layout.unit_bytes()).next_multiple_of(BLOCK_BYTES))
+    let unit_bytes = writer.layout.last_unit_bytes(rest);
+    let bytes = writer.data.concat();
+    let mut units = bytes.chunks(usize::try_from(unit_bytes).expect("units are at most 64 MiB"));
+    for unit in &mut writer.data {
+        unit.clear();
+        unit.extend_from_slice(units.next().unwrap_or_default());
+    }
+    writer.write_row(unit_bytes)
 }
 
 fn geometry(writer: &ContainerWriter, raw: &[u8], stored: &[u8], hashes: &[u8]) -> Geometry {

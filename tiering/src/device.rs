@@ -23,6 +23,9 @@ use identity::Found;
 /// A device that has left a step unanswered for so long is read from only where the others do not suffice.
 const LAG_MAX: Duration = Duration::from_secs(1);
 
+/// What is waited for a result at least: after the whole process stood still, time is up before threads had their turn.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// Work that a thread of a device does.
 #[derive(Debug)]
 pub(crate) struct Call<T> {
@@ -39,7 +42,7 @@ impl<T> Call<T> {
     pub(crate) fn wait(self, step_max: Duration) -> io::Result<T> {
         let step_max = step_max.min(self.device.answer_max);
         loop {
-            match self.result.recv_timeout(step_max.saturating_sub(self.pulse.silence())) {
+            match self.result.recv_timeout(step_max.saturating_sub(self.pulse.silence()).max(GRACE)) {
                 Ok(result) => return Ok(result),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Err(io::Error::other("the call ended early")),
                 Err(mpsc::RecvTimeoutError::Timeout) if self.pulse.silence() < step_max => {}

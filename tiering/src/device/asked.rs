@@ -3,7 +3,7 @@
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use super::Device;
+use super::{Device, GRACE};
 use super::calls::Pulse;
 
 /// What was asked and not answered yet. Dropping it gives up what has not begun.
@@ -41,12 +41,13 @@ impl<K: Copy + PartialEq + Send + 'static, T: Send + 'static> Asked<K, T> {
         true
     }
 
-    /// Returns the next answer; none once the time is up or nothing is asked any more.
+    /// Returns the next answer; none a moment after the time is up, or once nothing is asked any more.
     pub(crate) fn next(&mut self, until: Instant) -> Option<(K, T)> {
         if self.pending.is_empty() {
             return None;
         }
-        let (name, answer) = self.receiver.recv_timeout(until.saturating_duration_since(Instant::now())).ok()?;
+        let wait = until.saturating_duration_since(Instant::now()).max(GRACE);
+        let (name, answer) = self.receiver.recv_timeout(wait).ok()?;
         self.pending.retain(|pending| pending.name != name);
         Some((name, answer))
     }

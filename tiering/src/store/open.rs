@@ -64,7 +64,6 @@ impl Inner {
         let mut asked = Asked::new();
         for (index, pool) in self.pools.iter().enumerate() {
             for (number, device) in pool.devices.iter().enumerate() {
-                device.note_silence();
                 let Some(probe) = device.begin_probe() else {
                     continue; // the last one has not come back
                 };
@@ -84,6 +83,9 @@ impl Inner {
                 }
                 Err(_) => {} // known to be offline
             }
+        }
+        for device in self.pools.iter().flat_map(|pool| &pool.devices) {
+            device.note_silence();
         }
         self.cache.forget_offline();
     }

@@ -28,7 +28,7 @@ use crate::source::{PayloadSource, record_source, verify_record};
 use crate::{Error, Uid, used_pools};
 
 /// No time at all, in milliseconds: every study is quiet in it.
-pub(super) const NEVER: RangeInclusive<i64> = i64::MAX..=i64::MIN;
+pub(super) const NEVER: RangeInclusive<i64> = RangeInclusive::new(i64::MAX, i64::MIN);
 
 /// Packs the studies that are due. Stops between containers when cancelled.
 pub(crate) async fn pack_due(archive: &Arc<Inner>, cancel: &CancellationToken) -> Result<(), Error> {

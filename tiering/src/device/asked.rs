@@ -3,8 +3,8 @@
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use super::{Device, GRACE};
 use super::calls::Pulse;
+use super::{Device, GRACE};
 
 /// What was asked and not answered yet. Dropping it gives up what has not begun.
 #[derive(Debug)]

@@ -55,8 +55,11 @@ pub(super) struct Body {
     kept: bool,
 }
 
+/// What a step comes back with.
+type Stepped<T> = (Box<Body>, Result<T, Error>);
+
 /// A step that a device is taking.
-pub(super) struct Running<T>(io::Result<Call<(Box<Body>, Result<T, Error>)>>);
+pub(super) struct Running<T>(io::Result<Call<Stepped<T>>>);
 
 impl Staged {
     /// Returns a shard that has no file yet; takes over the reservation of its device.

@@ -85,6 +85,12 @@ struct KindLabel {
     kind: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeviceLabel {
+    device: String,
+    kind: &'static str,
+}
+
 /// Seconds from 0.1 ms to about 100 s in factors of 3.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.0001, 3.0, 14))
@@ -105,6 +111,7 @@ struct Inner {
     instances: Family<KindLabel, Counter>,
     gauges: Family<KindLabel, Gauge>,
     damage: Family<KindLabel, Gauge>,
+    devices: Family<DeviceLabel, Gauge>,
 }
 
 impl Default for Metrics {
@@ -118,6 +125,7 @@ impl Default for Metrics {
         let instances = Family::<KindLabel, Counter>::default();
         let gauges = Family::<KindLabel, Gauge>::default();
         let damage = Family::<KindLabel, Gauge>::default();
+        let devices = Family::<DeviceLabel, Gauge>::default();
         let mut registry = Registry::with_prefix("filmroom");
         registry.register_with_unit("operation", "Time from request to last answer", Unit::Seconds, seconds.clone());
         registry.register("operation_results", "Operations by final status", results.clone());
@@ -125,7 +133,8 @@ impl Default for Metrics {
         registry.register("instances", "Instances by what became of them", instances.clone());
         registry.register("state", "Sizes and counts of the journal, index and containers", gauges.clone());
         registry.register("damage", "Damage met in containers since the start", damage.clone());
-        let inner = Inner { registry, seconds, results, associations, instances, gauges, damage };
+        registry.register("device", "State of each device, and how often it was slow or hung", devices.clone());
+        let inner = Inner { registry, seconds, results, associations, instances, gauges, damage, devices };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -157,6 +166,12 @@ impl Metrics {
     pub(crate) fn damage(&self, kind: &'static str, total: u64) {
         let total = i64::try_from(total).unwrap_or(i64::MAX);
         self.inner.damage.get_or_create(&KindLabel { kind }).set(total);
+    }
+
+    /// Sets a state or count of one device.
+    pub(crate) fn device(&self, device: &str, kind: &'static str, value: u64) {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        self.inner.devices.get_or_create(&DeviceLabel { device: device.to_owned(), kind }).set(value);
     }
 
     /// Returns everything in the OpenMetrics text format.

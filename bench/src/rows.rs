@@ -1,5 +1,6 @@
 //! The rows of the table: each a function that measures ours beside the peers.
 
+pub mod degraded;
 pub mod disk;
 pub mod frames;
 pub mod ingest;
@@ -25,7 +26,7 @@ pub struct Row {
 }
 
 /// All rows, in the order of the table.
-pub const ROWS: [Row; 17] = [
+pub const ROWS: [Row; 18] = [
     Row { name: "A1", measure: ingest::several_associations },
     Row { name: "A2", measure: ingest::one_association },
     Row { name: "A2n", measure: ingest::nagle },
@@ -43,6 +44,7 @@ pub const ROWS: [Row; 17] = [
     Row { name: "C1", measure: frames::c1 },
     Row { name: "C2", measure: wado::c2 },
     Row { name: "C3", measure: stow::c3 },
+    Row { name: "D1", measure: degraded::d1 },
 ];
 
 /// Passes on what came of a peer. What goes wrong with ours is an error; another's column stays empty, and why is said.

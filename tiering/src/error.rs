@@ -60,6 +60,14 @@ pub enum Error {
         /// Numbers of the shards that could not be used.
         missing: Vec<u8>,
     },
+    /// More devices do not answer than the code replaces; they may answer again, or go offline soon.
+    #[error("read container {container}: the devices of shards {shards:?} do not answer, more than the code replaces")]
+    Unanswered {
+        /// The container asked for.
+        container: ContainerId,
+        /// Numbers of the shards that could not be had.
+        shards: Vec<u8>,
+    },
     /// The range asked for ends beyond the container.
     #[error("read container {container}: range ends at {end}, the container at {logical_bytes}")]
     OutOfRange {

@@ -34,6 +34,7 @@ mod wire;
 mod writer;
 
 pub use damage::DamageCounts;
+pub use device::gate::{Gate, OpenGate, Step};
 #[doc(hidden)] // for benches
 pub use erasure::Erasure;
 pub use error::Error;

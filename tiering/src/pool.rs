@@ -39,12 +39,16 @@ pub struct DeviceStatus {
     pub id: Option<DeviceId>,
     /// Whether it is in use.
     pub online: bool,
-    /// Size of its file system, 0 while offline.
+    /// Size of its file system when it was last asked, 0 while offline.
     pub total_bytes: u64,
-    /// Free bytes of its file system, 0 while offline.
+    /// Free bytes of its file system when it was last asked, 0 while offline.
     pub free_bytes: u64,
     /// Shards known to lie on it.
     pub shards: u64,
+    /// How often other devices were asked for what it should have read, because it was slow, since the start.
+    pub hedges: u64,
+    /// How often it went out of use because it hung, since the start.
+    pub timeouts: u64,
 }
 
 /// Where the shards of one container lie.

@@ -1,22 +1,24 @@
 //! The store: pools of devices, what lies where, and the doors to it.
 
-mod around;
 pub(crate) mod cache;
 pub(crate) mod catalog;
 mod create;
+mod gather;
 mod open;
 mod read;
 pub(crate) mod verify;
 
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use crate::damage::Damage;
 use crate::device::Device;
+use crate::device::gate::{Gate, OpenGate};
 use crate::erasure::Erasure;
 use crate::{
     ContainerId, ContainerPlaces, ContainerWriter, DamageCounts, DeviceId, DeviceStatus, Error, PoolConfig, PoolStatus,
@@ -40,8 +42,13 @@ pub struct StoreOptions {
     pub waiting_reads_max: usize,
     /// Errors in a row after which a device is not used until it is probed. 8.
     pub device_errors_max: u32,
+    /// Time for one step of work at a device - open, read or write a piece, flush - after which the device counts as hung and
+    /// is not used until it answers. Long enough for a disk that spins up or has to retry. 30 s.
+    pub device_answer_max: Duration,
     /// Bytes of each device that new containers leave free. 64 MiB.
     pub free_bytes_min: u64,
+    /// What every step of work at a device passes first. Open.
+    pub gate: Arc<dyn Gate>,
     /// Pools that have held containers, as the caller remembers them: so that disks that are not mounted are not taken for
     /// new ones. None.
     pub used_pools: Vec<UsedPool>,
@@ -65,7 +72,9 @@ impl Default for StoreOptions {
             tocs_max: 16,
             waiting_reads_max: 64,
             device_errors_max: 8,
+            device_answer_max: Duration::from_secs(30),
             free_bytes_min: 64 << 20,
+            gate: Arc::new(OpenGate),
             used_pools: Vec::new(),
         }
     }
@@ -119,14 +128,15 @@ impl Store {
         self.inner.probe();
     }
 
-    /// Returns the state of all pools in the order of the configuration. Blocks for the free space of each device.
+    /// Returns the state of all pools in the order of the configuration, with space as the devices last told it: when the
+    /// store was opened, probed, or started a container.
     pub fn pools(&self) -> Vec<PoolStatus> {
         self.inner.pools.iter().map(|pool| self.inner.pool_status(pool)).collect()
     }
 
     /// Returns where every known container lies, including on devices that went offline.
     pub fn containers(&self) -> Vec<ContainerPlaces> {
-        let catalog = self.inner.catalog.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let catalog = self.inner.catalog();
         let named = catalog.iter().filter_map(|(id, entry)| {
             let pool = self.inner.pools.get(entry.pool)?;
             let places = entry.places.clone();
@@ -223,7 +233,7 @@ impl Store {
     /// Runs work that may wait for a device; at most `waiting_reads_max` run at one time.
     async fn waiting<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Inner) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(&Arc<Inner>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let permit = Arc::clone(&self.inner.permits).acquire_owned().await.map_err(|_| Error::Stopped)?;
         let inner = Arc::clone(&self.inner);
@@ -243,13 +253,20 @@ impl Store {
 }
 
 impl Inner {
+    /// Locks the catalog for reading; a panic elsewhere leaves it whole, since every change is one call.
+    pub(crate) fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
+        self.catalog.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn pool_status(&self, pool: &Pool) -> PoolStatus {
-        let catalog = self.catalog.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let catalog = self.catalog();
         let devices = pool.devices.iter().map(|device| {
             let online = device.is_online();
-            let (total_bytes, free_bytes) = if online { device.space().unwrap_or_default() } else { (0, 0) };
+            let (total_bytes, free_bytes) = if online { device.space() } else { (0, 0) };
             let shards = device.id().map_or(0, |id| catalog.shards(id));
-            DeviceStatus { path: device.path().to_owned(), id: device.id(), online, total_bytes, free_bytes, shards }
+            let (hedges, timeouts) = device.slowness();
+            let (path, id) = (device.path().to_owned(), device.id());
+            DeviceStatus { path, id, online, total_bytes, free_bytes, shards, hedges, timeouts }
         });
         let devices = devices.collect();
         PoolStatus { name: pool.config.name.clone(), tier: pool.config.tier, code: pool.config.code, devices }

@@ -16,6 +16,7 @@ use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tracing::{error, warn};
@@ -23,6 +24,8 @@ use tracing::{error, warn};
 use crate::Error;
 use crate::checksum::crc32c;
 use crate::device::Device;
+use crate::device::calls::Pulse;
+use crate::device::gate::Step;
 use crate::device::identity::{Found, inspect};
 use crate::files::sync_directory;
 use crate::store::{Inner, Pool};
@@ -63,7 +66,9 @@ pub(crate) fn list(store: &Inner) -> Result<Vec<Bytes>, Error> {
     for pool in &store.pools {
         let mut unread = 0;
         for device in pool.devices.iter().filter(|device| device.is_online()) {
-            match read_log(&path(device)) {
+            let log = path(device);
+            let called = device.call(move |pulse| read_log_here(&log, pulse));
+            match called.map_err(Error::io("read", device.path())).flatten() {
                 Ok(log) => keep_new(&log, &mut known, &mut records),
                 // Each record is on m+1 devices, so that m may fail here.
                 Err(error) if unread < pool.config.code.parity_shards => {
@@ -94,20 +99,24 @@ fn path(device: &Device) -> PathBuf {
 
 /// Appends to every device at once; returns how many have it.
 fn append_to_all(pool: &Pool, framed: &[u8], errors_max: u32) -> usize {
-    std::thread::scope(|scope| {
-        let online = pool.devices.iter().filter(|device| device.is_online());
-        let running: Vec<_> = online.map(|device| scope.spawn(move || append_to(device, framed, errors_max))).collect();
-        running.into_iter().filter_map(|thread| thread.join().ok().filter(|kept| *kept)).count()
-    })
+    let online = pool.devices.iter().filter(|device| device.is_online());
+    let append = |device: &Arc<Device>| {
+        let (on, framed) = (Arc::clone(device), framed.to_vec());
+        device.begin(move |pulse| append_here(&on, &framed, errors_max, pulse))
+    };
+    let calls: Vec<_> = online.map(|device| (device, append(device))).collect();
+    let kept = calls.into_iter().map(|(device, call)| call.and_then(|call| call.wait(device.answer_max())));
+    kept.filter(|kept| matches!(kept, Ok(true))).count()
 }
 
-fn append_to(device: &Device, framed: &[u8], errors_max: u32) -> bool {
+fn append_here(device: &Device, framed: &[u8], errors_max: u32, pulse: &Pulse) -> bool {
+    let looked = pulse.step(Step::Look);
     // Without its device.json this is a mount point whose disk is gone: writing there would be lost with the next mount.
-    if !matches!(inspect(device.path()), Found::Ready(_)) {
-        device.note_not_found();
+    if looked.is_ok() && !matches!(inspect(device.path()), Found::Ready(_)) {
+        device.note_not_found_here();
         return false;
     }
-    let kept = append(&path(device), framed);
+    let kept = looked.and_then(|()| pulse.step(Step::Write)).and_then(|()| append(&path(device), framed));
     if let Err(error) = &kept {
         device.note_error(error, errors_max);
         warn!(device = %device.path().display(), %error, "tombstone not kept");
@@ -127,7 +136,8 @@ fn append(path: &Path, framed: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn read_log(path: &Path) -> Result<Vec<u8>, Error> {
+fn read_log_here(path: &Path, pulse: &Pulse) -> Result<Vec<u8>, Error> {
+    pulse.step(Step::Read).map_err(Error::io("read", path))?;
     let mut log = Vec::new();
     match File::open(path).and_then(|file| file.take(LOG_BYTES_MAX + 1).read_to_end(&mut log)) {
         Ok(_) if u64::try_from(log.len()).is_ok_and(|bytes| bytes <= LOG_BYTES_MAX) => Ok(log),

@@ -7,11 +7,11 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use crate::device::Device;
-use crate::direct::{Aligned, CHUNK_BYTES};
+use crate::device::calls::Pulse;
 use crate::layout::Layout;
 use crate::store::Inner;
 use crate::{CodeProfile, ContainerId, DeviceId, Error, Tier, Toc};
-use staged::Staged;
+use staged::{Body, Staged};
 
 /// Bytes taken from a source at one time.
 const SOURCE_CHUNK_BYTES: usize = 64 * 1024;
@@ -28,8 +28,6 @@ pub struct ContainerWriter {
     /// The k units of the row being filled.
     data: Vec<Vec<u8>>,
     parity: Vec<Vec<u8>>,
-    /// What the devices take bytes from.
-    bounce: Aligned,
     logical_bytes: u64,
     tier: Tier,
     failed: bool,
@@ -72,13 +70,16 @@ impl ContainerWriter {
         let (code, tier) = (pool.config.code, pool.config.tier);
         let errors_max = store.options.device_errors_max;
         assert_eq!(plan.devices.len(), usize::from(code.shards()), "the plan has a device for each shard");
-        let mut shards = Vec::with_capacity(plan.devices.len());
-        for (number, (device, device_id)) in (0..code.shards()).zip(plan.devices) {
+        let staged = (0..code.shards()).zip(plan.devices).map(|(number, (device, device_id))| {
             device.reserve(plan.shard_bytes);
-            let staged = Staged::new(plan.id, number, device, device_id, plan.shard_bytes);
-            let opened = staged.open(&plan.layout, &pool.erasure, errors_max);
-            shards.push(opened.map_err(|error| full(error, tier, plan.shard_bytes))?);
-        }
+            Staged::new(plan.id, number, device, device_id, plan.shard_bytes, errors_max)
+        });
+        let mut shards: Vec<Staged> = staged.collect();
+        let opened = on_all(&mut shards, |_| {
+            let (store, layout, pool) = (Arc::clone(&store), plan.layout, plan.pool);
+            move |body: &mut Body, pulse: &Pulse| body.open(&layout, &store, pool, pulse)
+        });
+        opened.map_err(|error| full(error, tier, plan.shard_bytes))?;
         let unit_bytes = usize::try_from(plan.layout.unit_bytes()).expect("at most 64 MiB");
         let unit = || Vec::with_capacity(unit_bytes);
         Ok(Self {
@@ -89,7 +90,6 @@ impl ContainerWriter {
             shards,
             data: (0..code.data_shards).map(|_| unit()).collect(),
             parity: (0..code.parity_shards).map(|_| unit()).collect(),
-            bounce: Aligned::zeroed(CHUNK_BYTES),
             logical_bytes: 0,
             tier,
             failed: false,
@@ -196,13 +196,32 @@ impl ContainerWriter {
         self.data.iter_mut().chain(&mut self.parity).for_each(|unit| unit.resize(bytes, 0));
         let pool = self.store.pools.get(self.pool).ok_or(Error::Missing { container: self.id })?;
         pool.erasure.encode(&self.data, &mut self.parity);
-        let units = self.data.iter().chain(&self.parity);
-        for (shard, unit) in self.shards.iter_mut().zip(units) {
-            shard.write_unit(unit, &mut self.bounce, self.store.options.device_errors_max)?;
+        let mut units = self.data.iter_mut().chain(&mut self.parity).map(std::mem::take);
+        let written = on_all(&mut self.shards, |_| {
+            let unit = units.next().unwrap_or_default();
+            move |body: &mut Body, pulse: &Pulse| body.write_unit(&unit, pulse).map(|()| unit)
+        })?;
+        for (place, unit) in self.data.iter_mut().chain(&mut self.parity).zip(written) {
+            *place = unit;
         }
         self.data.iter_mut().for_each(Vec::clear);
         Ok(())
     }
+}
+
+/// Does one step on all shards at once, each on its own device; the first error counts.
+fn on_all<T: Send + 'static, S: FnOnce(&mut Body, &Pulse) -> Result<T, Error> + Send + 'static>(
+    shards: &mut [Staged],
+    mut step: impl FnMut(&Staged) -> S,
+) -> Result<Vec<T>, Error> {
+    let begin = |shard: &mut Staged| {
+        let step = step(shard);
+        shard.begin(step)
+    };
+    let running: Vec<_> = shards.iter_mut().map(begin).collect();
+    // All are waited for, also after an error: what comes back is removed with its shard.
+    let ended: Vec<_> = shards.iter_mut().zip(running).map(|(shard, running)| shard.end(running)).collect();
+    ended.into_iter().collect()
 }
 
 /// A full disk is no fault of the device: room can come back, or another pool has it.

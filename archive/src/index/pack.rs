@@ -1,6 +1,7 @@
 //! What the packer asks: which studies are quiet, what of them is hot, and what the journal still holds for us.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use sqlx::QueryBuilder;
@@ -54,9 +55,9 @@ pub struct Hot {
 const DAMAGED: Error = Error::Damaged { what: "hot instance" };
 
 impl Index {
-    /// Returns the studies with hot instances none of which came at or after `quiet_before_millis` (`i64::MAX` for all), the
+    /// Returns the studies with hot instances none of which came in these milliseconds, all studies if there are none, the
     /// one that waits longest first. Reads all hot rows: some 100 ms for 200,000.
-    pub async fn quiet_studies(&self, quiet_before_millis: i64) -> Result<Vec<PackStudy>, Error> {
+    pub async fn quiet_studies(&self, busy_millis: RangeInclusive<i64>) -> Result<Vec<PackStudy>, Error> {
         type Row = (String, Option<i32>, Option<i32>, i64, i64, i64, i64);
         let rows: Vec<Row> = sqlx::query_as(
             "select t.study_instance_uid, extract(year from t.study_date)::int, extract(month from t.study_date)::int, \
@@ -64,11 +65,12 @@ impl Index {
              from (select s.study, count(*) as instances, sum(h.payload_bytes)::bigint as bytes, \
                        min(h.received_millis) as oldest, max(h.received_millis) as newest
                    from instance_hot h join series s on s.id = h.series
-                   group by s.study having max(h.received_millis) < $1) as h
+                   group by s.study having max(h.received_millis) not between $1 and $2) as h
              join study t on t.id = h.study
              order by h.oldest, t.study_instance_uid",
         )
-        .bind(quiet_before_millis)
+        .bind(busy_millis.start())
+        .bind(busy_millis.end())
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter()

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
+use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -26,6 +27,9 @@ use crate::retrieve::pack_block;
 use crate::source::{PayloadSource, record_source, verify_record};
 use crate::{Error, Uid, used_pools};
 
+/// No time at all, in milliseconds: every study is quiet in it.
+pub(super) const NEVER: RangeInclusive<i64> = RangeInclusive::new(i64::MAX, i64::MIN);
+
 /// Packs the studies that are due. Stops between containers when cancelled.
 pub(crate) async fn pack_due(archive: &Arc<Inner>, cancel: &CancellationToken) -> Result<(), Error> {
     let Ok(index) = archive.link.get() else { return Ok(()) };
@@ -36,13 +40,14 @@ pub(crate) async fn pack_due(archive: &Arc<Inner>, cancel: &CancellationToken) -
     recheck(archive, &index).await?;
     let options = &archive.options.pack;
     let now = archive.options.clock.now().as_millisecond();
-    let (quiet_before, patience) = if archive.under_pressure() {
-        (i64::MAX, Patience::None)
+    let (busy, patience) = if archive.under_pressure() {
+        (NEVER, Patience::None)
     } else {
+        // What seems to come from the future was received before the clock was set back: it need not wait for that day.
         let quiet = i64::try_from(options.quiet.as_millis()).unwrap_or(i64::MAX);
-        (now.saturating_sub(quiet), Patience::Until(options.wait_max))
+        (now.saturating_sub(quiet)..=now.saturating_add(quiet), Patience::Until(options.wait_max))
     };
-    let studies = index.quiet_studies(quiet_before).await?;
+    let studies = index.quiet_studies(busy).await?;
     let mut failed = None;
     for batch in batches(studies, options.container_bytes, patience, now) {
         if cancel.is_cancelled() {
@@ -66,7 +71,7 @@ pub(crate) async fn pack_all(archive: &Arc<Inner>, progress: &Progress) -> Resul
     recheck(archive, &index).await?;
     // And perhaps a journal copy was mended.
     archive.unpackable().clear();
-    let studies = index.quiet_studies(i64::MAX).await?;
+    let studies = index.quiet_studies(NEVER).await?;
     let total = studies.iter().map(|study| study.instances).sum();
     let mut done = 0;
     progress.report(done, total);

@@ -21,7 +21,7 @@ pub(crate) struct Batch {
 pub(crate) enum Patience {
     /// At once: asked for by hand, or the journal fills up.
     None,
-    /// When its oldest instance has waited so long.
+    /// When its oldest instance has waited so long, or seems to come from further in the future: then the clock was set back.
     Until(Duration),
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn batches(
     }
     let due = open.into_values().filter(|(_, oldest)| match patience {
         Patience::None => true,
-        Patience::Until(wait) => i128::from(now_millis) - i128::from(*oldest) >= millis(wait),
+        Patience::Until(wait) => (i128::from(now_millis) - i128::from(*oldest)).abs() >= millis(wait),
     });
     full.extend(due.map(|(batch, _)| batch));
     full
@@ -94,6 +94,7 @@ mod tests {
         let studies = vec![study("1", None, 1, 1_000), study("2", None, 1, 9_000)];
         let wait = Patience::Until(Duration::from_secs(5));
         assert!(batches(studies.clone(), 100, wait, 5_999).is_empty());
-        assert_eq!(names(&batches(studies, 100, wait, 6_000)), ["1+2"]);
+        assert_eq!(names(&batches(studies.clone(), 100, wait, 6_000)), ["1+2"]);
+        assert_eq!(names(&batches(studies, 100, wait, -4_000)), ["1+2"], "the clock was set back");
     }
 }

@@ -117,6 +117,12 @@ pub(crate) fn refresh_metrics(archive: &Inner) {
     let devices = || pools.iter().flat_map(|pool| &pool.devices);
     metrics.state("devices", count(devices()));
     metrics.state("devices_online", count(devices().filter(|device| device.online)));
+    for device in devices() {
+        let path = device.path.display().to_string();
+        metrics.device(&path, "online", u64::from(device.online));
+        metrics.device(&path, "hedges", device.hedges);
+        metrics.device(&path, "timeouts", device.timeouts);
+    }
     let damage = archive.store.damage();
     metrics.damage("block_mismatches", damage.block_mismatches);
     metrics.damage("missing_shards", damage.missing_shards);

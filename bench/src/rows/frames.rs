@@ -19,7 +19,7 @@ use crate::report::{Better, Outcome, progress};
 const ARCHIVES_AND_OURS: [Kind; 5] =
     [Kind::Filmroom, Kind::NewOrthancSqlite, Kind::NewOrthancPostgres, Kind::OrthancSqlite, Kind::OrthancPostgres];
 /// Connections of A6.
-const CONNECTIONS: usize = 16;
+pub(super) const CONNECTIONS: usize = 16;
 /// Connections of C1: a viewer that asks for everything at once.
 const CONNECTIONS_OF_VIEWER: usize = 100;
 /// Instances that are asked for, spread over the large studies.
@@ -31,23 +31,23 @@ const UNSEALED_SEED: u64 = 2_000;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     Frame,
     Instance,
 }
 
 /// Where one instance is found, as a path below the root of the service.
-type Place = String;
+pub(super) type Place = String;
 
 /// What a load came to.
 #[derive(Default)]
-struct Measured {
+pub(super) struct Measured {
     /// Requests a second.
-    rate: Figures,
+    pub(super) rate: Figures,
     /// 99th percentile in milliseconds.
     p99: Figures,
     /// Processor time of the server a request, in microseconds.
-    cpu: Figures,
+    pub(super) cpu: Figures,
 }
 
 /// Measures row A6.
@@ -129,7 +129,13 @@ fn measure(arena: &mut Arena, what: What, places: &[Place], connections: usize) 
     figures
 }
 
-fn take_turns(name: &str, askers: &[Asked], connections: usize, runs: u32, time: Duration) -> anyhow::Result<Measured> {
+pub(super) fn take_turns(
+    name: &str,
+    askers: &[Asked],
+    connections: usize,
+    runs: u32,
+    time: Duration,
+) -> anyhow::Result<Measured> {
     let mut measured = Measured::default();
     for run in 0..runs {
         progress(&format!("{name}, {connections} connections: run {} of {runs}", run + 1));
@@ -161,7 +167,7 @@ impl Measured {
 }
 
 /// A peer whose answers were each looked at once; from then on their lengths must agree.
-struct Asked {
+pub(super) struct Asked {
     kind: Kind,
     pids: Vec<i32>,
     address: SocketAddr,
@@ -171,7 +177,7 @@ struct Asked {
 
 impl Asked {
     /// Asks for everything once and looks at it; gives `files` our answers to send.
-    fn checked(peer: &Peer, what: What, places: &[Place], files: &[Peer]) -> anyhow::Result<Self> {
+    pub(super) fn checked(peer: &Peer, what: What, places: &[Place], files: &[Peer]) -> anyhow::Result<Self> {
         let base = peer.http()?;
         let mut connection = Connection::open(base.address)?;
         let mut targets = Vec::with_capacity(places.len());
@@ -241,7 +247,7 @@ impl What {
 }
 
 /// Chooses instances of all large studies.
-fn spread(holdings: &Holdings) -> Vec<Place> {
+pub(super) fn spread(holdings: &Holdings) -> Vec<Place> {
     let mut all = Vec::new();
     for study in &holdings.large {
         for series in &study.series {

@@ -118,7 +118,7 @@ fn at_once(pulls: &[Pull<'_>]) -> anyhow::Result<()> {
 }
 
 /// An answer that was read once and found right; every other time it must be as long.
-struct Pull<'a> {
+pub(super) struct Pull<'a> {
     peer: &'a Peer,
     path: String,
     bytes: u64,
@@ -126,7 +126,7 @@ struct Pull<'a> {
 
 impl<'a> Pull<'a> {
     /// Retrieves a study and counts its instances; gives `files` the answer to send.
-    fn checked(peer: &'a Peer, study: &Study, files: &[Peer]) -> anyhow::Result<Self> {
+    pub(super) fn checked(peer: &'a Peer, study: &Study, files: &[Peer]) -> anyhow::Result<Self> {
         let base = peer.http()?;
         let path = format!("{}/studies/{}", base.path, study.study_instance_uid);
         let answer = Connection::open(base.address)?.whole(Request::get(&path, DICOM))?;
@@ -144,7 +144,7 @@ impl<'a> Pull<'a> {
         Ok(Self { peer, path, bytes: u64::try_from(answer.body.len())? })
     }
 
-    fn timed(&self) -> anyhow::Result<Fetched> {
+    pub(super) fn timed(&self) -> anyhow::Result<Fetched> {
         self.timed_after(&Barrier::new(1))
     }
 

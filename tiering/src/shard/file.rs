@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
-use rustix::fs::Advice;
+use rustix::fs::{Advice, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::footer::{Footer, Geometry, TAIL_BYTES};
 use super::header::Header;
@@ -41,14 +43,14 @@ impl From<io::Error> for ShardFault {
 /// An open shard.
 #[derive(Debug)]
 pub(crate) struct ShardFile {
-    file: File,
+    file: Arc<File>,
     footer: Footer,
 }
 
 impl ShardFile {
     /// Opens a shard and checks that it is the one expected: container, number, code, lengths.
     pub(crate) fn open(path: &Path, container: ContainerId, shard: u8, erasure: &Erasure) -> Result<Self, ShardFault> {
-        let file = File::open(path)?;
+        let file = open(path)?;
         let bytes = file.metadata()?.len();
         let tail_bytes = u64::try_from(TAIL_BYTES).expect("100 bytes");
         let tail_offset = bytes.checked_sub(tail_bytes).filter(|offset| *offset >= HEADER_BYTES);
@@ -75,12 +77,17 @@ impl ShardFile {
         if geometry.file_bytes(shard) != bytes {
             return Err(ShardFault::Damaged("file length differs from its footer"));
         }
-        Ok(Self { file, footer })
+        Ok(Self { file: Arc::new(file), footer })
     }
 
     /// Returns what the container's shards agree on.
     pub(crate) fn geometry(&self) -> &Geometry {
         &self.footer.geometry
+    }
+
+    /// Returns the file, to be closed where closing may wait.
+    pub(crate) fn handle(&self) -> Arc<File> {
+        Arc::clone(&self.file)
     }
 
     /// Returns the shard's number.
@@ -157,6 +164,14 @@ impl ShardFile {
         let mut out = vec![0; bytes];
         read_at(&self.file, &mut out, offset)?;
         Ok(out)
+    }
+}
+
+/// Opens a file for reading that never has the time of its last access written: that could wait for the device.
+fn open(path: &Path) -> io::Result<File> {
+    match rustix::fs::open(path, OFlags::RDONLY | OFlags::NOATIME | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::PERM) => File::open(path), // another user's file, as after a restore
+        other => Ok(File::from(other?)),
     }
 }
 

@@ -64,7 +64,7 @@ pub(crate) struct Footer {
 impl Geometry {
     /// Returns how the container is striped.
     pub(crate) fn layout(&self) -> Layout {
-        Layout::new(self.code, self.unit_bytes)
+        Layout::of(self.code, self.unit_bytes, self.logical_bytes, self.region_bytes)
     }
 
     /// Returns the number of blocks of each shard.
@@ -105,7 +105,7 @@ impl Geometry {
             && u64::from(self.unit_bytes).is_multiple_of(BLOCK_BYTES);
         let lengths =
             self.logical_bytes < 1 << 62 && self.toc_bytes <= TOC_BYTES_MAX && self.toc_raw_bytes <= TOC_BYTES_MAX;
-        unit && lengths && self.layout().region_bytes(self.logical_bytes) == self.region_bytes
+        unit && lengths && self.layout().can_have(self.logical_bytes, self.region_bytes)
     }
 }
 

@@ -30,6 +30,16 @@ pub(crate) struct OpenShard {
     pub(crate) device: Arc<Device>,
 }
 
+impl Drop for OpenShard {
+    /// Closes the file; where closing may wait for a device that is not well, on the device's own thread.
+    fn drop(&mut self) {
+        if !self.device.is_online() || self.device.lags() {
+            let file = self.file.handle();
+            self.device.later(move |_| drop(file));
+        }
+    }
+}
+
 /// The caches of a store.
 #[derive(Debug)]
 pub(crate) struct Cache {

@@ -62,6 +62,12 @@ impl Catalog {
         entries
     }
 
+    /// Returns the places of a container in one pool.
+    pub(crate) fn places(&self, container: ContainerId, pool: usize) -> Vec<(u8, DeviceId)> {
+        let entry = self.containers.get(&container).and_then(|entries| entries.iter().find(|entry| entry.pool == pool));
+        entry.map(|entry| entry.places.clone()).unwrap_or_default()
+    }
+
     /// Returns the number of shards on a device.
     pub(crate) fn shards(&self, device: DeviceId) -> u64 {
         self.shards.get(&device).copied().unwrap_or_default()

@@ -1,6 +1,7 @@
 //! Choosing where a new container goes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Inner, Pool};
 use crate::device::Device;
@@ -12,6 +13,9 @@ use crate::{ContainerId, DeviceId, Error, Tier};
 
 /// Room for checksum table, hashes, table of contents and footer of one shard.
 const TAIL_BYTES_PLANNED: u64 = 1 << 20;
+
+/// How long a device may take to tell its space; one that takes longer gets no shard.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// What a pool offers for one container.
 struct Offer {
@@ -62,13 +66,12 @@ fn offer(inner: &Inner, index: usize, pool: &Pool, planned_bytes: u64) -> Result
     let least = shard_bytes.saturating_add(inner.options.free_bytes_min);
     let mut online = 0;
     let mut devices = Vec::new();
-    for device in pool.devices.iter().filter(|device| device.is_online()) {
-        let (Some(id), Ok((_, free))) = (device.id(), device.space()) else {
-            continue;
-        };
+    for device in answering(pool) {
+        let Some(id) = device.id() else { continue };
+        let (_, free) = device.space();
         online += 1;
         if free >= least {
-            devices.push((Arc::clone(device), id, free));
+            devices.push((device, id, free));
         }
     }
     if online < needed {
@@ -79,4 +82,17 @@ fn offer(inner: &Inner, index: usize, pool: &Pool, planned_bytes: u64) -> Result
     }
     let free_bytes = devices.iter().map(|(_, _, free)| *free).fold(0, u64::saturating_add);
     Ok(Offer { pool: index, layout, shard_bytes, free_bytes, devices })
+}
+
+/// Asks all devices in use for their space; returns those that told it.
+fn answering(pool: &Pool) -> Vec<Arc<Device>> {
+    let online: Vec<_> = pool.devices.iter().filter(|device| device.is_online()).cloned().collect();
+    let ask = |device: &Arc<Device>| {
+        let on = Arc::clone(device);
+        device.begin(move |pulse| on.look_at_space_here(pulse))
+    };
+    let calls: Vec<_> = online.iter().map(ask).collect();
+    let told = calls.into_iter().map(|call| call.and_then(|call| call.wait(ANSWER_MAX)).flatten().is_ok());
+    let told: Vec<bool> = told.collect();
+    online.into_iter().zip(told).filter_map(|(device, told)| told.then_some(device)).collect()
 }

@@ -6,15 +6,19 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
 use super::cache::Cache;
 use super::catalog::Catalog;
-use super::{Inner, Pool, StoreOptions, UsedPool};
+use super::{Inner, Pool, StoreOptions};
 use crate::damage::Damage;
 use crate::device::Device;
+use crate::device::asked::Asked;
+use crate::device::calls::Pulse;
+use crate::device::gate::Step;
 use crate::device::identity::{self, Found};
 use crate::erasure::Erasure;
 use crate::files::sync_directory;
@@ -22,6 +26,11 @@ use crate::layout::UNIT_BYTES_LIMIT;
 use crate::shard::name::CONTAINERS_DIRECTORY;
 use crate::shard::{BLOCK_BYTES, name};
 use crate::{CodeProfile, ContainerId, DeviceId, Error, PoolConfig};
+
+/// How long a start waits for one step of a device before it goes on without: a probe finds it when it answers.
+const START_ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How long a probe waits for the slowest device. One that answers later is found by a later probe.
+const PROBE_ANSWER_MAX: Duration = Duration::from_secs(2);
 
 impl Inner {
     /// Opens pools as [`crate::Store::open`] says.
@@ -35,7 +44,7 @@ impl Inner {
         let configs = check_configs(configs)?;
         let mut pools = Vec::new();
         for config in configs {
-            pools.push(open_pool(config, &options.used_pools)?);
+            pools.push(open_pool(config, &options)?);
         }
         check_identities(&pools)?;
         let inner = Self {
@@ -51,25 +60,48 @@ impl Inner {
     }
 
     /// Looks at every device as [`crate::Store::probe`] says.
-    pub(super) fn probe(&self) {
+    pub(super) fn probe(self: &Arc<Self>) {
+        let mut asked = Asked::new();
         for (index, pool) in self.pools.iter().enumerate() {
-            for device in &pool.devices {
-                match probe_device(pool, device) {
-                    Ok(id) if !device.is_online() => self.take_online(index, device, id),
-                    Ok(_) => device.note_success(),
-                    Err(reason) if device.set_offline() => {
-                        error!(device = %device.path().display(), reason, "device offline");
-                    }
-                    Err(_) => {} // known to be offline
-                }
+            for (number, device) in pool.devices.iter().enumerate() {
+                let Some(probe) = device.begin_probe() else {
+                    continue; // the last one has not come back
+                };
+                let inner = Arc::clone(self);
+                asked.ask((index, number), device, move |pulse| inner.probe_here(index, probe.device(), pulse));
             }
+        }
+        let until = Instant::now() + PROBE_ANSWER_MAX.min(self.options.device_answer_max);
+        while let Some(((index, number), found)) = asked.next(until) {
+            let Some(device) = self.pools.get(index).and_then(|pool| pool.devices.get(number)) else { continue };
+            match found {
+                Ok(_) if device.note_silence() => {} // some of it answers, and some hangs
+                Ok(id) if !device.is_online() => self.take_online(index, device, id),
+                Ok(_) => device.note_success(),
+                Err(reason) if device.set_offline() => {
+                    error!(device = %device.path().display(), reason, "device offline");
+                }
+                Err(_) => {} // known to be offline
+            }
+        }
+        for device in self.pools.iter().flat_map(|pool| &pool.devices) {
+            device.note_silence();
         }
         self.cache.forget_offline();
     }
 
+    /// Returns the name of a device that is there and belongs to its pool, or why not; on the device's thread.
+    fn probe_here(&self, pool: usize, device: &Device, pulse: &Pulse) -> Result<DeviceId, String> {
+        let pool = self.pools.get(pool).ok_or("it has no pool")?;
+        pulse.step(Step::Look).map_err(|error| error.to_string())?;
+        let id = identify(pool, device)?;
+        device.look_at_space_here(pulse).map_err(|error| error.to_string())?;
+        Ok(id)
+    }
+
     /// Removes a container as [`crate::Store::remove`] says.
     pub(super) fn remove(&self, id: ContainerId) -> Result<(), Error> {
-        let entries = self.catalog.read().unwrap_or_else(PoisonError::into_inner).find(id);
+        let entries = self.catalog().find(id);
         if entries.is_empty() {
             return Err(Error::Missing { container: id });
         }
@@ -80,8 +112,12 @@ impl Inner {
                 continue;
             };
             for (shard, device_id) in &entry.places {
-                let removed =
-                    pool.online(*device_id).map_or(Ok(()), |device| unlink(&name::path(device.path(), id, *shard)));
+                let removed = pool.online(*device_id).map_or(Ok(()), |device| {
+                    let path = name::path(device.path(), id, *shard);
+                    let file = path.clone();
+                    let called = device.call(move |pulse| unlink_here(&file, pulse));
+                    called.map_err(Error::io("remove", &path)).flatten()
+                });
                 match removed {
                     Ok(()) => {
                         let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
@@ -107,9 +143,16 @@ impl Inner {
     }
 
     /// Lists a device's shards; one that cannot be listed goes offline.
-    fn scan(&self, pool: usize, device: &Device, sweep: bool) {
+    fn scan(&self, pool: usize, device: &Arc<Device>, sweep: bool) {
         let Some(id) = device.id() else { return };
-        match device.scan(sweep) {
+        let on = Arc::clone(device);
+        let call = device.begin(move |pulse| {
+            let shards = on.scan_here(pulse, sweep)?;
+            on.look_at_space_here(pulse).map_err(Error::io("look at", on.path()))?;
+            Ok(shards)
+        });
+        let scanned = call.and_then(|call| call.wait(START_ANSWER_MAX));
+        match scanned.map_err(Error::io("list", device.path())).flatten() {
             Ok(shards) => {
                 let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
                 for (container, shard) in shards {
@@ -118,12 +161,12 @@ impl Inner {
             }
             Err(error) => {
                 device.set_offline();
-                error!(device = %device.path().display(), %error, "device cannot be listed");
+                error!(device = %device.path().display(), ?error, "device cannot be listed");
             }
         }
     }
 
-    fn take_online(&self, pool: usize, device: &Device, id: DeviceId) {
+    fn take_online(&self, pool: usize, device: &Arc<Device>, id: DeviceId) {
         let elsewhere = self.pools.iter().flat_map(|pool| &pool.devices);
         let twice = elsewhere.filter(|other| other.path() != device.path()).any(|other| other.id() == Some(id));
         if twice || !device.set_online(id) {
@@ -136,8 +179,8 @@ impl Inner {
     }
 }
 
-/// Returns the name of a device that is there and belongs to the pool, or why not.
-fn probe_device(pool: &Pool, device: &Device) -> Result<DeviceId, String> {
+/// Returns the name of a device that is there and belongs to the pool, or why not; on the device's thread.
+fn identify(pool: &Pool, device: &Device) -> Result<DeviceId, String> {
     match identity::inspect(device.path()) {
         Found::Ready(identity) => match identity.refusal(&pool.config) {
             Some(reason) => Err(reason),
@@ -152,7 +195,8 @@ fn probe_device(pool: &Pool, device: &Device) -> Result<DeviceId, String> {
     }
 }
 
-fn unlink(path: &Path) -> Result<(), Error> {
+fn unlink_here(path: &Path, pulse: &Pulse) -> Result<(), Error> {
+    pulse.step(Step::Remove).map_err(Error::io("remove", path))?;
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(Error::io("remove", path))?,
@@ -199,19 +243,20 @@ fn local_path(path: &Path) -> Result<PathBuf, Error> {
     })
 }
 
-fn open_pool(config: PoolConfig, used: &[UsedPool]) -> Result<Pool, Error> {
-    let used = used.iter().find(|used| used.name == config.name);
-    let found: Vec<Found> = config.devices.iter().map(|path| identity::inspect(path)).collect();
-    let none_ready = !found.iter().any(|found| matches!(found, Found::Ready(_)));
-    let history = if used.is_some() { History::Used } else { history(&config, &found) };
-    let mut devices = Vec::new();
-    for (path, found) in config.devices.iter().zip(found) {
-        let device = Device::new(path.clone());
-        let was_device = used.is_some_and(|used| none_ready || used.devices.contains(path));
-        let placed = if was_device && matches!(found, Found::Empty | Found::Absent) {
+fn open_pool(config: PoolConfig, options: &StoreOptions) -> Result<Pool, Error> {
+    let used = options.used_pools.iter().find(|used| used.name == config.name);
+    let new = |path: &PathBuf| Device::new(path.clone(), Arc::clone(&options.gate), options.device_answer_max);
+    let devices: Vec<Arc<Device>> = config.devices.iter().map(|path| Arc::new(new(path))).collect();
+    let seen = look_at(&devices);
+    let none_ready = !seen.iter().any(|seen| matches!(seen.found, Found::Ready(_)));
+    let history = if used.is_some() { History::Used } else { history(&seen) };
+    warn_about_shared_disks(&config, &seen);
+    for (device, seen) in devices.iter().zip(seen) {
+        let was_device = used.is_some_and(|used| none_ready || used.devices.iter().any(|path| path == device.path()));
+        let placed = if was_device && matches!(seen.found, Found::Empty | Found::Absent) {
             Err(Refusal::Offline(NOT_MOUNTED.to_owned()))
         } else {
-            place(path, found, history, &config)
+            place(device, seen.found, history, &config)
         };
         match placed {
             Ok(id) => {
@@ -219,13 +264,37 @@ fn open_pool(config: PoolConfig, used: &[UsedPool]) -> Result<Pool, Error> {
             }
             Err(Refusal::Fatal(error)) => return Err(error),
             Err(Refusal::Offline(reason)) => {
-                error!(device = %path.display(), pool = config.name, reason, "device offline");
+                error!(device = %device.path().display(), pool = config.name, reason, "device offline");
             }
         }
-        devices.push(Arc::new(device));
     }
-    warn_about_shared_disks(&config);
     Ok(Pool { erasure: Erasure::new(config.code)?, config, devices })
+}
+
+/// What a first look at a configured directory finds.
+struct Seen {
+    found: Found,
+    /// Whether it was ever written to.
+    has_shards: bool,
+    /// Number of its file system.
+    disk: Option<u64>,
+}
+
+/// Looks at all directories at once; one that does not answer cannot be read.
+fn look_at(devices: &[Arc<Device>]) -> Vec<Seen> {
+    let look = |device: &Arc<Device>| {
+        let path = device.path().to_owned();
+        device.begin(move |pulse| {
+            pulse.step(Step::Look)?;
+            let found = identity::inspect(&path);
+            let disk = fs::metadata(&path).ok().map(|metadata| metadata.dev());
+            Ok(Seen { found, has_shards: has_shards(&path), disk })
+        })
+    };
+    let calls: Vec<_> = devices.iter().map(look).collect();
+    let seen = calls.into_iter().map(|call| call.and_then(|call| call.wait(START_ANSWER_MAX)).flatten());
+    let unread = |error: io::Error| Seen { found: Found::Unreadable(error.to_string()), has_shards: false, disk: None };
+    seen.map(|seen| seen.unwrap_or_else(unread)).collect()
 }
 
 /// Why an empty directory of a used pool stays as it is.
@@ -251,12 +320,11 @@ enum Refusal {
     Offline(String),
 }
 
-fn history(config: &PoolConfig, found: &[Found]) -> History {
-    let devices = config.devices.iter().zip(found);
-    let mut ready = devices.filter(|(_, found)| matches!(found, Found::Ready(_))).peekable();
+fn history(seen: &[Seen]) -> History {
+    let mut ready = seen.iter().filter(|seen| matches!(seen.found, Found::Ready(_))).peekable();
     if ready.peek().is_none() {
         History::None
-    } else if ready.any(|(path, _)| has_shards(path)) {
+    } else if ready.any(|seen| seen.has_shards) {
         History::Used
     } else {
         History::Made
@@ -264,7 +332,8 @@ fn history(config: &PoolConfig, found: &[Found]) -> History {
 }
 
 /// Returns the name of the device at a path, making it one where that is safe.
-fn place(path: &Path, found: Found, history: History, config: &PoolConfig) -> Result<DeviceId, Refusal> {
+fn place(device: &Arc<Device>, found: Found, history: History, config: &PoolConfig) -> Result<DeviceId, Refusal> {
+    let path = device.path();
     let fatal = |reason: String| Refusal::Fatal(Error::Device { path: path.to_owned(), reason });
     match (found, history) {
         (Found::Ready(identity), _) => match identity.refusal(config) {
@@ -275,7 +344,7 @@ fn place(path: &Path, found: Found, history: History, config: &PoolConfig) -> Re
             Err(fatal(format!("{reason}; the first start of a pool needs all its devices")))
         }
         (Found::Unreadable(reason), History::Made | History::Used) => Err(Refusal::Offline(reason)),
-        (Found::Empty | Found::Absent, History::None) => identity::create(path, config).map_err(Refusal::Fatal),
+        (Found::Empty | Found::Absent, History::None) => create_identity(device, config).map_err(Refusal::Fatal),
         (Found::Absent, History::Used) => {
             let reason = "it is not there; make its directory if it is a new device";
             Err(Refusal::Offline(reason.to_owned()))
@@ -283,14 +352,23 @@ fn place(path: &Path, found: Found, history: History, config: &PoolConfig) -> Re
         (Found::Empty, History::Used) => {
             // A new disk, or one that was replaced. If it is a mount point without its disk: stop, mount, start again.
             warn!(device = %path.display(), pool = config.name, "empty directory becomes a new device of a pool in use");
-            create_or_offline(path, config)
+            create_or_offline(device, config)
         }
-        (Found::Empty | Found::Absent, History::Made) => create_or_offline(path, config),
+        (Found::Empty | Found::Absent, History::Made) => create_or_offline(device, config),
     }
 }
 
-fn create_or_offline(path: &Path, config: &PoolConfig) -> Result<DeviceId, Refusal> {
-    identity::create(path, config).map_err(|error| Refusal::Offline(error.to_string()))
+fn create_or_offline(device: &Arc<Device>, config: &PoolConfig) -> Result<DeviceId, Refusal> {
+    create_identity(device, config).map_err(|error| Refusal::Offline(error.to_string()))
+}
+
+fn create_identity(device: &Arc<Device>, config: &PoolConfig) -> Result<DeviceId, Error> {
+    let (path, config) = (device.path().to_owned(), config.clone());
+    let call = device.call(move |pulse| {
+        pulse.step(Step::Create).map_err(Error::io("create", &path))?;
+        identity::create(&path, &config)
+    });
+    call.map_err(Error::io("create", device.path())).flatten()
 }
 
 /// Returns whether a device was ever written to; one that cannot be listed counts as used.
@@ -302,10 +380,9 @@ fn has_shards(device: &Path) -> bool {
 }
 
 /// Two devices on one file system are one failure domain: good for a first look, not for data.
-fn warn_about_shared_disks(config: &PoolConfig) {
+fn warn_about_shared_disks(config: &PoolConfig, seen: &[Seen]) {
     let mut disks = HashSet::new();
-    let shared =
-        config.devices.iter().filter_map(|path| fs::metadata(path).ok()).any(|metadata| !disks.insert(metadata.dev()));
+    let shared = seen.iter().filter_map(|seen| seen.disk).any(|disk| !disks.insert(disk));
     if shared {
         warn!(pool = config.name, "devices share a file system: one disk failure loses several");
     }

@@ -2,39 +2,48 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::cache::{Located, OpenShard};
 use super::catalog::Entry;
+use super::gather::{Part, Region};
 use super::{Inner, Pool};
 use crate::checksum::crc32c;
+use crate::device::Device;
+use crate::device::asked::Asked;
+use crate::device::calls::Pulse;
+use crate::device::gate::Step;
 use crate::layout::{PIECE_BYTES_MAX, Piece};
 use crate::shard::file::{ShardFault, ShardFile, Table};
 use crate::shard::footer::Geometry;
 use crate::shard::{BLOCK_BYTES, name};
 use crate::{ContainerId, Error, Toc};
 
+/// Longest piece that is decoded on a thread of the runtime: some 20 us.
+const DECODED_NOW_BYTES_MAX: usize = 256 * 1024;
+
 impl Inner {
     /// Reads a range whose blocks are all verified. Blocks.
-    pub(super) fn read_verified(&self, id: ContainerId, range: Range<u64>) -> Result<Bytes, Error> {
-        let result = self.locate(id).and_then(|at| self.read_pieces(&at, &range));
-        if matches!(result, Err(Error::Lost { .. })) {
+    pub(super) fn read_verified(self: &Arc<Self>, id: ContainerId, range: Range<u64>) -> Result<Bytes, Error> {
+        let result = self.locate(id).and_then(|at| self.read_pieces(&at, &range, true));
+        if matches!(result, Err(Error::Lost { .. } | Error::Unanswered { .. })) {
             self.damage.unreadable_reads.fetch_add(1, Ordering::Relaxed);
         }
         result
     }
 
     /// Reads a range verified by the caller's checksum, by the blocks' only if that differs. Blocks.
-    pub(super) fn read_checked(&self, id: ContainerId, range: Range<u64>, crc: u32) -> Result<Bytes, Error> {
+    pub(super) fn read_checked(self: &Arc<Self>, id: ContainerId, range: Range<u64>, crc: u32) -> Result<Bytes, Error> {
         let at = self.locate(id)?;
-        let bytes = capacity(&at.geometry, &range)?;
-        let exact = self.read_around(&at, &range, bytes).filter(|(bytes, _)| crc32c(bytes) == crc);
-        if let Some((bytes, degraded)) = exact {
-            self.damage.degraded_reads.fetch_add(u64::from(degraded), Ordering::Relaxed);
-            return Ok(Bytes::from(bytes));
+        capacity(&at.geometry, &range)?;
+        match self.read_pieces(&at, &range, false) {
+            Ok(bytes) if crc32c(&bytes) == crc => return Ok(bytes),
+            Err(error @ Error::Unanswered { .. }) => return Err(error),
+            Ok(_) | Err(_) => {}
         }
         let whole = self.read_verified(id, range.clone())?;
         if crc32c(&whole) == crc {
@@ -49,62 +58,112 @@ impl Inner {
         let at = self.cache.located(id)?;
         let mut out = Vec::with_capacity(short(&at.geometry, &range)?);
         for piece in at.geometry.layout().pieces(range) {
-            let open = self.cache.file(id, piece.shard)?;
-            let table = self.cache.table(id, &open.file)?;
-            let (first, mut span) = span_of(&piece);
-            let whole =
-                open.file.read_region_now(&mut span, first * BLOCK_BYTES) && table.differing(first, &span).is_empty();
-            out.extend_from_slice(whole.then(|| cut(&span, &piece))??);
+            let span = self.part_now(&at, piece.shard, span_of(&piece))?;
+            out.extend_from_slice(cut(&span, &piece)?);
         }
         Some(Bytes::from(out))
     }
 
-    /// Reads exactly a range if shards are open and the kernel has the bytes; never waits.
+    /// Reads exactly a range if shards are open and the kernel has the bytes, those of shards that are gone decoded from
+    /// others; never waits.
     pub(super) fn read_checked_now(&self, id: ContainerId, range: Range<u64>, crc: u32) -> Option<Bytes> {
         let at = self.cache.located(id)?;
         let mut out = vec![0; short(&at.geometry, &range)?];
         let mut rest = out.as_mut_slice();
+        let mut degraded = false;
         for piece in at.geometry.layout().pieces(range) {
             let (head, tail) = rest.split_at_mut_checked(usize::try_from(piece.bytes).ok()?)?;
-            self.cache.file(id, piece.shard)?.file.read_region_now(head, piece.offset).then_some(())?;
+            if let Some(open) = self.cache.file(id, piece.shard) {
+                open.file.read_region_now(head, piece.offset).then_some(())?;
+            } else {
+                self.decode_now(&at, &piece, head)?;
+                degraded = true;
+            }
             rest = tail;
         }
-        (crc32c(&out) == crc).then(|| Bytes::from(out))
+        (crc32c(&out) == crc).then_some(())?;
+        self.damage.degraded_reads.fetch_add(u64::from(degraded), Ordering::Relaxed);
+        Some(Bytes::from(out))
+    }
+
+    /// Restores a piece of a shard whose device is not in use, if the kernel has the same bytes of k others; never waits.
+    fn decode_now(&self, at: &Located, piece: &Piece, out: &mut [u8]) -> Option<()> {
+        let (id, pool, bytes) = (at.geometry.container, self.pools.get(at.pool)?, out.len());
+        let places = self.catalog().places(id, at.pool);
+        let gone = places.iter().all(|(shard, device)| *shard != piece.shard || pool.online(*device).is_none());
+        (gone && bytes > 0 && bytes <= DECODED_NOW_BYTES_MAX).then_some(())?;
+        let code = at.geometry.code;
+        let mut room = vec![0; bytes.checked_mul(usize::from(code.data_shards))?];
+        let mut parts: Vec<(u8, &[u8])> = Vec::with_capacity(usize::from(code.data_shards));
+        let mut others = (0..code.shards()).filter(|shard| *shard != piece.shard);
+        for part in room.chunks_exact_mut(bytes) {
+            let (shard, open) = others.find_map(|shard| Some((shard, self.open_of(at, shard)?)))?;
+            open.file.read_region_now(part, piece.offset).then_some(())?;
+            parts.push((shard, part));
+        }
+        pool.erasure.decode(&parts, piece.shard, out)?;
+        self.note(id, piece.shard, &ShardFault::Missing);
+        Some(())
+    }
+
+    /// Reads a region of a shard if it is open and the kernel has the bytes, and checks the blocks; never waits.
+    pub(super) fn part_now(&self, at: &Located, shard: u8, region: Region) -> Option<Vec<u8>> {
+        let open = self.open_of(at, shard)?;
+        let table = if region.by_block { Some(self.cache.table(at.geometry.container, &open.file)?) } else { None };
+        let mut bytes = vec![0; region.bytes];
+        open.file.read_region_now(&mut bytes, region.offset).then_some(())?;
+        let whole = table.is_none_or(|table| table.differing(region.offset / BLOCK_BYTES, &bytes).is_empty());
+        whole.then_some(bytes)
+    }
+
+    /// Returns a shard that is open and belongs to this writing of the container.
+    fn open_of(&self, at: &Located, shard: u8) -> Option<Arc<OpenShard>> {
+        self.cache.file(at.geometry.container, shard).filter(|open| *open.file.geometry() == at.geometry)
     }
 
     /// Returns the table of contents from any shard that has a whole one. Blocks.
-    pub(super) fn toc(&self, id: ContainerId) -> Result<Arc<Toc>, Error> {
+    pub(super) fn toc(self: &Arc<Self>, id: ContainerId) -> Result<Arc<Toc>, Error> {
         if let Some(toc) = self.cache.toc(id) {
             return Ok(toc);
         }
         let at = self.locate(id)?;
         let code = at.geometry.code;
-        let carriers: Vec<u8> = (0..code.shards()).filter(|shard| code.carries_toc(*shard)).collect();
-        for shard in &carriers {
-            let Some(open) = self.shard(&at, *shard) else {
-                continue;
-            };
-            let decoded = open.file.toc().map(|raw| Toc::decode(&raw));
-            match decoded {
-                Ok(Ok(toc)) => {
+        let mut carriers = self.places(&at).into_iter().filter(|(shard, _)| code.carries_toc(*shard));
+        let patience = self.patience(at.pool);
+        let deadline = Instant::now() + self.options.device_answer_max;
+        let mut asked = Asked::new();
+        let mut next = carriers.next();
+        while next.is_some() || asked.waiting() > 0 {
+            if let Some((shard, device)) = next.take() {
+                let (inner, on) = (Arc::clone(self), Arc::clone(&device));
+                asked.ask(shard, &device, move |pulse| inner.toc_here(&at, shard, &on, pulse));
+            }
+            let until = deadline.min(Instant::now() + patience);
+            match asked.next(until) {
+                Some((_, Ok(toc))) => {
                     let toc = Arc::new(toc);
                     self.cache.put_toc(id, Arc::clone(&toc));
                     return Ok(toc);
                 }
-                Ok(Err(_)) => self.note(id, *shard, &ShardFault::Damaged("table of contents does not decode")),
-                Err(fault) => self.note_open(id, &open, &fault),
+                Some((shard, Err(fault))) => self.note(id, shard, &fault),
+                None if Instant::now() >= deadline => {
+                    asked.note_silence();
+                    return Err(Error::Unanswered { container: id, shards: carriers_of(&at.geometry) });
+                }
+                None => asked.note_hedge(),
             }
+            next = carriers.next();
         }
         self.damage.unreadable_reads.fetch_add(1, Ordering::Relaxed);
-        Err(Error::Lost { container: id, missing: carriers })
+        Err(Error::Lost { container: id, missing: carriers_of(&at.geometry) })
     }
 
     /// Returns where a container lies and what most of its shards say of it. Blocks.
-    pub(super) fn locate(&self, id: ContainerId) -> Result<Located, Error> {
+    pub(super) fn locate(self: &Arc<Self>, id: ContainerId) -> Result<Located, Error> {
         if let Some(at) = self.cache.located(id) {
             return Ok(at);
         }
-        let entries = self.catalog.read().unwrap_or_else(PoisonError::into_inner).find(id);
+        let entries = self.catalog().find(id);
         let mut lost = Error::Missing { container: id };
         for entry in entries {
             let Some(pool) = self.pools.get(entry.pool) else {
@@ -126,30 +185,51 @@ impl Inner {
     /// Opens all shards and returns the geometry that most have, the newest of equals, and how many have it.
     ///
     /// A single shard suffices: what it holds can still be served. It is all shards, not the first, because a disk that
-    /// comes back after years may hold an older generation.
-    fn vote(&self, id: ContainerId, pool: &Pool, entry: &Entry) -> Option<(Geometry, usize)> {
+    /// comes back after years may hold an older generation. Slow ones are not waited for when k agree.
+    fn vote(self: &Arc<Self>, id: ContainerId, pool: &Pool, entry: &Entry) -> Option<(Geometry, usize)> {
+        let mut asked = Asked::new();
+        let online = |(shard, device)| Some((shard, Arc::clone(pool.online(device)?)));
+        let mut places: Vec<_> = entry.places.iter().copied().filter_map(online).collect();
+        places.dedup_by_key(|(shard, _)| *shard);
+        for (shard, device) in places {
+            let (inner, pool, on) = (Arc::clone(self), entry.pool, Arc::clone(&device));
+            asked.ask(shard, &device, move |pulse| {
+                let open = inner.open_here(id, pool, shard, &on, pulse);
+                open.map(|open| *open.file.geometry())
+            });
+        }
+        let deadline = Instant::now() + self.options.device_answer_max;
+        let patient = Instant::now() + self.patience(entry.pool);
         let mut votes: HashMap<Geometry, usize> = HashMap::new();
-        for shard in 0..pool.config.code.shards() {
-            if let Ok(open) = self.open_shard(id, pool, entry, shard) {
-                *votes.entry(*open.file.geometry()).or_default() += 1;
+        while asked.waiting() > 0 {
+            let agreed = votes.values().any(|votes| *votes >= usize::from(pool.config.code.data_shards));
+            match asked.next(if agreed { patient } else { deadline }) {
+                Some((_, Ok(geometry))) => *votes.entry(geometry).or_default() += 1,
+                Some((_, Err(_))) => {}
+                None => {
+                    asked.note_hedge();
+                    asked.note_silence();
+                    break;
+                }
             }
         }
         votes.into_iter().max_by_key(|(geometry, votes)| (*votes, geometry.generation))
     }
 
-    fn read_pieces(&self, at: &Located, range: &Range<u64>) -> Result<Bytes, Error> {
+    /// Reads a range piece by piece, by blocks that are verified or exactly and unverified.
+    fn read_pieces(self: &Arc<Self>, at: &Located, range: &Range<u64>, by_block: bool) -> Result<Bytes, Error> {
         let mut out = Vec::with_capacity(capacity(&at.geometry, range)?);
         let mut degraded = false;
         for piece in at.geometry.layout().pieces(range.clone()) {
-            let (first, mut span) = span_of(&piece);
-            for block in self.damaged_blocks(at, piece.shard, first, &mut span) {
-                degraded = true;
-                let whole = self.decode_block(at, piece.shard, block)?;
-                let start = usize::try_from((block - first) * BLOCK_BYTES).expect("inside a piece");
-                let place = span.get_mut(start..).and_then(|rest| rest.get_mut(..whole.len()));
-                place.expect("the block is one of the span's").copy_from_slice(&whole);
+            let region = if by_block { span_of(&piece) } else { exactly(&piece) };
+            let gathered = self.gather(at, piece.shard, region)?;
+            degraded |= gathered.degraded;
+            if !by_block && out.is_empty() && gathered.bytes.len() == out.capacity() {
+                out = gathered.bytes;
+            } else {
+                let bytes = if by_block { cut(&gathered.bytes, &piece) } else { Some(gathered.bytes.as_slice()) };
+                out.extend_from_slice(bytes.expect("the span covers the piece"));
             }
-            out.extend_from_slice(cut(&span, &piece).expect("the span covers the piece"));
         }
         if degraded {
             self.damage.degraded_reads.fetch_add(1, Ordering::Relaxed);
@@ -157,144 +237,122 @@ impl Inner {
         Ok(Bytes::from(out))
     }
 
-    /// Fills the span from the shard itself and returns the blocks that must be decoded instead.
-    fn damaged_blocks(&self, at: &Located, shard: u8, first: u64, span: &mut [u8]) -> Vec<u64> {
-        let id = at.geometry.container;
-        let Some((open, table)) = self.shard_and_table(at, shard) else {
-            let blocks = span.chunks(usize::try_from(BLOCK_BYTES).expect("64 KiB"));
-            return (first..).zip(blocks).map(|(block, _)| block).collect();
-        };
-        if let Err(fault) = open.file.read_region(span, first * BLOCK_BYTES) {
-            // One bad sector fails the whole span: read block by block what can be read.
-            self.note_open(id, &open, &fault);
-            return readable_blocks(&open, &table, first, span);
-        }
-        open.device.note_success();
-        let differing = table.differing(first, span);
-        for _ in &differing {
-            self.damage.shard(&self.damage.block_mismatches, id, shard, "block checksum differs");
-        }
-        differing
-    }
-
-    /// Restores one block of a data shard from the same block of k others.
-    fn decode_block(&self, at: &Located, wanted: u8, block: u64) -> Result<Vec<u8>, Error> {
-        let code = at.geometry.code;
-        let mut blocks = Vec::with_capacity(usize::from(code.shards()));
-        let mut missing = vec![wanted];
-        let mut present = 0;
-        for shard in 0..code.shards() {
-            let bytes =
-                if shard == wanted || present == code.data_shards { None } else { self.block(at, shard, block) };
-            if bytes.is_some() {
-                present += 1;
-            } else if shard != wanted && present < code.data_shards {
-                missing.push(shard);
+    /// Reads a region of a shard, opening it if need be, and checks the blocks; on the device's thread.
+    pub(super) fn part_here(
+        &self,
+        at: &Located,
+        shard: u8,
+        device: &Arc<Device>,
+        region: Region,
+        pulse: &Pulse,
+    ) -> Result<Part, ShardFault> {
+        let open = self.shard_here(at, shard, device, pulse)?;
+        let table = if region.by_block { Some(self.table_here(at, &open, pulse)?) } else { None };
+        let mut bytes = vec![0; region.bytes];
+        let read = pulse.step(Step::Read).map_err(ShardFault::from);
+        let read = read.and_then(|()| open.file.read_region(&mut bytes, region.offset));
+        let first = region.offset / BLOCK_BYTES;
+        let bad = match (read, table) {
+            (Err(fault), Some(table)) => {
+                // One bad sector fails the whole span: read block by block what can be read.
+                self.note_open(at.geometry.container, &open, &fault);
+                self.note(at.geometry.container, shard, &fault);
+                readable_blocks(&open, &table, first, &mut bytes, pulse)
             }
-            blocks.push(bytes);
-        }
-        missing.sort_unstable();
-        let erasure = self.pools.get(at.pool).map(|pool| &pool.erasure);
-        let decoded =
-            erasure.filter(|_| present == code.data_shards).and_then(|erasure| erasure.decode(blocks, wanted));
-        decoded.ok_or(Error::Lost { container: at.geometry.container, missing })
+            (Err(fault), None) => {
+                self.note_open(at.geometry.container, &open, &fault);
+                return Err(fault);
+            }
+            (Ok(()), table) => {
+                device.note_success();
+                let bad = table.map(|table| table.differing(first, &bytes)).unwrap_or_default();
+                for _ in &bad {
+                    let counter = &self.damage.block_mismatches;
+                    self.damage.shard(counter, at.geometry.container, shard, "block checksum differs");
+                }
+                bad
+            }
+        };
+        let bad = bad.into_iter().filter_map(|block| usize::try_from(block - first).ok()).collect();
+        Ok(Part { bytes, bad })
     }
 
-    /// Reads one block and checks it.
-    fn block(&self, at: &Located, shard: u8, block: u64) -> Option<Vec<u8>> {
-        let id = at.geometry.container;
-        let (open, table) = self.shard_and_table(at, shard)?;
-        let mut bytes = vec![0; usize::try_from(BLOCK_BYTES).expect("64 KiB")];
-        if let Err(fault) = open.file.read_region(&mut bytes, block * BLOCK_BYTES) {
-            self.note_open(id, &open, &fault);
-            return None;
-        }
-        open.device.note_success();
-        if table.matches(block, &bytes) {
-            return Some(bytes);
-        }
-        self.damage.shard(&self.damage.block_mismatches, id, shard, "block checksum differs");
-        None
+    fn toc_here(&self, at: &Located, shard: u8, device: &Arc<Device>, pulse: &Pulse) -> Result<Toc, ShardFault> {
+        let open = self.shard_here(at, shard, device, pulse)?;
+        let raw = pulse.step(Step::Read).map_err(ShardFault::from).and_then(|()| open.file.toc());
+        let raw = raw.inspect_err(|fault| self.note_open(at.geometry.container, &open, fault))?;
+        Toc::decode(&raw).map_err(|_| ShardFault::Damaged("table of contents does not decode"))
     }
 
-    fn shard_and_table(&self, at: &Located, shard: u8) -> Option<(Arc<OpenShard>, Arc<Table>)> {
+    fn table_here(&self, at: &Located, open: &OpenShard, pulse: &Pulse) -> Result<Arc<Table>, ShardFault> {
         let id = at.geometry.container;
-        let open = self.shard(at, shard)?;
         if let Some(table) = self.cache.table(id, &open.file) {
-            return Some((open, table));
+            return Ok(table);
         }
-        match open.file.table() {
-            Ok(table) => {
-                let table = Arc::new(table);
-                self.cache.put_table(id, &open.file, Arc::clone(&table));
-                Some((open, table))
+        let table = pulse.step(Step::Read).map_err(ShardFault::from).and_then(|()| open.file.table());
+        let table = Arc::new(table.inspect_err(|fault| self.note_open(id, open, fault))?);
+        self.cache.put_table(id, &open.file, Arc::clone(&table));
+        Ok(table)
+    }
+
+    /// Returns an open shard that agrees with the container's geometry; on the device's thread.
+    fn shard_here(
+        &self,
+        at: &Located,
+        shard: u8,
+        device: &Arc<Device>,
+        pulse: &Pulse,
+    ) -> Result<Arc<OpenShard>, ShardFault> {
+        let open = self.open_here(at.geometry.container, at.pool, shard, device, pulse)?;
+        if *open.file.geometry() == at.geometry {
+            return Ok(open);
+        }
+        Err(ShardFault::Damaged("belongs to another writing of the container"))
+    }
+
+    /// Opens a shard, or takes it if it is open; on the device's thread.
+    fn open_here(
+        &self,
+        id: ContainerId,
+        pool: usize,
+        shard: u8,
+        device: &Arc<Device>,
+        pulse: &Pulse,
+    ) -> Result<Arc<OpenShard>, ShardFault> {
+        if let Some(open) = self.cache.file(id, shard).filter(|open| Arc::ptr_eq(&open.device, device)) {
+            return Ok(open);
+        }
+        let erasure = &self.pools.get(pool).ok_or(ShardFault::Missing)?.erasure;
+        let path = name::path(device.path(), id, shard);
+        let opened = pulse.step(Step::Open).map_err(ShardFault::from);
+        match opened.and_then(|()| ShardFile::open(&path, id, shard, erasure)) {
+            Ok(file) => {
+                device.note_success();
+                let open = Arc::new(OpenShard { file, device: Arc::clone(device) });
+                self.cache.put_file(id, shard, Arc::clone(&open));
+                Ok(open)
             }
             Err(fault) => {
-                self.note_open(id, &open, &fault);
-                None
+                match &fault {
+                    ShardFault::Missing => device.note_not_found_here(),
+                    ShardFault::Io(source) => device.note_error(source, self.options.device_errors_max),
+                    ShardFault::Damaged(_) => {}
+                }
+                Err(fault)
             }
         }
     }
 
-    /// Returns an open shard that agrees with the container's geometry; what is wrong with it is counted.
-    pub(super) fn shard(&self, at: &Located, shard: u8) -> Option<Arc<OpenShard>> {
-        let id = at.geometry.container;
-        let known = self.cache.file(id, shard);
-        let opened = known.map_or_else(
-            || {
-                let entries = self.catalog.read().unwrap_or_else(PoisonError::into_inner).find(id);
-                let entry = entries.iter().find(|entry| entry.pool == at.pool).ok_or(ShardFault::Missing)?;
-                let pool = self.pools.get(at.pool).ok_or(ShardFault::Missing)?;
-                self.open_shard(id, pool, entry, shard)
-            },
-            Ok,
-        );
-        let fault = match opened {
-            Ok(open) if *open.file.geometry() == at.geometry => return Some(open),
-            Ok(_) => ShardFault::Damaged("belongs to another writing of the container"),
-            Err(fault) => fault,
-        };
-        self.note(id, shard, &fault);
-        None
-    }
-
-    /// Opens a shard at the first of its places where it can be opened.
-    fn open_shard(&self, id: ContainerId, pool: &Pool, entry: &Entry, shard: u8) -> Result<Arc<OpenShard>, ShardFault> {
-        let mut fault = ShardFault::Missing;
-        for (_, device_id) in entry.places.iter().filter(|(number, _)| *number == shard) {
-            let Some(device) = pool.online(*device_id) else {
-                continue;
-            };
-            let opened = ShardFile::open(&name::path(device.path(), id, shard), id, shard, &pool.erasure);
-            match opened {
-                Ok(file) => {
-                    device.note_success();
-                    let open = Arc::new(OpenShard { file, device: Arc::clone(device) });
-                    self.cache.put_file(id, shard, Arc::clone(&open));
-                    return Ok(open);
-                }
-                Err(ShardFault::Missing) => device.note_not_found(),
-                Err(ShardFault::Io(source)) => {
-                    device.note_error(&source, self.options.device_errors_max);
-                    fault = ShardFault::Io(source);
-                }
-                Err(damaged @ ShardFault::Damaged(_)) => fault = damaged,
-            }
-        }
-        Err(fault)
-    }
-
-    /// Counts what is wrong with an open shard and closes it.
-    pub(super) fn note_open(&self, id: ContainerId, open: &OpenShard, fault: &ShardFault) {
+    /// Closes a shard that could not be read.
+    fn note_open(&self, id: ContainerId, open: &OpenShard, fault: &ShardFault) {
         self.cache.forget_file(id, open.file.shard());
         if let ShardFault::Io(source) = fault {
             open.device.note_error(source, self.options.device_errors_max);
         }
-        self.note(id, open.file.shard(), fault);
     }
 
     /// Counts what is wrong with a shard.
-    fn note(&self, id: ContainerId, shard: u8, fault: &ShardFault) {
+    pub(super) fn note(&self, id: ContainerId, shard: u8, fault: &ShardFault) {
         let damage = &self.damage;
         let (counter, what) = match fault {
             ShardFault::Missing => (&damage.missing_shards, "shard is missing"),
@@ -306,10 +364,10 @@ impl Inner {
 }
 
 /// Reads block by block what can be read; returns the blocks that cannot.
-fn readable_blocks(open: &OpenShard, table: &Table, first: u64, span: &mut [u8]) -> Vec<u64> {
+fn readable_blocks(open: &OpenShard, table: &Table, first: u64, span: &mut [u8], pulse: &Pulse) -> Vec<u64> {
     let blocks = (first..).zip(span.chunks_mut(usize::try_from(BLOCK_BYTES).expect("64 KiB")));
     let bad = blocks.filter_map(|(block, bytes)| {
-        let read = open.file.read_region(bytes, block * BLOCK_BYTES).is_ok();
+        let read = pulse.step(Step::Read).is_ok() && open.file.read_region(bytes, block * BLOCK_BYTES).is_ok();
         (!read || !table.matches(block, bytes)).then_some(block)
     });
     bad.collect()
@@ -329,11 +387,22 @@ fn short(geometry: &Geometry, range: &Range<u64>) -> Option<usize> {
     u64::try_from(bytes).is_ok_and(|bytes| bytes <= PIECE_BYTES_MAX).then_some(bytes)
 }
 
-/// Returns the first block of a piece and a buffer for all its blocks.
-fn span_of(piece: &Piece) -> (u64, Vec<u8>) {
+/// Returns all blocks of a piece.
+fn span_of(piece: &Piece) -> Region {
     let first = piece.offset / BLOCK_BYTES;
     let blocks = (piece.offset + piece.bytes).div_ceil(BLOCK_BYTES) - first;
-    (first, vec![0; usize::try_from(blocks * BLOCK_BYTES).expect("pieces are at most 1 MiB")])
+    let bytes = usize::try_from(blocks * BLOCK_BYTES).expect("pieces are at most 1 MiB");
+    Region { offset: first * BLOCK_BYTES, bytes, by_block: true }
+}
+
+/// Returns a piece as it is.
+fn exactly(piece: &Piece) -> Region {
+    let bytes = usize::try_from(piece.bytes).expect("pieces are at most 1 MiB");
+    Region { offset: piece.offset, bytes, by_block: false }
+}
+
+fn carriers_of(geometry: &Geometry) -> Vec<u8> {
+    (0..geometry.code.shards()).filter(|shard| geometry.code.carries_toc(*shard)).collect()
 }
 
 /// Returns the piece's own bytes of its blocks.

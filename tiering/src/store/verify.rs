@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::PoisonError;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::{error, warn};
 
-use super::{Inner, Pool};
+use super::Inner;
+use super::catalog::Entry;
+use crate::device::calls::Pulse;
+use crate::device::gate::Step;
 use crate::direct::{Aligned, CHUNK_BYTES, Direct};
 use crate::erasure::Erasure;
 use crate::shard::file::{ShardFault, ShardFile};
@@ -82,8 +85,8 @@ impl Examined {
 
 impl Inner {
     /// Checks a container as [`crate::Store::verify`] says.
-    pub(super) fn verify(&self, id: ContainerId) -> Result<Verification, Error> {
-        let entries = self.catalog.read().unwrap_or_else(PoisonError::into_inner).find(id);
+    pub(super) fn verify(self: &Arc<Self>, id: ContainerId) -> Result<Verification, Error> {
+        let entries = self.catalog().find(id);
         let entry = entries.first().ok_or(Error::Missing { container: id })?;
         let pool = self.pools.get(entry.pool).ok_or(Error::Missing { container: id })?;
         let geometry = self.locate(id).map(|at| at.geometry).ok();
@@ -91,7 +94,7 @@ impl Inner {
         let mut found = Vec::with_capacity(numbers.len());
         for group in numbers.chunks(SHARDS_AT_ONCE) {
             found.extend(std::thread::scope(|scope| {
-                let examine = |number: u8| move || examine_places(pool, &entry.places, id, number, geometry.as_ref());
+                let examine = |number: u8| move || self.examine_places(entry, id, number, geometry);
                 let running: Vec<_> = group.iter().map(|number| scope.spawn(examine(*number))).collect();
                 running.into_iter().map(|thread| thread.join().expect("examining does not panic")).collect::<Vec<_>>()
             }));
@@ -104,6 +107,40 @@ impl Inner {
         let verification = Verification { shards, recoverable };
         self.report(id, &verification);
         Ok(verification)
+    }
+
+    /// Examines a shard wherever it lies; the best of its places counts.
+    fn examine_places(
+        self: &Arc<Self>,
+        entry: &Entry,
+        id: ContainerId,
+        number: u8,
+        geometry: Option<Geometry>,
+    ) -> (Option<DeviceId>, Examined) {
+        let mut result = (None, Examined::unusable(&ShardFault::Missing));
+        let Some(pool) = self.pools.get(entry.pool) else { return result };
+        for (_, device_id) in entry.places.iter().filter(|(shard, _)| *shard == number) {
+            let Some(device) = pool.online(*device_id) else {
+                continue;
+            };
+            let (inner, index) = (Arc::clone(self), entry.pool);
+            let path = name::path(device.path(), id, number);
+            let called = device.call(move |pulse| {
+                let erasure = inner.pools.get(index).map(|pool| &pool.erasure);
+                let missing = || Examined::unusable(&ShardFault::Missing);
+                erasure
+                    .map_or_else(missing, |erasure| examine_here(&path, id, number, erasure, geometry.as_ref(), pulse))
+            });
+            let examined = called.unwrap_or_else(|error| Examined::unusable(&ShardFault::Io(error)));
+            let healthy = examined.verdict == Verdict::Healthy;
+            if healthy || result.0.is_none() {
+                result = (Some(*device_id), examined);
+            }
+            if healthy {
+                break;
+            }
+        }
+        result
     }
 
     /// Counts and logs what is wrong: reads may never touch it, as parity while the data is whole.
@@ -132,15 +169,17 @@ impl Inner {
     }
 }
 
-/// Checks every byte of one shard file, from the device rather than the page cache.
-pub(crate) fn examine(
+/// Checks every byte of one shard file, from the device rather than the page cache; on the device's thread.
+pub(crate) fn examine_here(
     path: &Path,
     id: ContainerId,
     number: u8,
     erasure: &Erasure,
     geometry: Option<&Geometry>,
+    pulse: &Pulse,
 ) -> Examined {
-    let opened = ShardFile::open(path, id, number, erasure);
+    let opened = pulse.step(Step::Open).map_err(ShardFault::from);
+    let opened = opened.and_then(|()| ShardFile::open(path, id, number, erasure));
     let file = match opened {
         Ok(file) if geometry.is_none_or(|geometry| geometry == file.geometry()) => file,
         Ok(_) => {
@@ -149,12 +188,13 @@ pub(crate) fn examine(
         Err(fault) => return Examined::unusable(&fault),
     };
     file.forget_pages(); // what the device has counts, not what memory remembers
-    examine_open(&file, &Direct::reader(path)).unwrap_or_else(|fault| Examined::unusable(&fault))
+    examine_open(&file, &Direct::reader(path), pulse).unwrap_or_else(|fault| Examined::unusable(&fault))
 }
 
-fn examine_open(file: &ShardFile, direct: &Direct) -> Result<Examined, ShardFault> {
+fn examine_open(file: &ShardFile, direct: &Direct, pulse: &Pulse) -> Result<Examined, ShardFault> {
     let geometry = file.geometry();
-    let (blocks, hash) = read_all(file, direct)?;
+    let (blocks, hash) = read_all(file, direct, pulse)?;
+    pulse.step(Step::Read)?;
     let toc = if geometry.code.carries_toc(file.shard()) { Some(toc_fault(file)) } else { None };
     let toc_whole = matches!(toc, Some(None));
     let at = usize::from(file.shard()) * HASH_BYTES;
@@ -173,7 +213,8 @@ fn examine_open(file: &ShardFile, direct: &Direct) -> Result<Examined, ShardFaul
 }
 
 /// Reads header and unit region; returns the blocks that differ and the hash of all.
-fn read_all(file: &ShardFile, direct: &Direct) -> Result<(Vec<u64>, [u8; HASH_BYTES]), ShardFault> {
+fn read_all(file: &ShardFile, direct: &Direct, pulse: &Pulse) -> Result<(Vec<u64>, [u8; HASH_BYTES]), ShardFault> {
+    pulse.step(Step::Read)?;
     let table = file.table()?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = Aligned::zeroed(CHUNK_BYTES);
@@ -186,6 +227,7 @@ fn read_all(file: &ShardFile, direct: &Direct) -> Result<(Vec<u64>, [u8; HASH_BY
     while at < end {
         let bytes = usize::try_from(end - at).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
         let chunk = buffer.first_mut(bytes);
+        pulse.step(Step::Read)?;
         file.read_file(direct, chunk, at)?;
         hasher.update(chunk);
         differing.extend(table.differing((at - HEADER_BYTES) / BLOCK_BYTES, chunk));
@@ -201,31 +243,6 @@ fn toc_fault(file: &ShardFile) -> Option<&'static str> {
         Err(ShardFault::Damaged(what)) => Some(what),
         Err(_) => Some("table of contents cannot be read"),
     }
-}
-
-/// Examines a shard wherever it lies; the best of its places counts.
-fn examine_places(
-    pool: &Pool,
-    places: &[(u8, DeviceId)],
-    id: ContainerId,
-    number: u8,
-    geometry: Option<&Geometry>,
-) -> (Option<DeviceId>, Examined) {
-    let mut result = (None, Examined::unusable(&ShardFault::Missing));
-    for (_, device_id) in places.iter().filter(|(shard, _)| *shard == number) {
-        let Some(device) = pool.online(*device_id) else {
-            continue;
-        };
-        let examined = examine(&name::path(device.path(), id, number), id, number, &pool.erasure, geometry);
-        let healthy = examined.verdict == Verdict::Healthy;
-        if healthy || result.0.is_none() {
-            result = (Some(*device_id), examined);
-        }
-        if healthy {
-            break;
-        }
-    }
-    result
 }
 
 /// Returns whether at most m shards are bad at every block and one table of contents is whole.

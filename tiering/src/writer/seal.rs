@@ -5,12 +5,13 @@ use std::sync::{Arc, PoisonError};
 
 use tracing::debug;
 
-use super::staged::Staged;
-use super::{ContainerWriter, Sealed};
+use super::staged::{Body, Staged};
+use super::{ContainerWriter, Sealed, on_all};
 use crate::checksum::crc32c;
+use crate::device::calls::Pulse;
+use crate::shard::FIRST_GENERATION;
 use crate::shard::footer::Geometry;
-use crate::shard::{BLOCK_BYTES, FIRST_GENERATION};
-use crate::store::verify::{Verdict, examine};
+use crate::store::verify::{Verdict, examine_here};
 use crate::{Error, Toc};
 
 /// Compression of the table of contents.
@@ -31,19 +32,30 @@ fn spread(writer: &mut ContainerWriter, raw: &[u8], stored: &[u8]) -> Result<Geo
     write_last_row(writer)?;
     let hashes: Vec<u8> = writer.shards.iter().flat_map(Staged::hash).collect();
     let geometry = geometry(writer, raw, stored, &hashes);
-    let errors_max = writer.store.options.device_errors_max;
-    on_all(&mut writer.shards, |shard| shard.finish(&geometry, &hashes, stored, errors_max))?;
-    on_all(&mut writer.shards, Staged::publish)?;
+    let tail: Arc<(Vec<u8>, Vec<u8>)> = Arc::new((hashes, stored.to_vec()));
+    on_all(&mut writer.shards, |_| {
+        let tail = Arc::clone(&tail);
+        move |body: &mut Body, pulse: &Pulse| body.finish(&geometry, &tail.0, &tail.1, pulse)
+    })?;
+    on_all(&mut writer.shards, |_| Body::publish)?;
     read_back(writer, &geometry)?;
     Ok(geometry)
 }
 
+/// Writes what does not fill a row, spread evenly over the shards.
 fn write_last_row(writer: &mut ContainerWriter) -> Result<(), Error> {
     let rest = writer.logical_bytes % writer.layout.row_bytes();
     if rest == 0 {
         return Ok(());
     }
-    writer.write_row(rest.min(writer.layout.unit_bytes()).next_multiple_of(BLOCK_BYTES))
+    let unit_bytes = writer.layout.last_unit_bytes(rest);
+    let bytes = writer.data.concat();
+    let mut units = bytes.chunks(usize::try_from(unit_bytes).expect("units are at most 64 MiB"));
+    for unit in &mut writer.data {
+        unit.clear();
+        unit.extend_from_slice(units.next().unwrap_or_default());
+    }
+    writer.write_row(unit_bytes)
 }
 
 fn geometry(writer: &ContainerWriter, raw: &[u8], stored: &[u8], hashes: &[u8]) -> Geometry {
@@ -62,25 +74,16 @@ fn geometry(writer: &ContainerWriter, raw: &[u8], stored: &[u8], hashes: &[u8]) 
     }
 }
 
-/// Does one step on all shards at once, each on its own device; the first error counts.
-fn on_all<T: Send>(
-    shards: &mut [Staged],
-    step: impl Fn(&mut Staged) -> Result<T, Error> + Sync,
-) -> Result<Vec<T>, Error> {
-    std::thread::scope(|scope| {
-        let step = &step;
-        let running: Vec<_> = shards.iter_mut().map(|shard| scope.spawn(move || step(shard))).collect();
-        running.into_iter().map(|thread| thread.join().expect("steps return errors")).collect()
-    })
-}
-
 /// Reads every shard from its device and compares all of it with what was meant to be written.
 fn read_back(writer: &mut ContainerWriter, geometry: &Geometry) -> Result<(), Error> {
-    let id = writer.id;
-    let erasure = &writer.store.pools.get(writer.pool).ok_or(Error::Missing { container: id })?.erasure;
-    let verdicts = on_all(&mut writer.shards, |shard| {
-        let examined = examine(&shard.path, id, shard.number, erasure, Some(geometry));
-        Ok((shard.number, examined.verdict))
+    let (id, pool, geometry) = (writer.id, writer.pool, *geometry);
+    let verdicts = on_all(&mut writer.shards, |_| {
+        let store = Arc::clone(&writer.store);
+        move |body: &mut Body, pulse: &Pulse| {
+            let erasure = &store.pools.get(pool).ok_or(Error::Missing { container: id })?.erasure;
+            let examined = examine_here(&body.path, id, body.number, erasure, Some(&geometry), pulse);
+            Ok((body.number, examined.verdict))
+        }
     })?;
     let shards: Vec<u8> =
         verdicts.into_iter().filter(|(_, verdict)| *verdict != Verdict::Healthy).map(|(number, _)| number).collect();
@@ -115,6 +118,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::shard::name;
     use crate::{PoolConfig, Store, StoreOptions, Tier};
 
     /// Seals step by step and harms a shard's file before it is read back.
@@ -129,7 +133,7 @@ mod tests {
         let toc = Toc::default().encode().unwrap();
         let stored = zstd::bulk::compress(&toc, ZSTD_LEVEL).unwrap();
         let geometry = spread(&mut writer, &toc, &stored).unwrap();
-        harm(&writer.shards[2].path);
+        harm(&name::path(writer.shards[2].device.path(), writer.id, 2));
         read_back(&mut writer, &geometry)
     }
 

@@ -1,22 +1,29 @@
-//! One shard while it is written: a temporary file that removes itself unless it is kept.
+//! One shard while it is written: a temporary file that removes itself unless it is kept. What is done with it is done on
+//! the device's thread, so that a device that hangs in the middle fails the container and holds up nobody.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::checksum::crc32c;
-use crate::device::Device;
+use crate::device::calls::Pulse;
+use crate::device::gate::Step;
+use crate::device::{Call, Device};
 use crate::direct::{Aligned, CHUNK_BYTES, Direct};
-use crate::erasure::Erasure;
 use crate::files::{publish, sync_directory};
 use crate::layout::Layout;
 use crate::shard::footer::{Footer, Geometry};
 use crate::shard::header::Header;
 use crate::shard::name::{self, CONTAINERS_DIRECTORY};
 use crate::shard::{BLOCK_BYTES, FIRST_GENERATION, HASH_BYTES, HEADER_BYTES};
+use crate::store::Inner;
 use crate::{ContainerId, DeviceId, Error};
+
+/// How long dropping a shard waits until what was written is removed; it is removed later where that takes longer.
+const REMOVED_MAX: Duration = Duration::from_secs(5);
 
 /// A shard being written.
 #[derive(Debug)]
@@ -24,17 +31,35 @@ pub(super) struct Staged {
     pub(super) number: u8,
     pub(super) device: Arc<Device>,
     pub(super) device_id: DeviceId,
+    reserved_bytes: u64,
+    /// Absent while a call has it, and for good if that call does not come back.
+    body: Option<Box<Body>>,
+}
+
+/// What the device's thread works with; always dropped there.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) number: u8,
     pub(super) path: PathBuf,
+    device: Arc<Device>,
+    errors_max: u32,
     tmp: PathBuf,
     id: ContainerId,
-    reserved_bytes: u64,
     file: Option<(File, Direct)>,
     written_bytes: u64,
     table: Vec<u8>,
     hasher: blake3::Hasher,
+    /// What the device takes bytes from.
+    bounce: Aligned,
     published: bool,
     kept: bool,
 }
+
+/// What a step comes back with.
+type Stepped<T> = (Box<Body>, Result<T, Error>);
+
+/// A step that a device is taking.
+pub(super) struct Running<T>(io::Result<Call<Stepped<T>>>);
 
 impl Staged {
     /// Returns a shard that has no file yet; takes over the reservation of its device.
@@ -44,59 +69,118 @@ impl Staged {
         device: Arc<Device>,
         device_id: DeviceId,
         reserved_bytes: u64,
+        errors_max: u32,
     ) -> Self {
-        Self {
+        let body = Body {
             number,
-            device_id,
             path: name::path(device.path(), id, number),
+            device: Arc::clone(&device),
+            errors_max,
             tmp: name::tmp_path(device.path(), id, number),
             id,
-            reserved_bytes,
             file: None,
             written_bytes: 0,
             table: Vec::new(),
             hasher: blake3::Hasher::new(),
+            bounce: Aligned::zeroed(CHUNK_BYTES),
             published: false,
             kept: false,
-            device,
-        }
+        };
+        Self { number, device_id, reserved_bytes, body: Some(Box::new(body)), device }
     }
 
-    /// Makes the temporary file and writes the header.
-    pub(super) fn open(mut self, layout: &Layout, erasure: &Erasure, errors_max: u32) -> Result<Self, Error> {
-        let unit_bytes = u32::try_from(layout.unit_bytes()).expect("units are at most 64 MiB");
-        let header = Header { container: self.id, generation: FIRST_GENERATION, shard: self.number, unit_bytes };
-        let header = header.encode(erasure);
-        let opened =
-            self.make_directory().and_then(|()| OpenOptions::new().write(true).create_new(true).open(&self.tmp));
-        let written = opened.and_then(|file| {
-            file.write_all_at(&header, 0)?;
-            Ok((file, Direct::writer(&self.tmp)))
-        });
-        self.file = Some(self.noted("create shard on", written, errors_max)?);
-        self.written_bytes = HEADER_BYTES;
-        self.hasher.update(&header);
-        Ok(self)
+    /// Begins a step on the device's thread; [`Staged::end`] waits for it.
+    pub(super) fn begin<T: Send + 'static>(
+        &mut self,
+        step: impl FnOnce(&mut Body, &Pulse) -> Result<T, Error> + Send + 'static,
+    ) -> Running<T> {
+        let Some(mut body) = self.body.take() else { return Running(Err(io::ErrorKind::BrokenPipe.into())) };
+        Running(self.device.begin(move |pulse| {
+            let result = step(&mut body, pulse);
+            (body, result)
+        }))
     }
 
-    /// Appends a unit, whole blocks, and notes its checksums.
-    pub(super) fn write_unit(&mut self, unit: &[u8], bounce: &mut Aligned, errors_max: u32) -> Result<(), Error> {
-        for chunk in unit.chunks(CHUNK_BYTES) {
-            let aligned = bounce.first_mut(chunk.len());
-            aligned.copy_from_slice(chunk);
-            for block in aligned.chunks(usize::try_from(BLOCK_BYTES).expect("64 KiB")) {
-                self.table.extend_from_slice(&crc32c(block).to_le_bytes());
-            }
-            self.hasher.update(aligned);
-            let written = self.write(|file, direct, offset| direct.write(file, aligned, offset), aligned.len());
-            self.noted("write shard on", written, errors_max)?;
-        }
-        Ok(())
+    /// Waits for a step; after an error of the device itself the shard can only be dropped.
+    pub(super) fn end<T>(&mut self, running: Running<T>) -> Result<T, Error> {
+        let ended = running.0.and_then(|call| call.wait(self.device.answer_max()));
+        let (body, result) = ended.map_err(Error::io("write shard on", self.device.path()))?;
+        self.body = Some(body);
+        result
     }
 
     /// Returns the hash of header and unit region.
     pub(super) fn hash(&self) -> [u8; HASH_BYTES] {
-        *self.hasher.finalize().as_bytes()
+        self.body.as_ref().map(|body| *body.hasher.finalize().as_bytes()).unwrap_or_default()
+    }
+
+    /// Keeps the file when this is dropped.
+    pub(super) fn keep(&mut self) {
+        if let Some(body) = &mut self.body {
+            body.kept = true;
+        }
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        self.device.release(self.reserved_bytes);
+        let Some(body) = self.body.take() else { return };
+        if body.kept {
+            return;
+        }
+        if self.device.lags() {
+            self.device.later(move |_| drop(body));
+        } else if let Ok(call) = self.device.begin(move |_| drop(body)) {
+            drop(call.wait(REMOVED_MAX)); // what takes longer is removed all the same
+        }
+    }
+}
+
+impl Body {
+    /// Makes the temporary file and writes the header.
+    pub(super) fn open(&mut self, layout: &Layout, store: &Inner, pool: usize, pulse: &Pulse) -> Result<(), Error> {
+        let unit_bytes = u32::try_from(layout.unit_bytes()).expect("units are at most 64 MiB");
+        let header = Header { container: self.id, generation: FIRST_GENERATION, shard: self.number, unit_bytes };
+        let pool = store.pools.get(pool).ok_or(Error::Missing { container: self.id })?;
+        let header = header.encode(&pool.erasure);
+        let created = self.create(&header, pulse);
+        self.file = Some(self.noted("create shard on", created)?);
+        self.written_bytes = HEADER_BYTES;
+        self.hasher.update(&header);
+        Ok(())
+    }
+
+    fn create(&self, header: &[u8], pulse: &Pulse) -> io::Result<(File, Direct)> {
+        pulse.step(Step::Create)?;
+        self.make_directory()?;
+        let file = OpenOptions::new().write(true).create_new(true).open(&self.tmp)?;
+        pulse.step(Step::Write)?;
+        file.write_all_at(header, 0)?;
+        Ok((file, Direct::writer(&self.tmp)))
+    }
+
+    /// Appends a unit, whole blocks, and notes its checksums.
+    pub(super) fn write_unit(&mut self, unit: &[u8], pulse: &Pulse) -> Result<(), Error> {
+        for chunk in unit.chunks(CHUNK_BYTES) {
+            let written = self.write_chunk(chunk, pulse);
+            self.noted("write shard on", written)?;
+        }
+        Ok(())
+    }
+
+    fn write_chunk(&mut self, chunk: &[u8], pulse: &Pulse) -> io::Result<()> {
+        let aligned = self.bounce.first_mut(chunk.len());
+        aligned.copy_from_slice(chunk);
+        for block in aligned.chunks(usize::try_from(BLOCK_BYTES).expect("64 KiB")) {
+            self.table.extend_from_slice(&crc32c(block).to_le_bytes());
+        }
+        self.hasher.update(aligned);
+        let (file, direct) = self.file.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+        pulse.step(Step::Write)?;
+        direct.write(file, aligned, self.written_bytes)?;
+        self.written_bytes += u64::try_from(chunk.len()).expect("a usize has at most 64 bits");
+        Ok(())
     }
 
     /// Appends all that follows the unit region and waits until the device has the file.
@@ -105,7 +189,7 @@ impl Staged {
         geometry: &Geometry,
         hashes: &[u8],
         toc: &[u8],
-        errors_max: u32,
+        pulse: &Pulse,
     ) -> Result<(), Error> {
         let mut tail = self.table.clone();
         tail.extend_from_slice(hashes);
@@ -114,22 +198,26 @@ impl Staged {
         }
         let footer = Footer { shard: self.number, table_crc: crc32c(&self.table), geometry: *geometry };
         tail.extend_from_slice(&footer.encode());
-        let written = self.write(|file, _, offset| file.write_all_at(&tail, offset), tail.len());
-        let synced = written.and_then(|()| self.file.as_ref().map_or(Ok(()), |(file, _)| file.sync_all()));
+        let synced = self.append_and_sync(&tail, pulse);
         self.file = None;
-        self.noted("sync shard on", synced, errors_max)
+        self.noted("sync shard on", synced)
+    }
+
+    fn append_and_sync(&self, tail: &[u8], pulse: &Pulse) -> io::Result<()> {
+        let (file, _) = self.file.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+        pulse.step(Step::Write)?;
+        file.write_all_at(tail, self.written_bytes)?;
+        pulse.step(Step::Flush)?;
+        file.sync_all()
     }
 
     /// Gives the file its name and makes the name durable.
-    pub(super) fn publish(&mut self) -> Result<(), Error> {
+    pub(super) fn publish(&mut self, pulse: &Pulse) -> Result<(), Error> {
+        pulse.step(Step::Publish).map_err(Error::io("publish", &self.path))?;
         publish(&self.tmp, &self.path)?;
         self.published = true;
+        pulse.step(Step::Flush).map_err(Error::io("publish", &self.path))?;
         self.path.parent().map_or(Ok(()), sync_directory)
-    }
-
-    /// Keeps the file when this is dropped.
-    pub(super) fn keep(&mut self) {
-        self.kept = true;
     }
 
     /// Makes the shard's directory, but never the device's: a vanished disk must not be written to its mount point.
@@ -142,28 +230,20 @@ impl Staged {
         }
     }
 
-    fn write(&mut self, write: impl FnOnce(&File, &Direct, u64) -> io::Result<()>, bytes: usize) -> io::Result<()> {
-        let (file, direct) = self.file.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        write(file, direct, self.written_bytes)?;
-        self.written_bytes += u64::try_from(bytes).expect("a usize has at most 64 bits");
-        Ok(())
-    }
-
     /// Lets the device know of an error, so that the next container avoids it.
-    fn noted<T>(&self, action: &'static str, result: io::Result<T>, errors_max: u32) -> Result<T, Error> {
+    fn noted<T>(&self, action: &'static str, result: io::Result<T>) -> Result<T, Error> {
         result.map_err(|source| {
             if source.kind() != io::ErrorKind::StorageFull {
-                self.device.note_error(&source, errors_max);
-                self.device.note_not_found();
+                self.device.note_error(&source, self.errors_max);
+                self.device.note_not_found_here();
             }
             Error::Io { action, path: self.device.path().to_owned(), source }
         })
     }
 }
 
-impl Drop for Staged {
+impl Drop for Body {
     fn drop(&mut self) {
-        self.device.release(self.reserved_bytes);
         if !self.kept {
             let leftover = if self.published { &self.path } else { &self.tmp };
             // What cannot be removed now is swept at the next start, or listed as a container nobody refers to.

@@ -144,6 +144,28 @@ fn the_format_is_what_the_documentation_says() {
     );
 }
 
+/// A last row is striped in units of its own size, as the documentation says.
+#[test]
+fn a_last_row_is_spread_as_the_documentation_says() {
+    let rig = Rig::new("4+2", 6);
+    let options = tiering::StoreOptions { unit_bytes_max: 1 << 20, ..options() };
+    let store = Store::open(vec![rig.pool.clone()], options).unwrap();
+    let filled = crate::support::make(&store, &[400_000; 18]);
+    let (k, unit, logical) = (4, 1 << 20, filled.logical.len());
+    let full = logical / (k * unit) * (k * unit);
+    let short = (logical - full).div_ceil(k).next_multiple_of(65_536);
+    assert!(full > 0 && short < unit, "{logical}");
+    let shards: Vec<Vec<u8>> = rig.shards(filled.sealed.id).into_iter().map(|path| fs::read(path).unwrap()).collect();
+    let read = |offset: usize| match offset.checked_sub(full) {
+        None => shards[offset / unit % k][4096 + offset / unit / k * unit + offset % unit],
+        Some(rest) => shards[rest / short][4096 + full / k + rest % short],
+    };
+    assert!((0..logical).all(|offset| read(offset) == filled.logical[offset]));
+    crate::support::assert_readable(&store, &filled);
+    fs::remove_file(&rig.shards(filled.sealed.id)[2]).unwrap();
+    crate::support::assert_readable(&rig.open(), &filled);
+}
+
 /// The golden pool is not one that a configuration could mistake for another.
 #[test]
 fn golden_shards_do_not_fit_another_code() {

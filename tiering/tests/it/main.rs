@@ -13,6 +13,7 @@ mod devices;
 mod full;
 mod golden;
 mod loss;
+mod slow;
 mod support;
 mod tombstones;
 mod writing;

@@ -201,3 +201,39 @@ async fn a_very_long_instance_passes_in_pieces() {
     assert!(grown < 200 << 20, "{grown}");
     stop(archive).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_hangs_holds_up_neither_start_nor_reads_nor_packing() {
+    let rig = Rig::new().await;
+    let archive = rig.start().await;
+    let instances = slices(1, 1, 20);
+    store_all(&archive, &instances[..10]).await;
+    pack(&archive).await;
+    stop(archive).await;
+    // Whoever opens a pipe to read it waits in the kernel for its other end.
+    let identity = rig.device(0).join("device.json");
+    let json = fs::read(&identity).unwrap();
+    fs::remove_file(&identity).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&identity).status().unwrap().success());
+    let archive = rig.start().await;
+    store_all(&archive, &instances[10..]).await;
+    assert_served(&archive, &instances).await;
+    let online =
+        |status: archive::Status| status.pools[0].devices.iter().map(|device| device.online).collect::<Vec<_>>();
+    assert_eq!(online(archive.status().await), [false, true, true, true, true, true]);
+    let error = archive.pack_now(Progress::silent()).await.unwrap_err();
+    assert!(matches!(&error, Error::Tiering(tiering::Error::TooFewDevices { online: 5, needed: 6, .. })), "{error:?}");
+    assert!(archive.metrics().encode().contains("filmroom_device{device=\""));
+    let mut other_end = fs::OpenOptions::new();
+    let other_end = other_end.read(true).write(true).open(&identity).unwrap();
+    fs::remove_file(&identity).unwrap();
+    fs::write(&identity, json).unwrap();
+    drop(other_end);
+    while archive.status().await.pools[0].devices.iter().any(|device| !device.online) {
+        archive.pack_now(Progress::silent()).await.ok();
+    }
+    pack(&archive).await;
+    assert_eq!(archive.status().await.unsealed_instances, 0);
+    assert_served(&archive, &instances).await;
+    stop(archive).await;
+}

@@ -162,3 +162,26 @@ async fn a_record_with_nothing_else_to_pack_leaves_no_container() {
     assert!(rig.shards().is_empty());
     stop(archive).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_wrong_and_is_set_back_keeps_nothing_in_the_journal() {
+    let mut rig = Rig::new().await;
+    rig.options.pack.quiet = Duration::from_secs(1);
+    rig.options.pack.wait_max = Duration::from_secs(1);
+    let start = "2031-05-01T00:00:00Z".parse().unwrap();
+    rig.options.clock = Clock::manual(start);
+    let archive = rig.start().await;
+    let instances = slices(1, 2, 10);
+    store_all(&archive, &instances).await;
+    // Five years back: what was just received is of the future now, and would be quiet in five years only.
+    rig.options.clock.advance_millis(-5 * 365 * 86_400_000);
+    until("the study is packed", async || archive.status().await.unsealed_instances == 0).await;
+    assert_served(&archive, &instances).await;
+    // And forward again: what came before the jump is old at once, which only packs it earlier.
+    let more = slices(2, 1, 10);
+    store_all(&archive, &more).await;
+    rig.options.clock.advance_millis(5 * 365 * 86_400_000);
+    until("the other study is packed", async || archive.status().await.unsealed_instances == 0).await;
+    assert_served(&archive, &more).await;
+    stop(archive).await;
+}

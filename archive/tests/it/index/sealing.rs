@@ -1,5 +1,7 @@
 //! From hot rows to segments, and back from a container alone.
 
+use std::ops::RangeInclusive;
+
 use archive::Location;
 
 use super::*;
@@ -135,11 +137,14 @@ async fn instances_are_located_in_reading_order() {
 async fn the_packer_sees_quiet_studies_and_the_journal_what_is_hot() {
     let f = fixture().await;
     f.index.apply(JOURNAL, &[arrival(1, 1, 1), arrival(1, 1, 2), arrival(2, 1, 9)], Lsn(1)).await.unwrap();
-    let quiet = f.index.quiet_studies(1_700_000_000_009).await.unwrap();
+    let quiet = f.index.quiet_studies(1_700_000_000_009..=i64::MAX).await.unwrap();
     assert_eq!(quiet.len(), 1);
     assert_eq!((quiet[0].instances, quiet[0].bytes, quiet[0].month), (2, 120_003, Some((2024, 1))));
     assert_eq!((quiet[0].oldest_received, quiet[0].newest_received), (1_700_000_000_001, 1_700_000_000_002));
-    assert_eq!(f.index.quiet_studies(i64::MAX).await.unwrap().len(), 2);
+    let future = f.index.quiet_studies(1_600_000_000_000..=1_700_000_000_002).await.unwrap();
+    assert_eq!((future.len(), future[0].newest_received), (1, 1_700_000_000_009));
+    let all = f.index.quiet_studies(RangeInclusive::new(i64::MAX, i64::MIN)).await.unwrap();
+    assert_eq!(all.len(), 2);
     let segments = f.index.hot_segments(JOURNAL, 100_000_000).await.unwrap();
     assert_eq!(segments, BTreeSet::from([1, 2]));
     f.index.seal(&pack(&f.index, &[uid("1.2.826.1")], 1).await).await.unwrap();

@@ -62,14 +62,14 @@ impl Inner {
     /// Reads exactly a range if shards are open and the kernel has the bytes; never waits.
     pub(super) fn read_checked_now(&self, id: ContainerId, range: Range<u64>, crc: u32) -> Option<Bytes> {
         let at = self.cache.located(id)?;
-        let mut out = vec![0; short(&at.geometry, &range)?];
-        let mut rest = out.as_mut_slice();
+        let mut out = self.buffers.take(short(&at.geometry, &range)?);
+        let mut rest = out.space();
         for piece in at.geometry.layout().pieces(range) {
             let (head, tail) = rest.split_at_mut_checked(usize::try_from(piece.bytes).ok()?)?;
             self.cache.file(id, piece.shard)?.file.read_region_now(head, piece.offset).then_some(())?;
             rest = tail;
         }
-        (crc32c(&out) == crc).then(|| Bytes::from(out))
+        (crc32c(out.as_ref()) == crc).then(|| out.into_bytes())
     }
 
     /// Returns the table of contents from any shard that has a whole one. Blocks.

@@ -24,7 +24,7 @@ use crate::parsing::Parsing;
 use crate::presence::Presence;
 use crate::query::Query;
 use crate::receive::{Origin, Receiver, joined};
-use crate::retrieve::{self, Frames, InstanceBody, InstanceRef, Selector};
+use crate::retrieve::{self, Frames, InstanceBody, InstanceRef, Layouts, Selector};
 use crate::sealed::SealedSeries;
 use crate::tombstones::Tombstones;
 use crate::{ArchiveOptions, Error, Metrics, Status, VerifyReport, follower, used_pools};
@@ -59,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) presence: Arc<Presence>,
     pub(crate) tombstones: Tombstones,
     pub(crate) sealed_series: SealedSeries,
+    /// How frames lie in sealed instances.
+    pub(crate) layouts: Layouts,
     /// End of the last journal record that the index has; `None` until it also has every container.
     pub(crate) applied: watch::Sender<Option<Lsn>>,
     /// Somebody waits for the follower.
@@ -261,6 +263,7 @@ async fn open(options: ArchiveOptions) -> Result<Arc<Inner>, Error> {
         presence: Arc::new(Presence::new()),
         tombstones: Tombstones::default(),
         sealed_series: SealedSeries::new(),
+        layouts: Layouts::default(),
         hurry: Notify::new(),
         pack_wanted: Notify::new(),
         packing: tokio::sync::Mutex::default(),

@@ -32,7 +32,7 @@ pub use identifiers::{Identifiers, read_identifiers};
 pub use inflate::inflate;
 pub use json::{BASE_URL_MARK, InstanceUids, metadata_json, read_json, write_json};
 pub use levels::{LevelAttributes, level_attributes};
-pub use parse::{Limits, Parsed, PixelData, read, read_levels};
+pub use parse::{Limits, Parsed, PixelData, read, read_frame_layout, read_levels};
 pub use sop_class::{is_storage, storage_sop_classes};
 pub use source::{Source, SourceError};
 pub use transfer_syntax::{

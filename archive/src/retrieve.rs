@@ -3,6 +3,7 @@
 mod block;
 mod body;
 mod frames;
+mod layouts;
 mod locate;
 mod metadata;
 
@@ -14,6 +15,7 @@ use tiering::{ContainerId, Extent};
 pub(crate) use block::pack_block;
 pub(crate) use body::{open, open_all};
 pub(crate) use frames::{bulk_data, frame_count, frames};
+pub(crate) use layouts::Layouts;
 pub(crate) use metadata::metadata;
 
 use crate::{Error, Uid};

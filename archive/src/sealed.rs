@@ -83,7 +83,8 @@ impl SealedSeries {
             }
             known.changes
         };
-        let segments = archive.link.get()?.series_segments(series).await?;
+        let index = archive.link.get()?;
+        let segments = Box::pin(index.series_segments(series)).await?;
         let mut known = self.lock();
         // An answer from before a change is used this once and not kept.
         if known.changes == asked_at {

@@ -112,7 +112,7 @@ impl Range {
         let outer = MediaType::parse(text)?;
         let quality = quality(outer.parameter("q"))?;
         let mut transfer_syntax = outer.parameter("transfer-syntax").map(str::to_owned);
-        let (form, media) = match outer.essence.as_str() {
+        let (form, media) = match outer.essence.as_ref() {
             "*/*" => (Form::Any, "*/*".to_owned()),
             "multipart/*" => (Form::Multipart, "*/*".to_owned()),
             "multipart/related" => match outer.parameter("type") {
@@ -121,7 +121,7 @@ impl Range {
                     let part = MediaType::parse(part)?;
                     // `type="image/jls; transfer-syntax=..."` is seen in the field.
                     transfer_syntax = transfer_syntax.or_else(|| part.parameter("transfer-syntax").map(str::to_owned));
-                    (Form::Multipart, part.essence)
+                    (Form::Multipart, part.essence.into_owned())
                 }
             },
             single => (Form::Single, single.to_owned()),

@@ -4,13 +4,18 @@ use std::net::SocketAddr;
 
 use axum::extract::ConnectInfo;
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 
 use crate::media_type::split_list;
 use crate::options::{Forwarded, Options};
 
 /// Longest host with port that is repeated in an answer.
 const HOST_BYTES_MAX: usize = 255;
+
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
 /// Returns the URL of the service without a trailing slash: as configured, else as the request says, else the bare path.
 pub(crate) fn base_url(parts: &Parts, options: &Options, base_path: &str) -> String {
@@ -23,8 +28,8 @@ pub(crate) fn base_url(parts: &Parts, options: &Options, base_path: &str) -> Str
     let prefix = prefix.trim_end_matches('/');
     match host {
         Some(host) => {
-            let scheme = seen.scheme.filter(|s| s == "https").unwrap_or_else(|| "http".to_owned());
-            format!("{scheme}://{host}{prefix}{base_path}")
+            let scheme = if seen.scheme.is_some_and(|scheme| scheme == "https") { "https://" } else { "http://" };
+            [scheme, &host, prefix, base_path].concat()
         }
         None => format!("{prefix}{base_path}"),
     }
@@ -56,15 +61,15 @@ fn seen_by_proxy(parts: &Parts, options: &Options) -> Seen {
         return Seen::default();
     }
     let mut seen = Seen {
-        scheme: first(&parts.headers, "x-forwarded-proto").map(|s| s.to_ascii_lowercase()),
-        host: first(&parts.headers, "x-forwarded-host"),
-        prefix: first(&parts.headers, "x-forwarded-prefix"),
+        scheme: first(&parts.headers, &FORWARDED_PROTO).map(|s| s.to_ascii_lowercase()),
+        host: first(&parts.headers, &FORWARDED_HOST),
+        prefix: first(&parts.headers, &FORWARDED_PREFIX),
     };
-    if let Some(port) = first(&parts.headers, "x-forwarded-port").filter(|p| p.bytes().all(|b| b.is_ascii_digit())) {
+    if let Some(port) = first(&parts.headers, &FORWARDED_PORT).filter(|p| p.bytes().all(|b| b.is_ascii_digit())) {
         let usual = matches!((seen.scheme.as_deref(), port.as_str()), (Some("https"), "443") | (_, "80"));
         seen.host = seen.host.map(|host| if usual || has_port(&host) { host } else { format!("{host}:{port}") });
     }
-    for pair in first(&parts.headers, "forwarded").iter().flat_map(|f| f.split(';')) {
+    for pair in first(&parts.headers, &header::FORWARDED).iter().flat_map(|f| f.split(';')) {
         if let Some((name, value)) = pair.split_once('=') {
             let value = value.trim().trim_matches('"').to_owned();
             match name.trim().to_ascii_lowercase().as_str() {
@@ -77,7 +82,7 @@ fn seen_by_proxy(parts: &Parts, options: &Options) -> Seen {
     seen
 }
 
-fn first(headers: &HeaderMap, name: &str) -> Option<String> {
+fn first(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let value = headers.get(name)?.to_str().ok()?;
     split_list(value).first().map(|entry| entry.trim().to_owned())
 }

@@ -1,5 +1,7 @@
 //! What every handler needs of a request, read once at the edge.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use archive::{Selector, Uid};
@@ -29,7 +31,7 @@ pub(crate) struct Call {
     /// URL of the service, without a trailing slash.
     pub(crate) base_url: String,
     /// What the client takes.
-    pub(crate) accept: Accept,
+    pub(crate) accept: Arc<Accept>,
     /// Decoded query parameters, in order.
     pub(crate) parameters: Vec<(String, String)>,
     /// `If-None-Match`.
@@ -82,6 +84,13 @@ impl<B: Send + Sync> FromRequestParts<App<B>> for Call {
 
     async fn from_request_parts(parts: &mut Parts, app: &App<B>) -> Result<Self, Problem> {
         let target = target(parts).await?;
+        Self::new(parts, app, target)
+    }
+}
+
+impl Call {
+    /// Reads what is not in the path.
+    pub(crate) fn new<B>(parts: &Parts, app: &App<B>, target: Target) -> Result<Self, Problem> {
         let parameters = query_string::parse(parts.uri.query().unwrap_or_default())?;
         let accept = accept(&parts.headers, &parameters)?;
         check_charset(&parts.headers)?;
@@ -89,8 +98,8 @@ impl<B: Send + Sync> FromRequestParts<App<B>> for Call {
             base_url: base_url(parts, &app.options, &app.base_path),
             accept,
             parameters,
-            if_none_match: joined(&parts.headers, &IF_NONE_MATCH),
-            range: joined(&parts.headers, &RANGE),
+            if_none_match: joined(&parts.headers, &IF_NONE_MATCH).map(Cow::into_owned),
+            range: joined(&parts.headers, &RANGE).map(Cow::into_owned),
             target,
         })
     }
@@ -112,7 +121,7 @@ async fn target(parts: &mut Parts) -> Result<Target, Problem> {
 }
 
 /// Reads a UID of the path (WE-010); padding is no part of a UID here.
-fn uid(text: &str) -> Result<Uid, Problem> {
+pub(crate) fn uid(text: &str) -> Result<Uid, Problem> {
     let uid: Result<Uid, _> = text.parse();
     match uid {
         Ok(uid) if uid.as_str() == text => Ok(uid),
@@ -121,8 +130,8 @@ fn uid(text: &str) -> Result<Uid, Problem> {
 }
 
 /// Reads the `Accept` headers and the `accept` parameter, which overrides them (WE-022, WE-025).
-fn accept(headers: &HeaderMap, parameters: &[(String, String)]) -> Result<Accept, Problem> {
-    let header = joined(headers, &ACCEPT).map_or_else(Accept::anything, |text| Accept::parse(&text));
+fn accept(headers: &HeaderMap, parameters: &[(String, String)]) -> Result<Arc<Accept>, Problem> {
+    let header = joined(headers, &ACCEPT).map_or_else(|| Arc::new(Accept::anything()), |text| parsed(&text));
     let Some((_, text)) = parameters.iter().find(|(name, _)| name == "accept") else {
         return Ok(header);
     };
@@ -133,7 +142,23 @@ fn accept(headers: &HeaderMap, parameters: &[(String, String)]) -> Result<Accept
     if !parameter.is_within(&header) {
         return Err(Problem::not_acceptable("the accept parameter names what the Accept header does not allow"));
     }
-    Ok(parameter)
+    Ok(Arc::new(parameter))
+}
+
+thread_local! {
+    /// The last header that was read here: who asks for a thousand frames sends the same one a thousand times.
+    static LAST: RefCell<Option<(String, Arc<Accept>)>> = const { RefCell::new(None) };
+}
+
+fn parsed(text: &str) -> Arc<Accept> {
+    LAST.with_borrow_mut(|last| match last {
+        Some((known, accept)) if known == text => Arc::clone(accept),
+        _ => {
+            let accept = Arc::new(Accept::parse(text));
+            *last = Some((text.to_owned(), Arc::clone(&accept)));
+            accept
+        }
+    })
 }
 
 /// Refuses clients that take no UTF-8, the only character set of our texts (WE-033).
@@ -151,7 +176,8 @@ fn check_charset(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// Joins repeated headers as a list (WE-023); `None` when there is none.
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    if values.is_empty() { None } else { Some(values.join(",")) }
+fn joined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
+    let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let first = values.next()?;
+    Some(values.fold(Cow::Borrowed(first), |joined, value| joined + "," + value))
 }

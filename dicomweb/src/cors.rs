@@ -23,7 +23,7 @@ const MAX_AGE_SECONDS: &str = "7200";
 
 /// Answers preflights, marks answers for the origins that may read them, and turns OPTIONS into the capabilities.
 pub(crate) async fn cross_origin<B: Backend>(State(app): State<App<B>>, request: Request, next: Next) -> Response {
-    let origin = request.headers().get(ORIGIN).filter(|origin| is_allowed(&app.options.cors, origin)).cloned();
+    let origin = allowed_origin(&app.options.cors, request.headers());
     let asks_options = request.method() == Method::OPTIONS;
     let mut response = if asks_options && is_preflight(request.headers()) {
         preflight(request.headers(), origin.is_some())
@@ -37,13 +37,22 @@ pub(crate) async fn cross_origin<B: Backend>(State(app): State<App<B>>, request:
             _ => response,
         }
     };
-    let headers = response.headers_mut();
+    mark(response.headers_mut(), origin);
+    response
+}
+
+/// Returns the origin of a request if it may read the answer.
+pub(crate) fn allowed_origin(cors: &Cors, headers: &HeaderMap) -> Option<HeaderValue> {
+    headers.get(ORIGIN).filter(|origin| is_allowed(cors, origin)).cloned()
+}
+
+/// Marks an answer for the origin that may read it.
+pub(crate) fn mark(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
     headers.append(VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = origin {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     }
-    response
 }
 
 fn is_preflight(headers: &HeaderMap) -> bool {

@@ -49,7 +49,7 @@ pub fn query(bytes: &[u8]) {
     let Ok(parameters) = query_string::parse(text) else { return };
     let call = Call {
         base_url: String::new(),
-        accept: Accept::anything(),
+        accept: Accept::anything().into(),
         parameters,
         if_none_match: None,
         range: None,

@@ -23,6 +23,7 @@ mod base_url;
 mod call;
 mod capabilities;
 mod cors;
+mod front;
 mod media_type;
 mod multipart;
 mod observe;

@@ -1,6 +1,8 @@
 //! One span, one log line and one metric for each request. The query string stays out: it holds patient data.
 
-use archive::Operation;
+use std::future::Future;
+
+use archive::{Metrics, Operation};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -13,18 +15,25 @@ use crate::call::App;
 
 /// Runs a request in its span and records how long it took until its answer began, and its status.
 pub(crate) async fn observe<B: Backend>(State(app): State<App<B>>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
     let operation = operation(request.method(), &route);
     let span = tracing::info_span!("request", method = %request.method(), route);
-    let response = next.run(request).instrument(span.clone()).await;
+    observed(app.backend.metrics(), operation, next.run(request)).instrument(span).await
+}
+
+/// Records how long a request took until its answer began, and its status.
+pub(crate) async fn observed(
+    metrics: &Metrics,
+    operation: Option<Operation>,
+    answering: impl Future<Output = Response>,
+) -> Response {
+    let started = Instant::now();
+    let response = answering.await;
     let elapsed = started.elapsed();
     if let Some(operation) = operation {
-        app.backend.metrics().observe(operation, response.status().as_str(), elapsed);
+        metrics.observe(operation, response.status().as_str(), elapsed);
     }
-    span.in_scope(|| {
-        tracing::debug!(status = response.status().as_u16(), elapsed_us = elapsed.as_micros(), "request answered");
-    });
+    tracing::debug!(status = response.status().as_u16(), elapsed_us = elapsed.as_micros(), "request answered");
     response
 }
 

@@ -15,6 +15,7 @@ use crate::backend::Backend;
 use crate::call::App;
 use crate::capabilities::retrieve_capabilities;
 use crate::cors::cross_origin;
+use crate::front::Front;
 use crate::observe::observe;
 use crate::options::Options;
 use crate::problem::Problem;
@@ -27,12 +28,13 @@ const COMPRESSED_BYTES_MIN: u64 = 1024;
 #[expect(clippy::needless_pass_by_value, reason = "the routes own the archive: callers hand over a clone")]
 pub fn router<B: Backend>(archive: B, options: Options) -> Router {
     let options = Arc::new(options);
-    let mut router = Router::new();
+    let (mut router, mut apps) = (Router::new(), Vec::new());
     let paths: BTreeSet<&str> = options.base_paths.iter().map(|path| path.trim_matches('/')).collect();
     for path in paths {
         let base_path = if path.is_empty() { String::new() } else { format!("/{path}") };
         let app =
             App { backend: archive.clone(), options: Arc::clone(&options), base_path: Arc::from(base_path.as_str()) };
+        apps.push(app.clone());
         let root = options_method(retrieve_capabilities::<B>).with_state(app.clone());
         let service = service(app);
         router = if base_path.is_empty() {
@@ -41,7 +43,7 @@ pub fn router<B: Backend>(archive: B, options: Options) -> Router {
             router.route(&format!("{base_path}/"), root).nest(&base_path, service)
         };
     }
-    router
+    Router::new().fallback_service(Front::new(apps, router))
 }
 
 fn service<B: Backend>(app: App<B>) -> Router {

@@ -10,7 +10,7 @@ mod syntax;
 
 use std::pin::Pin;
 
-use archive::{Error, InstanceRef};
+use archive::{Error, InstanceRef, Uid};
 use axum::body::Body;
 use bytes::Bytes;
 use futures_core::Stream;
@@ -35,7 +35,7 @@ async fn find<B: Backend>(app: &App<B>, target: &Target) -> Result<Vec<InstanceR
     if !found.is_empty() {
         return Ok(found);
     }
-    if app.backend.was_deleted(&selector).await? {
+    if Box::pin(app.backend.was_deleted(&selector)).await? {
         return Err(Problem::new(StatusCode::GONE, "it was here and was deleted"));
     }
     Err(Problem::new(StatusCode::NOT_FOUND, "no such study, series or instance"))
@@ -58,6 +58,7 @@ fn body(chunks: Chunks) -> Body {
 
 /// Returns the URL of an instance.
 fn instance_url(base_url: &str, instance: &InstanceRef) -> String {
-    let InstanceRef { study_instance_uid, series_instance_uid, sop_instance_uid, .. } = instance;
-    format!("{base_url}/studies/{study_instance_uid}/series/{series_instance_uid}/instances/{sop_instance_uid}")
+    let [study, series, sop] =
+        [&instance.study_instance_uid, &instance.series_instance_uid, &instance.sop_instance_uid].map(Uid::as_str);
+    [base_url, "/studies/", study, "/series/", series, "/instances/", sop].concat()
 }

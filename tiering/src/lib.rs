@@ -14,6 +14,7 @@
 #[doc(hidden)]
 pub mod fuzzing;
 
+mod buffers;
 mod checksum;
 mod damage;
 mod device;

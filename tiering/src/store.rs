@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+use crate::buffers::Buffers;
 use crate::damage::Damage;
 use crate::device::Device;
 use crate::device::gate::{Gate, OpenGate};
@@ -94,6 +95,7 @@ pub(crate) struct Inner {
     pub(crate) catalog: RwLock<Catalog>,
     pub(crate) cache: Cache,
     pub(crate) damage: Damage,
+    buffers: Arc<Buffers>,
     permits: Arc<Semaphore>,
 }
 
@@ -173,6 +175,12 @@ impl Store {
         if let Some(bytes) = self.inner.read_checked_now(id, range.clone(), crc32c) {
             return Ok(bytes);
         }
+        self.waiting(move |inner| inner.read_checked(id, range, crc32c)).await
+    }
+
+    /// Reads like [`Store::read_checked`], on a thread that may wait at once: a read call less for what is seldom in memory,
+    /// or takes longer to use than another thread takes to begin.
+    pub async fn read_checked_waiting(&self, id: ContainerId, range: Range<u64>, crc32c: u32) -> Result<Bytes, Error> {
         self.waiting(move |inner| inner.read_checked(id, range, crc32c)).await
     }
 

@@ -19,6 +19,17 @@ const ROWS: Tag = Tag(0x0028, 0x0010);
 const COLUMNS: Tag = Tag(0x0028, 0x0011);
 const BITS_ALLOCATED: Tag = Tag(0x0028, 0x0100);
 
+/// All that says how frames lie, Extended Offset Table (7FE0,0001) included.
+pub(super) const FRAME_ATTRIBUTES: [Tag; 7] = [
+    SAMPLES_PER_PIXEL,
+    PHOTOMETRIC_INTERPRETATION,
+    NUMBER_OF_FRAMES,
+    ROWS,
+    COLUMNS,
+    BITS_ALLOCATED,
+    fragments::EXTENDED_OFFSET_TABLE,
+];
+
 /// Where a native frame is in its Pixel Data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NativeFrame {

@@ -10,6 +10,7 @@ use dicom_core::header::Tag;
 use super::charset::Charset;
 use super::cursor::Erased;
 use super::dictionary::{is_binary, may_be_bulk, unit_bytes};
+use super::frames::FRAME_ATTRIBUTES;
 use super::inflate::inflate;
 use super::levels::is_indexed;
 use super::transfer_syntax::TransferSyntax;
@@ -87,11 +88,7 @@ pub struct PixelData {
 /// Identifiers of queries are data sets too, so none of the attributes is required. An error comes only
 /// from data sets that are wrong before all four UIDs are read, or whose bytes cannot be had.
 pub fn read<S: Source + ?Sized>(source: &S, syntax: &TransferSyntax, limits: &Limits) -> Result<Parsed, ReadError> {
-    if syntax.deflated {
-        let inflated = inflate(source, limits)?;
-        return read_plain(&Erased(inflated.as_slice()), Encoding::of(syntax), limits);
-    }
-    read_plain(&Erased(source), Encoding::of(syntax), limits)
+    read_kept(source, syntax, Builder::new(limits))
 }
 
 /// Reads what the index keeps of a data set (see `is_indexed`) and steps over the rest without decoding it; else as `read`.
@@ -100,18 +97,28 @@ pub fn read_levels<S: Source + ?Sized>(
     syntax: &TransferSyntax,
     limits: &Limits,
 ) -> Result<Attributes, ReadError> {
-    let builder = Builder { indexed_only: true, ..Builder::new(limits) };
-    let parsed = if syntax.deflated {
-        let inflated = inflate(source, limits)?;
-        build(&Erased(inflated.as_slice()), Encoding::of(syntax), builder)
-    } else {
-        build(&Erased(source), Encoding::of(syntax), builder)
-    };
-    Ok(parsed?.attributes)
+    Ok(read_kept(source, syntax, Builder { keeps: is_needed, ..Builder::new(limits) })?.attributes)
 }
 
-fn read_plain(source: &dyn Source, encoding: Encoding, limits: &Limits) -> Result<Parsed, ReadError> {
-    build(source, encoding, Builder::new(limits))
+/// Reads where Pixel Data is and what says how frames lie in it, and steps over the rest without decoding it; else as `read`.
+pub fn read_frame_layout<S: Source + ?Sized>(
+    source: &S,
+    syntax: &TransferSyntax,
+    limits: &Limits,
+) -> Result<Parsed, ReadError> {
+    read_kept(source, syntax, Builder { keeps: is_of_frames, ..Builder::new(limits) })
+}
+
+fn read_kept<S: Source + ?Sized>(
+    source: &S,
+    syntax: &TransferSyntax,
+    builder: Builder<'_>,
+) -> Result<Parsed, ReadError> {
+    if syntax.deflated {
+        let inflated = inflate(source, builder.limits)?;
+        return build(&Erased(inflated.as_slice()), Encoding::of(syntax), builder);
+    }
+    build(&Erased(source), Encoding::of(syntax), builder)
 }
 
 fn build(source: &dyn Source, encoding: Encoding, mut builder: Builder<'_>) -> Result<Parsed, ReadError> {
@@ -156,6 +163,11 @@ fn is_needed(tag: Tag) -> bool {
     is_indexed(tag) || IDENTIFIERS.contains(&tag) || matches!(tag, SPECIFIC_CHARACTER_SET | PIXEL_REPRESENTATION)
 }
 
+/// Tells whether an element says how frames lie, or whether the data set is identified.
+fn is_of_frames(tag: Tag) -> bool {
+    FRAME_ATTRIBUTES.contains(&tag) || IDENTIFIERS.contains(&tag)
+}
+
 fn is_pixel_data(tag: Tag) -> bool {
     matches!(tag, PIXEL_DATA | Tag(0x7FE0, 0x0008 | 0x0009))
 }
@@ -176,14 +188,14 @@ struct Builder<'a> {
     inline_bytes: u64,
     items: u64,
     pixel_data: Option<PixelData>,
-    /// Elements of the outermost data set that the index does not keep are left out.
-    indexed_only: bool,
+    /// Says which elements of the outermost data set are decoded and kept.
+    keeps: fn(Tag) -> bool,
 }
 
 impl<'a> Builder<'a> {
     fn new(limits: &'a Limits) -> Self {
         let levels = vec![Level::default()];
-        Self { limits, levels, inline_bytes: 0, items: 0, pixel_data: None, indexed_only: false }
+        Self { limits, levels, inline_bytes: 0, items: 0, pixel_data: None, keeps: |_| true }
     }
 
     fn take(&mut self, token: Token, walker: &mut Walker<'_>) -> Result<(), ReadError> {
@@ -263,7 +275,7 @@ impl<'a> Builder<'a> {
             self.insert(tag, Attribute { vr, value: Value::Bulk { offset, bytes, encapsulated } });
             return Ok(());
         }
-        if root && self.indexed_only && !is_needed(tag) {
+        if root && !(self.keeps)(tag) {
             return Ok(());
         }
         self.inline(element, vr, walker)

@@ -70,7 +70,8 @@ async fn read_whole(archive: &Inner, instance: &InstanceRef) -> Result<Bytes, Er
     if let Some(bytes) = read_whole_now(archive, instance) {
         return Ok(bytes);
     }
-    following(archive, instance, |instance| async move {
+    // Boxed: it seldom runs, and its future would be copied with that of every answer.
+    Box::pin(following(archive, instance, |instance| async move {
         match instance.location {
             Location::Journal(record) => read_record(archive, &record, 0..record.payload_bytes).await,
             Location::Container(sealed) => {
@@ -78,7 +79,7 @@ async fn read_whole(archive: &Inner, instance: &InstanceRef) -> Result<Bytes, Er
                 Ok(archive.store.read_checked(sealed.container, range, sealed.crc32c).await?)
             }
         }
-    })
+    }))
     .await
 }
 
@@ -103,7 +104,7 @@ pub(crate) async fn read_range(archive: &Inner, instance: &InstanceRef, range: R
         let whole = read_whole(archive, instance).await?;
         return part_of(&whole, &range).ok_or(Error::NotFound { what: "part of an instance" });
     }
-    following(archive, instance, |instance| {
+    Box::pin(following(archive, instance, |instance| {
         let range = range.clone();
         async move {
             match instance.location {
@@ -111,7 +112,7 @@ pub(crate) async fn read_range(archive: &Inner, instance: &InstanceRef, range: R
                 Location::Container(sealed) => read_sealed(archive, &sealed, range).await,
             }
         }
-    })
+    }))
     .await
 }
 

@@ -26,7 +26,7 @@ const CHUNK_BYTES: u64 = 1024 * 1024;
 /// How the frames of one instance lie in its data set.
 enum Layout {
     Native {
-        attributes: Attributes,
+        attributes: Arc<Attributes>,
         pixel_data: Range<u64>,
         swap: Option<VR>,
     },
@@ -34,7 +34,7 @@ enum Layout {
     /// The data set is in memory: it was inflated, or read to look at its header. Little endian.
     Here {
         data_set: Bytes,
-        attributes: Attributes,
+        attributes: Arc<Attributes>,
         pixel_data: Range<u64>,
     },
 }
@@ -159,7 +159,7 @@ impl Layout {
             Self::Encapsulated(table) => {
                 let fragments = frame_of(table, index).ok_or_else(missing)?;
                 let ranges = fragments.iter().map(|part| part.offset..part.offset.saturating_add(part.bytes));
-                read_joined(archive, instance, ranges.collect()).await
+                Box::pin(read_joined(archive, instance, ranges.collect())).await
             }
             Self::Native { attributes, pixel_data, swap } => {
                 let length = pixel_data.end - pixel_data.start;
@@ -228,11 +228,22 @@ fn syntax_of(instance: &InstanceRef) -> Result<&'static TransferSyntax, Error> {
 
 /// Finds how the frames lie: by the manifest if it says so, else by the header.
 async fn layout(archive: &Shared, instance: &InstanceRef, syntax: &'static TransferSyntax) -> Result<Layout, Error> {
-    following(archive, instance, |instance| async move {
-        if let Location::Container(sealed) = &instance.location
-            && let Some(layout) = known_layout(archive, &instance, sealed, syntax).await?
-        {
-            return Ok(layout);
+    if let Location::Container(sealed) = &instance.location
+        && let Some(layout) = known_native_layout(archive, instance, sealed, syntax)
+    {
+        return Ok(layout);
+    }
+    Box::pin(following(archive, instance, |instance| async move {
+        if let Location::Container(sealed) = &instance.location {
+            if let Some(at) = sealed.frame_table {
+                let range = at.offset..at.offset + at.bytes;
+                let table = archive.store.read_checked(sealed.container, range, at.crc32c).await?;
+                if let Some(table) = FragmentTable::decode(&table) {
+                    return Ok(Layout::Encapsulated(table));
+                }
+            } else if let Some(layout) = known_native_layout(archive, &instance, sealed, syntax) {
+                return Ok(layout);
+            }
         }
         let permit = archive.parsing.permit(instance.bytes, syntax).await;
         let source = instance_source(archive, &instance).await?;
@@ -244,36 +255,35 @@ async fn layout(archive: &Shared, instance: &InstanceRef, syntax: &'static Trans
             read_layout(&source.open(), syntax)
         });
         joined(read.await)?
-    })
+    }))
     .await
 }
 
-async fn known_layout(
+/// Returns how native frames lie if the manifest says so.
+fn known_native_layout(
     archive: &Inner,
     instance: &InstanceRef,
     sealed: &Sealed,
     syntax: &TransferSyntax,
-) -> Result<Option<Layout>, Error> {
-    if let Some(at) = sealed.frame_table {
-        let table = archive.store.read_checked(sealed.container, at.offset..at.offset + at.bytes, at.crc32c).await?;
-        return Ok(FragmentTable::decode(&table).map(Layout::Encapsulated));
+) -> Option<Layout> {
+    let elsewhere = sealed.pixel_data == 0 || sealed.frame_table.is_some();
+    if elsewhere || syntax.encapsulated || syntax.deflated || syntax.byte_order == ByteOrder::Big {
+        return None;
     }
-    if sealed.pixel_data == 0 || syntax.encapsulated || syntax.deflated || syntax.byte_order == ByteOrder::Big {
-        return Ok(None);
-    }
-    let Ok(attributes) = dataset::read_json(&sealed.detail) else { return Ok(None) };
+    let attributes = archive.layouts.attributes(&sealed.detail)?;
     let pixel_data = sealed.pixel_data..instance.bytes.max(sealed.pixel_data);
     // An instance that was indexed by its UIDs only has nothing here: its header is asked.
     let usable = dataset::native_frame_range(&attributes, pixel_data.end - pixel_data.start, 0).is_some();
-    Ok(usable.then_some(Layout::Native { attributes, pixel_data, swap: None }))
+    usable.then_some(Layout::Native { attributes, pixel_data, swap: None })
 }
 
 fn read_layout(source: &PayloadSource, syntax: &TransferSyntax) -> Result<Layout, Error> {
-    let Parsed { attributes, pixel_data, .. } = dataset::read(source, syntax, &Limits::default())?;
+    let Parsed { attributes, pixel_data, .. } = dataset::read_frame_layout(source, syntax, &Limits::default())?;
     let pixel_data = pixel_data.ok_or(Error::NotFound { what: "pixel data" })?;
     if pixel_data.encapsulated {
         return Ok(Layout::Encapsulated(dataset::fragment_table(source, &pixel_data, &attributes)?));
     }
+    let attributes = Arc::new(attributes);
     let range = pixel_data.offset..pixel_data.offset.saturating_add(pixel_data.bytes);
     if syntax.deflated {
         let data_set = dataset::inflate(source, &Limits::default())?.into();

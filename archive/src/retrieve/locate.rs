@@ -19,6 +19,11 @@ impl Inner {
                 return Ok(vec![found]);
             }
         }
+        // Boxed: what is found in memory does not carry a future for questions to Postgres around.
+        Box::pin(self.locate_by_index(selector)).await
+    }
+
+    async fn locate_by_index(&self, selector: &Selector) -> Result<Vec<InstanceRef>, Error> {
         follower::catch_up(self).await?;
         let located = self.link.get()?.locate(selector).await?;
         Ok(located.into_iter().map(InstanceRef::from).collect())

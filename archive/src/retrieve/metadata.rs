@@ -81,7 +81,8 @@ async fn sealed_line(
         Entry::Occupied(entry) => entry.into_mut(),
         Entry::Vacant(entry) => {
             let (container, at) = archive.metadata_extent(&instance.series_instance_uid, sealed.segment).await?;
-            let packed = archive.store.read_checked(container, at.offset..at.offset + at.bytes, at.crc32c).await?;
+            let packed =
+                archive.store.read_checked_waiting(container, at.offset..at.offset + at.bytes, at.crc32c).await?;
             entry.insert(Block::new(packed).map_err(inflating)?)
         }
     };

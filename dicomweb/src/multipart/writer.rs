@@ -1,6 +1,7 @@
 //! The frame around the parts of an answer.
 
 use std::fmt::Write as _;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use bytes::Bytes;
 
@@ -24,7 +25,9 @@ pub(crate) struct PartHead<'a> {
 impl Writer {
     /// Begins an answer with a boundary of its own.
     pub(crate) fn new() -> Self {
-        Self { boundary: uuid::Uuid::new_v4().simple().to_string() }
+        // Keyed at random, each another one, and without asking the system for every answer.
+        let random = || RandomState::new().build_hasher().finish();
+        Self { boundary: format!("{:016x}{:016x}", random(), random()) }
     }
 
     /// Returns the `Content-Type` of the answer whose parts are of type `media`.

@@ -163,7 +163,7 @@ mod tests {
     fn read(level: Level, query: &str) -> Result<SearchRequest, Problem> {
         let call = Call {
             base_url: String::new(),
-            accept: Accept::anything(),
+            accept: Accept::anything().into(),
             parameters: crate::query_string::parse(query).unwrap(),
             if_none_match: None,
             range: None,

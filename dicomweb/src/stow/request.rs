@@ -20,7 +20,7 @@ pub(super) fn form(content_type: Option<&str>) -> Result<Form, Problem> {
     let Some(media) = content_type.and_then(MediaType::parse) else {
         return Err(unsupported());
     };
-    match media.essence.as_str() {
+    match media.essence.as_ref() {
         "application/dicom" => Ok(Form::File),
         "multipart/related" => {
             let part = media.parameter("type").map(|part| MediaType::parse(part).map(|part| part.essence));

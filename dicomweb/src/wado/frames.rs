@@ -29,7 +29,7 @@ pub(crate) async fn retrieve_frames<B: Backend>(State(app): State<App<B>>, call:
     let media = FrameMedia::of(instance.transfer_syntax_uid.as_str());
     let multipart = choose(&call.accept, &media, numbers.len() == 1)?;
     let answer = FrameAnswer::new(&call, &instance, media);
-    let count = if numbers.len() > 1 { app.backend.frame_count(&instance).await? } else { u32::MAX };
+    let count = if numbers.len() > 1 { Box::pin(app.backend.frame_count(&instance)).await? } else { u32::MAX };
     if numbers.iter().any(|number| *number == 0 || *number > count) {
         return Err(Problem::new(StatusCode::NOT_FOUND, "the instance has no such frame: they are numbered from 1"));
     }

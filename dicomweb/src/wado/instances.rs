@@ -39,10 +39,19 @@ pub(crate) async fn retrieve_instances<B: Backend>(State(app): State<App<B>>, ca
     let found = find(&app, &call.target).await?;
     let asked = found.len();
     if let Some(instances) = bulk_only(&call.accept, &found, call.target.instance.is_some()) {
-        return all_bulk::respond(&app.backend, &call.base_url, instances, asked).await;
+        return Box::pin(all_bulk::respond(&app.backend, &call.base_url, instances, asked)).await;
     }
-    let (multipart, instances) = choose(&call.accept, found, call.target.instance.is_some())?;
-    if multipart { many(&app, &call, instances, asked).await } else { single(&app, &call, instances).await }
+    let (multipart, mut instances) = choose(&call.accept, found, call.target.instance.is_some())?;
+    if !multipart {
+        return Box::pin(single(&app, &call, instances)).await;
+    }
+    match instances.pop() {
+        Some(only) if asked == 1 => one(&app, &call, only).await,
+        last => {
+            instances.extend(last);
+            Box::pin(many(&app, &call, instances, asked)).await
+        }
+    }
 }
 
 /// Returns the instances whose bulk values are wanted rather than their files.
@@ -122,6 +131,22 @@ async fn single<B: Backend>(app: &App<B>, call: &Call, found: Vec<InstanceRef>) 
     Ok(response)
 }
 
+/// Answers with one part.
+async fn one<B: Backend>(app: &App<B>, call: &Call, instance: InstanceRef) -> Result<Response, Problem> {
+    let parts = PartWriter { writer: Writer::new(), base_url: call.base_url.clone() };
+    let opened = app.backend.open(&instance).await?;
+    let content_type = parts.writer.content_type(DICOM);
+    let tail_bytes = parts.writer.tail().len();
+    let no_more = Box::pin(futures_util::stream::empty());
+    let mut stream = PartStream { opened: no_more, parts, state: PartState::Between, first: true };
+    let head = stream.begin(&instance, opened)?;
+    let framing = u64::try_from(head.len() + tail_bytes).unwrap_or(u64::MAX);
+    let stream = futures_util::stream::once(std::future::ready(Ok(head))).chain(stream);
+    let mut response = Body::from_stream(stream).into_response();
+    set(&mut response, &content_type, instance.bytes.saturating_add(framing));
+    Ok(response)
+}
+
 /// Answers with one part an instance; 206 when some cannot be had and that is known before the first byte (WE-082).
 async fn many<B: Backend>(
     app: &App<B>,
@@ -136,7 +161,7 @@ async fn many<B: Backend>(
         + u64::try_from(parts.writer.tail().len()).unwrap_or(u64::MAX)
         - LINE_BREAK_BYTES;
     let mut usable = instances.len();
-    let mut opened = open_all(app, instances).await;
+    let mut opened = app.backend.open_all(instances);
     let first = loop {
         match opened.next().await {
             Some((instance, Ok(body))) => break (instance, Ok(body)),
@@ -162,20 +187,6 @@ async fn many<B: Backend>(
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
-}
-
-/// Opens instances one after the other; one alone without the machinery that reads ahead.
-async fn open_all<B: Backend>(app: &App<B>, mut instances: Vec<InstanceRef>) -> Opened {
-    match instances.pop() {
-        Some(only) if instances.is_empty() => {
-            let opened = app.backend.open(&only).await;
-            Box::pin(futures_util::stream::once(std::future::ready((only, opened))))
-        }
-        last => {
-            instances.extend(last);
-            app.backend.open_all(instances)
-        }
-    }
 }
 
 fn set(response: &mut Response, content_type: &str, bytes: u64) {

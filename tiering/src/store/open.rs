@@ -49,6 +49,7 @@ impl Inner {
         check_identities(&pools)?;
         let inner = Self {
             cache: Cache::new(&options),
+            buffers: Arc::default(),
             permits: Arc::new(Semaphore::new(options.waiting_reads_max.clamp(1, Semaphore::MAX_PERMITS))),
             options,
             pools,

@@ -68,8 +68,8 @@ impl Inner {
     /// others; never waits.
     pub(super) fn read_checked_now(&self, id: ContainerId, range: Range<u64>, crc: u32) -> Option<Bytes> {
         let at = self.cache.located(id)?;
-        let mut out = vec![0; short(&at.geometry, &range)?];
-        let mut rest = out.as_mut_slice();
+        let mut out = self.buffers.take(short(&at.geometry, &range)?);
+        let mut rest = out.space();
         let mut degraded = false;
         for piece in at.geometry.layout().pieces(range) {
             let (head, tail) = rest.split_at_mut_checked(usize::try_from(piece.bytes).ok()?)?;
@@ -81,9 +81,9 @@ impl Inner {
             }
             rest = tail;
         }
-        (crc32c(&out) == crc).then_some(())?;
+        (crc32c(out.as_ref()) == crc).then_some(())?;
         self.damage.degraded_reads.fetch_add(u64::from(degraded), Ordering::Relaxed);
-        Some(Bytes::from(out))
+        Some(out.into_bytes())
     }
 
     /// Restores a piece of a shard whose device is not in use, if the kernel has the same bytes of k others; never waits.

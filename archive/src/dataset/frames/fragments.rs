@@ -12,7 +12,7 @@ use super::frame_count;
 use super::table::{FRAGMENTS_MAX, Fragment, FragmentTable};
 
 /// Extended Offset Table (7FE0,0001).
-const EXTENDED_OFFSET_TABLE: Tag = Tag(0x7FE0, 0x0001);
+pub(super) const EXTENDED_OFFSET_TABLE: Tag = Tag(0x7FE0, 0x0001);
 const ITEM_HEADER_BYTES: u64 = 8;
 const ITEM_TAG: [u8; 4] = [0xFE, 0xFF, 0x00, 0xE0];
 /// Read-ahead from fragment to fragment.

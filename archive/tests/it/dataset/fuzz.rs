@@ -1,8 +1,8 @@
 //! Damaged headers: whatever the bytes are, reading ends, soon and without a panic.
 
 use archive::dataset::{
-    FileMetaRead, encode, find_bulk, fragment_table, level_attributes, read_file_meta, read_identifiers, read_levels,
-    write_json,
+    FileMetaRead, encode, find_bulk, fragment_table, frame_count, level_attributes, native_frame_range, read_file_meta,
+    read_frame_layout, read_identifiers, read_levels, write_json,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -24,6 +24,13 @@ pub(super) fn read_all(bytes: &[u8], uid: &str) {
     };
     let indexed = read_levels(bytes, syntax(uid), &Limits::default()).unwrap();
     assert_eq!(level_attributes(&indexed), level_attributes(&result.attributes), "what the index keeps is the same");
+    let of_frames = read_frame_layout(bytes, syntax(uid), &Limits::default()).unwrap();
+    if result.complete {
+        assert_eq!(of_frames.pixel_data, result.pixel_data);
+        assert_eq!(frame_count(&of_frames.attributes), frame_count(&result.attributes));
+        let second = |parsed: &Parsed| native_frame_range(&parsed.attributes, u64::from(u32::MAX), 1);
+        assert_eq!(second(&of_frames), second(&result), "how frames lie is the same");
+    }
     let mut json = Vec::new();
     write_json(&result.attributes, &|path| path.to_string(), &mut json);
     assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&json).is_ok());

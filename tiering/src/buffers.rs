@@ -1,0 +1,105 @@
+//! Buffers of short reads, used again: a fresh one has to be zeroed, and one that was sent a moment ago is still in the
+//! processor's cache.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+/// Lengths of buffers that are kept: slices of CT and MR, and what is read whole of longer instances.
+const KEPT_BYTES: [usize; 4] = [64 << 10, 128 << 10, 256 << 10, 512 << 10];
+/// What is shorter costs little to make.
+const SHORT_BYTES_MAX: usize = 32 << 10;
+/// Unused buffers of each length: 15 MiB together.
+const UNUSED_MAX: usize = 16;
+
+/// Buffers that nobody uses, by the index of their length.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    unused: [Mutex<Vec<Vec<u8>>>; KEPT_BYTES.len()],
+}
+
+/// A buffer in use. It may hold what was read before: fill all of it.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    len: usize,
+    /// Where it goes when it is dropped.
+    home: Option<(Arc<Buffers>, usize)>,
+}
+
+impl Buffers {
+    /// Returns a buffer of this length.
+    pub(crate) fn take(self: &Arc<Self>, len: usize) -> Buffer {
+        let class = KEPT_BYTES.iter().position(|kept| len <= *kept).filter(|_| len > SHORT_BYTES_MAX);
+        let kept = class.and_then(|class| Some((class, KEPT_BYTES.get(class)?, self.unused.get(class)?)));
+        let Some((class, bytes, unused)) = kept else {
+            return Buffer { bytes: vec![0; len], len, home: None };
+        };
+        let used = unused.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Buffer { bytes: used.unwrap_or_else(|| vec![0; *bytes]), len, home: Some((Arc::clone(self), class)) }
+    }
+}
+
+impl Buffer {
+    /// Returns what is to be filled.
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(..self.len).expect("a buffer is as long as it was asked for")
+    }
+
+    /// Returns the bytes; the buffer is used again when the last of them is dropped.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.get(..self.len).expect("a buffer is as long as it was asked for")
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let Some((home, class)) = self.home.take() else { return };
+        let Some(unused) = home.unused.get(class) else { return };
+        let mut unused = unused.lock().unwrap_or_else(PoisonError::into_inner);
+        if unused.len() < UNUSED_MAX {
+            unused.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_used_again_and_only_its_part_is_seen() {
+        let buffers = Arc::new(Buffers::default());
+        let mut first = buffers.take(61_000);
+        first.space().fill(7);
+        let place = first.space().as_ptr();
+        let bytes = first.into_bytes();
+        let (kept, whole) = (bytes.slice(5..10), bytes.len());
+        drop(bytes);
+        assert_eq!(whole, 61_000);
+        assert_ne!(buffers.take(61_000).space().as_ptr(), place, "a part of it is still in use");
+        drop(kept);
+        let mut second = buffers.take(40_000);
+        assert_eq!((second.space().as_ptr(), second.as_ref().len()), (place, 40_000));
+    }
+
+    #[test]
+    fn any_length_is_had_and_few_are_kept() {
+        let buffers = Arc::new(Buffers::default());
+        for len in [0, 1, 32 << 10, (32 << 10) + 1, 64 << 10, (64 << 10) + 1, 512 << 10, (512 << 10) + 1] {
+            let mut buffer = buffers.take(len);
+            assert_eq!(buffer.space().len(), len);
+            assert_eq!(buffer.into_bytes().len(), len);
+        }
+        let many: Vec<Buffer> = (0..UNUSED_MAX + 3).map(|_| buffers.take(100 << 10)).collect();
+        drop(many);
+        let kept: Vec<usize> = buffers.unused.iter().map(|unused| unused.lock().unwrap().len()).collect();
+        assert_eq!(kept, [1, UNUSED_MAX, 0, 1]);
+    }
+}

@@ -19,8 +19,9 @@
 //! All lengths follow from the footer, so the last 100 bytes open a shard, and one range read of the last 64 KiB opens
 //! most containers with their tables. Every byte is covered: header, footer, table, hashes and table of contents by a
 //! CRC of their own, units by the table, the trailer by having one possible value. The logical bytes of the container
-//! are the units of shards 0 to k-1 in row-major order; to restore a block, take the blocks of the same number from any
-//! k shards and solve with the generator matrix (identity over the header's parity rows) over GF(2^8).
+//! are the units of shards 0 to k-1 in row-major order, those of the last row shorter (module `layout`); to restore a
+//! block, take the blocks of the same number from any k shards and solve with the generator matrix (identity over the
+//! header's parity rows) over GF(2^8).
 
 pub(crate) mod file;
 pub(crate) mod footer;

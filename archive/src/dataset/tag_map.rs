@@ -192,7 +192,9 @@ mod tests {
         ) {
             let pairs = || begin.iter().copied().map(pair);
             let mut first = BTreeMap::new();
-            pairs().for_each(|(tag, attribute)| drop(first.entry(tag).or_insert(attribute)));
+            for (tag, attribute) in pairs() {
+                first.entry(tag).or_insert(attribute);
+            }
             prop_assert!(same(&TagMap::keeping_first(pairs().collect()), &first));
 
             let (mut map, mut tree): (TagMap, BTreeMap<_, _>) = (pairs().collect(), pairs().collect());

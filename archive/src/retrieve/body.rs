@@ -79,8 +79,11 @@ pub(super) fn pieces(
             return None;
         }
         let piece = first_piece(&archive, &instance, range.clone()).await;
-        // Nothing comes after an error.
-        let read = piece.as_ref().map_or(u64::MAX, |piece| u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        // Nothing comes after an error, nor where nothing is.
+        let read = match &piece {
+            Ok(piece) if !piece.is_empty() => u64::try_from(piece.len()).unwrap_or(u64::MAX),
+            Ok(_) | Err(_) => u64::MAX,
+        };
         Some((piece, (archive, instance, range.start.saturating_add(read)..range.end)))
     })
 }

@@ -128,7 +128,9 @@ mod tests {
 
     fn pack_block(objects: &[Vec<u8>]) -> Vec<u8> {
         let mut writer = BlockWriter::new().unwrap();
-        objects.iter().for_each(|object| writer.push(object).unwrap());
+        for object in objects {
+            writer.push(object).unwrap();
+        }
         writer.finish().unwrap()
     }
 

@@ -156,19 +156,19 @@ mod tests {
 
     #[tokio::test]
     async fn long_pages_share_a_budget_and_short_ones_need_none() {
-        let pages = Pages { room: Arc::new(Semaphore::new(300)), ..Pages::new() };
+        let pages = Pages { room: Arc::new(Semaphore::new(160)), ..Pages::new() };
         let mut long = Page::new(&pages);
         fill(&mut long, 10_000).await.unwrap();
-        let taken = 300 - pages.room.available_permits();
-        assert!((100..300).contains(&taken), "{taken} KiB for {} KiB", long.packed_json_bytes >> 10);
+        let taken = 160 - pages.room.available_permits();
+        assert!((100..160).contains(&taken), "{taken} KiB for {} KiB", long.packed_json_bytes >> 10);
         let mut next = Page::new(&pages);
         assert_eq!(fill(&mut next, 10_000).await.unwrap_err().status, 503);
         drop(next);
         fill(&mut Page::new(&pages), 500).await.unwrap();
         let mut body = long.finish().0;
         body.frame().await.unwrap().unwrap();
-        assert!(pages.room.available_permits() > 300 - taken, "what was read is free again");
+        assert!(pages.room.available_permits() > 160 - taken, "what was read is free again");
         drop(body);
-        assert_eq!(pages.room.available_permits(), 300);
+        assert_eq!(pages.room.available_permits(), 160);
     }
 }

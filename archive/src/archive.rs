@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::dataset::{Attributes, BulkPath, Identifiers};
+use crate::held::Held;
 use crate::index::Tombstone;
 use crate::jobs::{self, Progress};
 use crate::journal::{Journal, Lsn};
@@ -79,6 +80,8 @@ pub(crate) struct Inner {
     pub(crate) replayed_up_to: Lsn,
     /// Headers that are being read for clients.
     pub(crate) parsing: Parsing,
+    /// What clients have not read yet.
+    pub(crate) held: Held,
     /// A permit for each piece of a long instance that is being written.
     pub(crate) large_writes: Semaphore,
     pub(crate) tasks: TaskTracker,
@@ -271,6 +274,7 @@ async fn open(options: ArchiveOptions) -> Result<Arc<Inner>, Error> {
         unpackable: Mutex::default(),
         used_pools: Mutex::new(used_pools),
         parsing: Parsing::new(),
+        held: Held::new(),
         large_writes: Semaphore::new(LARGE_WRITES_MAX),
         tasks: TaskTracker::new(),
         cancel: CancellationToken::new(),

@@ -16,6 +16,7 @@ mod levels;
 mod parse;
 mod sop_class;
 mod source;
+mod tag_map;
 mod transfer_syntax;
 mod value;
 mod walker;
@@ -35,6 +36,7 @@ pub use levels::{LevelAttributes, level_attributes};
 pub use parse::{Limits, Parsed, PixelData, read, read_frame_layout, read_levels};
 pub use sop_class::{is_storage, storage_sop_classes};
 pub use source::{Source, SourceError};
+pub use tag_map::{Iter, TagMap};
 pub use transfer_syntax::{
     ByteOrder, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, TransferSyntax, transfer_syntax, transfer_syntaxes,
 };

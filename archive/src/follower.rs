@@ -21,6 +21,8 @@ use crate::{Chain, Error, quarantine};
 
 /// Instances in one transaction at most.
 const BATCH_RECORDS_MAX: usize = 5_000;
+/// About how much memory the attributes of one batch take at most: 5,000 of usual instances take half of it.
+const BATCH_ATTRIBUTES_BYTES_MAX: usize = 32 << 20;
 /// Journal bytes that one batch covers at most.
 const BATCH_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// How long a batch gathers when nobody waits for it: every query hurries it, so this is only the price of a transaction
@@ -187,18 +189,21 @@ async fn apply_together(
 
 fn read_batch(archive: &Inner, at: Lsn) -> Result<Vec<(Record, Arrival)>, Error> {
     let records = archive.journal.read_from(at, BATCH_RECORDS_MAX, BATCH_BYTES_MAX)?;
-    Ok(records
-        .into_iter()
-        .map(|record| {
-            let arrival = arrival(archive, &record);
-            (record, arrival)
-        })
-        .collect())
+    let (mut batch, mut bytes) = (Vec::with_capacity(records.len()), 0);
+    for record in records {
+        let (arrival, its_bytes) = arrival(archive, &record);
+        batch.push((record, arrival));
+        bytes += its_bytes;
+        if bytes > BATCH_ATTRIBUTES_BYTES_MAX {
+            break;
+        }
+    }
+    Ok(batch)
 }
 
 /// Reads what the index keeps of one instance. Parts that cannot be read stay empty: the instance is acknowledged and
-/// must be found by its UIDs at least.
-fn arrival(archive: &Inner, record: &Record) -> Arrival {
+/// must be found by its UIDs at least. Also returns about how much memory it takes.
+fn arrival(archive: &Inner, record: &Record) -> (Arrival, usize) {
     let all = dataset::transfer_syntax(record.head.transfer_syntax_uid.as_str())
         .and_then(|syntax| {
             let limits = Limits::default();
@@ -212,7 +217,7 @@ fn arrival(archive: &Inner, record: &Record) -> Arrival {
     let mut detail = Vec::new();
     dataset::write_json(&levels.instance, &|_| String::new(), &mut detail);
     let head = &record.head;
-    Arrival {
+    let arrival = Arrival {
         record: record.at.clone(),
         head: ArrivalHead {
             study_instance_uid: head.study_instance_uid.clone(),
@@ -228,7 +233,8 @@ fn arrival(archive: &Inner, record: &Record) -> Arrival {
         patient: levels.patient,
         study: levels.study,
         series: levels.series,
-    }
+    };
+    (arrival, levels.bytes)
 }
 
 /// Gives back what the index does not serve from the journal. A crash before it leaves that to the next start.

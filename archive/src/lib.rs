@@ -12,6 +12,7 @@ mod checksum;
 mod clock;
 mod error;
 mod follower;
+mod held;
 mod jobs;
 mod link;
 mod lock;

@@ -10,9 +10,10 @@ mod metadata;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use tiering::{ContainerId, Extent};
 
-pub(crate) use block::pack_block;
+pub(crate) use block::BlockWriter;
 pub(crate) use body::{open, open_all};
 pub(crate) use frames::{bulk_data, frame_count, frames};
 pub(crate) use layouts::Layouts;
@@ -88,17 +89,17 @@ pub struct Sealed {
 pub struct Frames {
     /// Transfer syntax of the frames: the stored one if they are encapsulated, else Explicit VR Little Endian.
     pub transfer_syntax_uid: Uid,
-    /// One per requested frame number. All are in memory: ask for as many as may be.
+    /// One per requested frame number. The first is begun: an error in it comes before anything is answered.
     pub frames: Vec<Frame>,
 }
 
 /// One frame: native pixels, or all fragments of one encapsulated frame together.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Frame {
     /// 1-based frame number.
     pub number: u32,
     /// Its bytes, unpadded for native pixel data.
-    pub bytes: Bytes,
+    pub body: InstanceBody,
 }
 
 /// The bytes of one data set or bulk value, in pieces of at most a few MiB.
@@ -122,6 +123,16 @@ impl InstanceBody {
             bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             chunks: Box::pin(futures_util::stream::once(std::future::ready(Ok(bytes)))),
         }
+    }
+
+    /// Reads the first piece now, so that an error in it comes now.
+    pub(crate) async fn begun(mut self) -> Result<Self, Error> {
+        let Some(first) = self.chunks.next().await.transpose()? else { return Ok(self) };
+        if u64::try_from(first.len()).is_ok_and(|read| read == self.bytes) {
+            return Ok(Self::whole(first));
+        }
+        let first = futures_util::stream::once(std::future::ready(Ok(first)));
+        Ok(Self { bytes: self.bytes, chunks: Box::pin(first.chain(self.chunks)) })
     }
 }
 

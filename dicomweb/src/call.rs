@@ -15,6 +15,7 @@ use crate::base_url::base_url;
 use crate::media_type::split_list;
 use crate::options::Options;
 use crate::problem::Problem;
+use crate::qido::Pages;
 use crate::query_string;
 
 /// The state behind the routes of one base path.
@@ -23,6 +24,7 @@ pub(crate) struct App<B> {
     pub(crate) backend: B,
     pub(crate) options: Arc<Options>,
     pub(crate) base_path: Arc<str>,
+    pub(crate) pages: Pages,
 }
 
 /// One request, without its body.

@@ -1,14 +1,14 @@
 //! Search (QIDO-RS, PS3.18 §10.6): six resources, one search of the archive.
 
 mod answer;
+mod page;
 mod request;
 
 use archive::query::Level;
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
-use http::header::{CONTENT_TYPE, WARNING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WARNING};
 use http::{HeaderValue, StatusCode};
 
 use crate::backend::Backend;
@@ -16,6 +16,8 @@ use crate::call::{App, Call};
 use crate::options::EmptySearch;
 use crate::problem::Problem;
 use answer::Shape;
+use page::Page;
+pub(crate) use page::Pages;
 #[cfg(any(test, fuzzing))]
 pub(crate) use request::SearchRequest;
 #[cfg(not(any(test, fuzzing)))]
@@ -42,32 +44,27 @@ pub(crate) async fn search_for_instances<B: Backend>(
 /// Further matches are counted up to so many: a bound keeps the page as fast in an archive of millions.
 const ADDITIONAL_MAX: u64 = 1_000;
 
-/// One page of matches, as JSON objects with commas between them.
-struct Page {
-    json: Vec<u8>,
-    matches: u64,
-    /// Known further matches; a lower bound.
-    additional: u64,
-}
-
 async fn search<B: Backend>(app: &App<B>, call: &Call, level: Level) -> Result<Response, Problem> {
     let content_type = call.json_type()?;
     let request = SearchRequest::read(call, level, app.options.page_max)?;
     let shape = Shape::new(level, &call.target, &request, &call.base_url);
-    let page = if request.limit == 0 {
-        count(app, &request, level).await?
+    // A page, and known further matches: a lower bound.
+    let (page, additional) = if request.limit == 0 {
+        (Page::new(&app.pages), count(app, &request, level).await?)
     } else {
         page(app, &request, level, &shape).await?
     };
-    let mut response = if page.matches == 0 && app.options.empty_search == EmptySearch::NoContent {
+    let mut response = if page.matches() == 0 && app.options.empty_search == EmptySearch::NoContent {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        let mut response = Body::from(page.json).into_response();
+        let (body, bytes) = page.finish();
+        let mut response = body.into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes));
         response
     };
-    if page.additional > 0 {
-        let text = format!("There are {} additional results that can be requested", page.additional);
+    if additional > 0 {
+        let text = format!("There are {additional} additional results that can be requested");
         warn(&mut response, &call.base_url, &text);
     }
     for parameter in &request.unsupported {
@@ -83,22 +80,17 @@ async fn page<B: Backend>(
     request: &SearchRequest,
     level: Level,
     shape: &Shape<'_>,
-) -> Result<Page, Problem> {
+) -> Result<(Page, u64), Problem> {
     let mut found = app.backend.search(request.query(level, request.limit.saturating_add(1))).await?;
-    let mut page = Page { json: vec![b'['], matches: 0, additional: 0 };
+    let mut page = Page::new(&app.pages);
     while let Some(found) = found.next().await {
-        if page.matches == request.limit {
-            page.additional = additional(app, request, level).await?;
-            break;
+        if page.matches() == request.limit {
+            return Ok((page, additional(app, request, level).await?));
         }
-        if page.matches > 0 {
-            page.json.push(b',');
-        }
-        shape.write(found?, &mut page.json);
-        page.matches += 1;
+        let found = found?;
+        page.push(|json| shape.write(found, json)).await?;
     }
-    page.json.push(b']');
-    Ok(page)
+    Ok((page, 0))
 }
 
 /// Returns how many matches follow the page, of which there is one at least (WE-058).
@@ -109,19 +101,17 @@ async fn additional<B: Backend>(app: &App<B>, request: &SearchRequest, level: Le
 }
 
 /// Counts matches without returning them (WE-070); what the index cannot count, up to one page.
-async fn count<B: Backend>(app: &App<B>, request: &SearchRequest, level: Level) -> Result<Page, Problem> {
+async fn count<B: Backend>(app: &App<B>, request: &SearchRequest, level: Level) -> Result<u64, Problem> {
     let query = request.query(level, app.options.page_max);
-    let mut additional = 0;
     if let Some(counted) = app.backend.count(&query, u64::MAX).await? {
-        additional = counted;
-    } else {
-        let mut found = app.backend.search(query).await?;
-        while let Some(found) = found.next().await {
-            found?;
-            additional += 1;
-        }
+        return Ok(counted);
     }
-    Ok(Page { json: b"[]".to_vec(), matches: 0, additional })
+    let (mut found, mut matches) = (app.backend.search(query).await?, 0);
+    while let Some(found) = found.next().await {
+        found?;
+        matches += 1;
+    }
+    Ok(matches)
 }
 
 /// Adds a warning; a configured base URL that fits no header is left out of it.

@@ -19,6 +19,7 @@ use crate::front::Front;
 use crate::observe::observe;
 use crate::options::Options;
 use crate::problem::Problem;
+use crate::qido::Pages;
 use crate::{qido, stow, wado};
 
 /// Answers below this length are not worth compressing.
@@ -28,12 +29,16 @@ const COMPRESSED_BYTES_MIN: u64 = 1024;
 #[expect(clippy::needless_pass_by_value, reason = "the routes own the archive: callers hand over a clone")]
 pub fn router<B: Backend>(archive: B, options: Options) -> Router {
     let options = Arc::new(options);
-    let (mut router, mut apps) = (Router::new(), Vec::new());
+    let (mut router, mut apps, pages) = (Router::new(), Vec::new(), Pages::new());
     let paths: BTreeSet<&str> = options.base_paths.iter().map(|path| path.trim_matches('/')).collect();
     for path in paths {
         let base_path = if path.is_empty() { String::new() } else { format!("/{path}") };
-        let app =
-            App { backend: archive.clone(), options: Arc::clone(&options), base_path: Arc::from(base_path.as_str()) };
+        let app = App {
+            backend: archive.clone(),
+            options: Arc::clone(&options),
+            base_path: Arc::from(base_path.as_str()),
+            pages: pages.clone(),
+        };
         apps.push(app.clone());
         let root = options_method(retrieve_capabilities::<B>).with_state(app.clone());
         let service = service(app);

@@ -32,6 +32,8 @@ use crate::options::web_options;
 const HEADERS_MAX: usize = 100;
 /// Most requests that one HTTP/2 connection has open.
 const STREAMS_MAX: u32 = 256;
+/// Most bytes of an answer, of one connection or HTTP/2 stream, that wait for their client beside the piece that was read last.
+const ANSWER_BYTES_MAX: usize = 128 << 10;
 /// How long accepting rests after it failed: out of file descriptors, most likely.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// What Prometheus expects of an OpenMetrics text.
@@ -204,8 +206,9 @@ async fn serve(
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_wait_max).max_headers(HEADERS_MAX);
+    builder.http1().max_buf_size(ANSWER_BYTES_MAX);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
-    builder.http2().keep_alive_interval(limits.send_wait_max);
+    builder.http2().keep_alive_interval(limits.send_wait_max).max_send_buf_size(ANSWER_BYTES_MAX);
     let stream = TokioIo::new(Bounded::new(stream, limits.send_wait_max));
     let connection = builder.serve_connection(stream, service).into_owned();
     if let Err(error) = watcher.watch(connection).await {

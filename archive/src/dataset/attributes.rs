@@ -1,12 +1,12 @@
 //! The attributes of a data set as decoded values: the common form of headers, queries and answers.
 
-use std::collections::BTreeMap;
-
 use dicom_core::{Tag, VR};
+
+use super::TagMap;
 
 /// Attributes by tag, in ascending order; private ones come with their creator elements.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Attributes(pub BTreeMap<Tag, Attribute>);
+pub struct Attributes(pub TagMap);
 
 /// One attribute: its value representation and its value.
 #[derive(Debug, Clone, PartialEq)]

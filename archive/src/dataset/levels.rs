@@ -2,7 +2,15 @@
 
 use dicom_core::header::Tag;
 
-use super::Attributes;
+use super::{Attribute, Attributes, PersonName, Value};
+
+/// Most that the index keeps of one level: some ten times what devices write. A page of hundreds of rows is in memory
+/// at a time, whoever wrote them.
+const LEVEL_BYTES_MAX: usize = 16 << 10;
+/// What an attribute, a value of a list or an item counts beside its characters.
+const EACH_BYTES: usize = 32;
+/// Most items, nested ones too, that an attribute which is kept can have.
+pub(super) const ITEMS_MAX: usize = LEVEL_BYTES_MAX / EACH_BYTES;
 
 /// The attributes of one instance, sorted by the level that they belong to. Absent ones are absent here.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,17 +26,17 @@ pub struct LevelAttributes {
     pub instance: Attributes,
     /// Of the instance, different from slice to slice.
     pub instance_varying: Attributes,
+    /// About what all of them take in memory.
+    pub bytes: usize,
 }
 
-/// Sorts the attributes of an instance by level, leaving out what is not indexed.
+/// Sorts the attributes of an instance by level, leaving out what is not indexed and what is too long for it.
 pub fn level_attributes(all: &Attributes) -> LevelAttributes {
-    LevelAttributes {
-        patient: picked(all, PATIENT),
-        study: picked(all, STUDY),
-        series: picked(all, SERIES),
-        instance: picked(all, INSTANCE),
-        instance_varying: picked(all, INSTANCE_VARYING),
-    }
+    let mut bytes = 0;
+    let mut of = |tags| picked(all, tags, &mut bytes);
+    let (patient, study, series) = (of(PATIENT), of(STUDY), of(SERIES));
+    let (instance, instance_varying) = (of(INSTANCE), of(INSTANCE_VARYING));
+    LevelAttributes { patient, study, series, instance, instance_varying, bytes }
 }
 
 /// Tells whether an attribute is kept at one of the levels.
@@ -36,9 +44,33 @@ pub(super) fn is_indexed(tag: Tag) -> bool {
     [PATIENT, STUDY, SERIES, INSTANCE, INSTANCE_VARYING].iter().any(|level| level.binary_search(&tag).is_ok())
 }
 
-fn picked(all: &Attributes, tags: &[Tag]) -> Attributes {
-    let pick = |tag: &Tag| all.get(*tag).map(|attribute| (*tag, attribute.clone()));
-    Attributes(tags.iter().filter_map(pick).collect())
+fn picked(all: &Attributes, tags: &[Tag], total: &mut usize) -> Attributes {
+    let mut left = LEVEL_BYTES_MAX;
+    let pick = |tag: &Tag| {
+        let attribute = all.get(*tag)?;
+        left = left.checked_sub(bytes_of(attribute))?;
+        Some((*tag, attribute.clone()))
+    };
+    let picked = tags.iter().filter_map(pick).collect();
+    *total += LEVEL_BYTES_MAX - left;
+    Attributes(picked)
+}
+
+fn bytes_of(attribute: &Attribute) -> usize {
+    let name = |name: &PersonName| name.alphabetic.len() + name.ideographic.len() + name.phonetic.len();
+    let values = match &attribute.value {
+        Value::Empty | Value::Bulk { .. } => 0,
+        Value::Text(texts) => texts.iter().map(|text| text.len() + EACH_BYTES).sum(),
+        Value::PersonNames(names) => names.iter().map(|one| name(one) + EACH_BYTES).sum(),
+        Value::Integers(numbers) => numbers.len() * EACH_BYTES,
+        Value::Floats(numbers) => numbers.len() * EACH_BYTES,
+        Value::Binary(bytes) => bytes.len() * 2,
+        Value::Sequence(items) => {
+            let item = |item: &Attributes| item.0.values().map(bytes_of).sum::<usize>() + EACH_BYTES;
+            items.iter().map(item).sum()
+        }
+    };
+    values + EACH_BYTES
 }
 
 #[rustfmt::skip]

@@ -12,11 +12,11 @@ use super::cursor::Erased;
 use super::dictionary::{is_binary, may_be_bulk, unit_bytes};
 use super::frames::FRAME_ATTRIBUTES;
 use super::inflate::inflate;
-use super::levels::is_indexed;
+use super::levels::{ITEMS_MAX, is_indexed};
 use super::transfer_syntax::TransferSyntax;
 use super::value::decode;
 use super::walker::{Bounds, Element, Encoding, Token, Walker};
-use super::{Attribute, Attributes, ReadError, Source, Value};
+use super::{Attribute, Attributes, ReadError, Source, TagMap, Value};
 
 /// Memory that each value of a list takes beside its characters.
 const VALUE_BYTES: u64 = 24;
@@ -26,8 +26,7 @@ const VALUE_BYTES: u64 = 24;
 pub struct Limits {
     /// Sequences within sequences; deeper ones stop the reading.
     pub depth_max: usize,
-    /// Elements and items together. An item costs some 450 bytes of memory, whatever is
-    /// in it.
+    /// Elements and items together. One costs some 100 bytes of memory beside its value.
     pub elements_max: u64,
     /// Items alone: they are what headers can be large with for nothing, in 8 bytes each.
     pub items_max: u64,
@@ -97,7 +96,8 @@ pub fn read_levels<S: Source + ?Sized>(
     syntax: &TransferSyntax,
     limits: &Limits,
 ) -> Result<Attributes, ReadError> {
-    Ok(read_kept(source, syntax, Builder { keeps: is_needed, ..Builder::new(limits) })?.attributes)
+    Ok(read_kept(source, syntax, Builder { keeps: is_needed, sequence_items_max: ITEMS_MAX, ..Builder::new(limits) })?
+        .attributes)
 }
 
 /// Reads where Pixel Data is and what says how frames lie in it, and steps over the rest without decoding it; else as `read`.
@@ -175,9 +175,12 @@ fn is_pixel_data(tag: Tag) -> bool {
 /// One data set that is being read, and the sequence in it whose items are.
 #[derive(Default)]
 struct Level {
-    attributes: Attributes,
+    /// As they come: in any order, perhaps several with one tag.
+    attributes: Vec<(Tag, Attribute)>,
     charset: Charset,
     signed: bool,
+    /// Whether LUT Descriptor says that LUT Data has one entry.
+    one_entry: Option<bool>,
     sequence: Option<(Tag, Vec<Attributes>)>,
 }
 
@@ -190,28 +193,44 @@ struct Builder<'a> {
     pixel_data: Option<PixelData>,
     /// Says which elements of the outermost data set are decoded and kept.
     keeps: fn(Tag) -> bool,
+    /// Items of a sequence of the outermost data set that are kept at most, nested ones counted; one with more is left out.
+    sequence_items_max: usize,
+    /// Whether the sequence of the outermost data set that is being read is kept, and how many items it has, nested ones too.
+    sequence_kept: bool,
+    sequence_items: usize,
 }
 
 impl<'a> Builder<'a> {
     fn new(limits: &'a Limits) -> Self {
         let levels = vec![Level::default()];
-        Self { limits, levels, inline_bytes: 0, items: 0, pixel_data: None, keeps: |_| true }
+        Self {
+            limits,
+            levels,
+            inline_bytes: 0,
+            items: 0,
+            pixel_data: None,
+            keeps: |_| true,
+            sequence_items_max: usize::MAX,
+            sequence_kept: true,
+            sequence_items: 0,
+        }
     }
 
     fn take(&mut self, token: Token, walker: &mut Walker<'_>) -> Result<(), ReadError> {
         match token {
             Token::Element(element) => self.element(&element, walker)?,
             Token::SequenceStart { tag } => {
+                if self.levels.len() == 1 {
+                    self.sequence_kept = (self.keeps)(tag);
+                    self.sequence_items = 0;
+                }
                 if let Some(level) = self.levels.last_mut() {
                     level.sequence = Some((tag, Vec::new()));
                 }
             }
             Token::SequenceEnd => self.end_sequence(),
             Token::ItemStart => {
-                self.items += 1;
-                if self.items > self.limits.items_max {
-                    return Err(ReadError::malformed(walker.offset(), "too many items"));
-                }
+                self.count_item(walker)?;
                 let outer = self.levels.last();
                 let charset = outer.map(|level| level.charset).unwrap_or_default();
                 let signed = outer.is_some_and(|level| level.signed);
@@ -222,9 +241,19 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    fn count_item(&mut self, walker: &Walker<'_>) -> Result<(), ReadError> {
+        self.sequence_items += 1;
+        self.sequence_kept &= self.sequence_items <= self.sequence_items_max;
+        self.items += u64::from(self.sequence_kept);
+        if self.items > self.limits.items_max {
+            return Err(ReadError::malformed(walker.offset(), "too many items"));
+        }
+        Ok(())
+    }
+
     fn end_sequence(&mut self) {
         let sequence = self.levels.last_mut().and_then(|level| level.sequence.take());
-        let Some((tag, items)) = sequence else {
+        let Some((tag, items)) = sequence.filter(|_| self.sequence_kept) else {
             return;
         };
         let value = if items.is_empty() { Value::Empty } else { Value::Sequence(items) };
@@ -232,11 +261,11 @@ impl<'a> Builder<'a> {
     }
 
     fn end_item(&mut self) {
-        let Some(item) = self.levels.pop() else {
+        let Some(item) = self.levels.pop().filter(|_| self.sequence_kept) else {
             return;
         };
         if let Some((_, items)) = self.levels.last_mut().and_then(|level| level.sequence.as_mut()) {
-            items.push(item.attributes);
+            items.push(Attributes(TagMap::keeping_first(item.attributes)));
         }
     }
 
@@ -248,7 +277,7 @@ impl<'a> Builder<'a> {
         }
         self.end_sequence();
         let attributes = self.levels.pop().map(|level| level.attributes).unwrap_or_default();
-        (attributes, self.pixel_data)
+        (Attributes(TagMap::keeping_first(attributes)), self.pixel_data)
     }
 
     fn element(&mut self, element: &Element, walker: &mut Walker<'_>) -> Result<(), ReadError> {
@@ -257,7 +286,10 @@ impl<'a> Builder<'a> {
         let Some(level) = self.levels.last() else {
             return Ok(());
         };
-        let dropped = tag.element() == 0 || matches!(tag.group(), 0x0000 | 0x0002) || tag == Tag(0xFFFC, 0xFFFC);
+        let dropped = (!root && !self.sequence_kept)
+            || tag.element() == 0
+            || matches!(tag.group(), 0x0000 | 0x0002)
+            || tag == Tag(0xFFFC, 0xFFFC);
         if dropped {
             return Ok(());
         }
@@ -306,10 +338,10 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Keeps the first of several elements with one tag, as `read_identifiers` does.
+    /// Of several elements with one tag the first is kept in the end, as `read_identifiers` does.
     fn insert(&mut self, tag: Tag, attribute: Attribute) {
         if let Some(level) = self.levels.last_mut() {
-            level.attributes.0.entry(tag).or_insert(attribute);
+            level.attributes.push((tag, attribute));
         }
     }
 
@@ -336,6 +368,9 @@ impl Level {
             (PIXEL_REPRESENTATION, Value::Integers(values)) => {
                 self.signed = values.first() == Some(&1);
             }
+            (LUT_DESCRIPTOR, Value::Integers(values)) => {
+                self.one_entry.get_or_insert(values.first() == Some(&1));
+            }
             _ => {}
         }
     }
@@ -348,7 +383,7 @@ fn resolve(element: &Element, level: &Level) -> VR {
         VirtualVr::Xs if level.signed => VR::SS,
         VirtualVr::Xs => VR::US,
         VirtualVr::Px | VirtualVr::Ox if element.encapsulated => VR::OB,
-        VirtualVr::Lt if level.attributes.integer(LUT_DESCRIPTOR) == Some(1) => VR::US,
+        VirtualVr::Lt if level.one_entry == Some(true) => VR::US,
         VirtualVr::Px | VirtualVr::Ox | VirtualVr::Lt => VR::OW,
         _ => VR::UN,
     }

@@ -91,8 +91,7 @@ fn integer(vr: VR, value: i128) -> Json {
 
 fn read_object(json: &Json, depth: usize) -> Result<Attributes, Error> {
     let map = json.as_object().filter(|_| depth < DEPTH_MAX).ok_or(DAMAGED)?;
-    let mut attributes = Attributes::default();
-    for (key, entry) in map {
+    let read = |(key, entry): (&String, &Json)| {
         let tag = u32::from_str_radix(key, 16).ok().filter(|_| key.len() == 8).ok_or(DAMAGED)?;
         let [a, b, c, d] = tag.to_be_bytes();
         let vr: VR = entry.get("vr").and_then(Json::as_str).and_then(|vr| vr.parse().ok()).ok_or(DAMAGED)?;
@@ -102,9 +101,9 @@ fn read_object(json: &Json, depth: usize) -> Result<Attributes, Error> {
             (_, None) => Value::Empty,
         };
         let tag = Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-        attributes.0.insert(tag, Attribute { vr, value });
-    }
-    Ok(attributes)
+        Ok((tag, Attribute { vr, value }))
+    };
+    Ok(Attributes(map.iter().map(read).collect::<Result<_, Error>>()?))
 }
 
 fn read_values(vr: VR, list: &[Json], depth: usize) -> Result<Value, Error> {

@@ -15,8 +15,11 @@ use crate::Uid;
 use crate::dataset::{Attribute, Attributes, Value};
 use crate::query::{Key, Level, Matching, Query, matches};
 
-/// Rows that one statement reads; the connection is free in between.
-const PAGE_ROWS: u64 = 500;
+/// Rows that one statement reads: a page of 100 and what tells that there are more. The connection is free in between; the
+/// rows are in memory while their reader is slow.
+const PAGE_ROWS: u64 = 101;
+/// As above if rows are matched in memory: few of them are answered.
+const SIFTED_ROWS: u64 = 500;
 /// Series that are opened at once in a search for instances; the first page has one, each further one twice as many, so
 /// that a short answer does not wait for the thousands of instances of series that are not in it.
 const PAGE_SERIES: u64 = 16;
@@ -52,10 +55,11 @@ impl Index {
         };
         search.narrow().await?;
         search.narrow_name().await?;
-        search.fill().await?;
+        if search.left > 0 {
+            search.read().await?;
+        }
         Ok(Box::pin(try_unfold(search, |mut search| async move {
-            search.fill().await?;
-            Ok(search.found.pop_front().map(|attributes| (attributes, search)))
+            Ok(search.next().await?.map(|attributes| (attributes, search)))
         })))
     }
 }
@@ -76,6 +80,13 @@ enum Infix {
     Many,
 }
 
+/// What was read, not yet made attributes: that takes several times the memory.
+enum Found {
+    Row(Box<Row>),
+    /// With what its series and the levels above have.
+    Instance(Arc<Attributes>, Box<Instance>),
+}
+
 struct Search {
     index: Index,
     query: Arc<Query>,
@@ -87,7 +98,7 @@ struct Search {
     series_only: Option<Vec<String>>,
     /// Whose name has a wild card at the beginning of its key.
     infix: Infix,
-    found: VecDeque<Attributes>,
+    found: VecDeque<Found>,
     cursor: Option<Cursor>,
     /// Series of the next page of a search for instances.
     page_series: u64,
@@ -124,45 +135,50 @@ impl Search {
         Ok(())
     }
 
-    /// Reads pages until there is a match to give or nothing more.
-    async fn fill(&mut self) -> Result<(), Error> {
-        while self.found.is_empty() && !self.ended {
-            let in_sql = self.post.is_empty() && self.query.level != Level::Instance;
-            let limit = match self.query.level {
-                Level::Instance => self.page_series,
-                Level::Patient | Level::Study | Level::Series if in_sql => self.left.min(PAGE_ROWS),
-                Level::Patient | Level::Study | Level::Series => PAGE_ROWS,
-            };
-            let offset = if in_sql { std::mem::take(&mut self.skip) } else { 0 };
-            let rows = self.page(limit, offset).await?;
-            self.ended = rows.len() < usize::try_from(limit).unwrap_or(usize::MAX);
-            if let Some(last) = rows.last() {
-                self.cursor = Some(last.cursor());
-            }
-            if self.query.level == Level::Instance {
-                self.page_series = (limit * 2).min(PAGE_SERIES);
-                self.take_instances(&rows).await?;
-            } else {
-                for row in &rows {
-                    let attributes = row.attributes(self.query.level)?;
-                    self.take(attributes);
+    /// Returns the next match.
+    async fn next(&mut self) -> Result<Option<Attributes>, Error> {
+        while self.left > 0 {
+            let Some(found) = self.found.pop_front() else {
+                if self.ended {
+                    break;
                 }
+                self.read().await?;
+                continue;
+            };
+            let attributes = found.attributes(self.query.level)?;
+            if !matches(&attributes, &self.post) {
+                continue;
             }
+            if self.skip > 0 {
+                self.skip -= 1;
+                continue;
+            }
+            self.left -= 1;
+            return Ok(Some(attributes));
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn take(&mut self, attributes: Attributes) {
-        if self.left == 0 || !matches(&attributes, &self.post) {
-            return;
+    /// Reads the next page.
+    async fn read(&mut self) -> Result<(), Error> {
+        let in_sql = self.post.is_empty() && self.query.level != Level::Instance;
+        let limit = match self.query.level {
+            Level::Instance => self.page_series,
+            Level::Patient | Level::Study | Level::Series if in_sql => self.left.min(PAGE_ROWS),
+            Level::Patient | Level::Study | Level::Series => SIFTED_ROWS,
+        };
+        let offset = if in_sql { std::mem::take(&mut self.skip) } else { 0 };
+        let rows = self.page(limit, offset).await?;
+        self.ended = rows.len() < usize::try_from(limit).unwrap_or(usize::MAX);
+        if let Some(last) = rows.last() {
+            self.cursor = Some(last.cursor());
         }
-        if self.skip > 0 {
-            self.skip -= 1;
-            return;
+        if self.query.level == Level::Instance {
+            self.page_series = (limit * 2).min(PAGE_SERIES);
+            return self.take_instances(&rows).await;
         }
-        self.left -= 1;
-        self.ended |= self.left == 0;
-        self.found.push_back(attributes);
+        self.found.extend(rows.into_iter().map(|row| Found::Row(Box::new(row))));
+        Ok(())
     }
 
     async fn take_instances(&mut self, rows: &[Row]) -> Result<(), Error> {
@@ -171,16 +187,10 @@ impl Search {
         let instances = self.index.instances_of(&mut connection, &series, &self.only).await?;
         drop(connection);
         for (row, mut instances) in rows.iter().zip(instances) {
-            let upper = row.attributes(Level::Instance)?;
+            let upper = Arc::new(row.attributes(Level::Instance)?);
             instances.sort_by(|a, b| a.located.instance.sop_instance_uid.cmp(&b.located.instance.sop_instance_uid));
-            for instance in instances {
-                if self.left == 0 {
-                    return Ok(());
-                }
-                let mut attributes = upper.clone();
-                describe(&mut attributes, &instance)?;
-                self.take(attributes);
-            }
+            let found = instances.into_iter().map(|one| Found::Instance(Arc::clone(&upper), Box::new(one)));
+            self.found.extend(found);
         }
         Ok(())
     }
@@ -317,7 +327,7 @@ const STUDY_COUNTS: &str = " cross join lateral (
     from series s where s.study = m.id) as c";
 
 /// Limits of statements that are kept prepared: what is found by one value, and the page sizes of everyday.
-const KEPT_LIMITS: [u64; 6] = [26, 51, 101, 201, PAGE_ROWS, 1];
+const KEPT_LIMITS: [u64; 5] = [26, 51, PAGE_ROWS, SIFTED_ROWS, 1];
 
 /// Tells whether a search is one whose plan does not depend on the values: planning is then half of its time. All others
 /// are planned with their very values: what an index is worth depends on them.
@@ -348,6 +358,19 @@ struct Row {
     study_series: Option<i64>,
     study_instances: Option<i64>,
     series_instances: Option<i64>,
+}
+
+impl Found {
+    fn attributes(&self, level: Level) -> Result<Attributes, Error> {
+        match self {
+            Self::Row(row) => row.attributes(level),
+            Self::Instance(upper, instance) => {
+                let mut attributes = Attributes::clone(upper);
+                describe(&mut attributes, instance)?;
+                Ok(attributes)
+            }
+        }
+    }
 }
 
 impl Row {

@@ -23,7 +23,7 @@ use crate::dataset::{self, InstanceUids, Limits};
 use crate::index::{Hot, Index};
 use crate::journal::{self, Journal, Lsn, RecordRef};
 use crate::receive::joined;
-use crate::retrieve::pack_block;
+use crate::retrieve::BlockWriter;
 use crate::source::{PayloadSource, record_source, verify_record};
 use crate::{Error, Uid, used_pools};
 
@@ -202,7 +202,7 @@ fn write_series(
     part: &mut SeriesPart,
     lost: &mut Vec<Hot>,
 ) -> Result<Option<TocSegment>, Error> {
-    let mut objects = Vec::with_capacity(part.instances.len());
+    let mut metadata = BlockWriter::new()?;
     let mut instances = Vec::with_capacity(part.instances.len());
     let mut kinds: Vec<Arc<InstanceKind>> = Vec::new();
     for hot in std::mem::take(&mut part.instances) {
@@ -216,7 +216,7 @@ fn write_series(
         };
         let kind = kind_of(&hot, &mut kinds);
         let (pixel_data, frame_table) = layout(&copied.source, &hot, writer)?;
-        objects.push(object(&copied.source, part, &hot)?);
+        metadata.push(&object(&copied.source, part, &hot)?)?;
         instances.push(ManifestInstance {
             sop_instance_uid: hot.sop_instance_uid.to_string(),
             number: hot.instance_number,
@@ -233,7 +233,7 @@ fn write_series(
     if instances.is_empty() {
         return Ok(None);
     }
-    let metadata = append(writer, &pack_block(&objects)?)?;
+    let metadata = append(writer, &metadata.finish()?)?;
     Ok(Some(TocSegment {
         study_instance_uid: part.study.to_string(),
         series_instance_uid: part.series.to_string(),

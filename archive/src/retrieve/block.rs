@@ -1,7 +1,7 @@
 //! The ready-made metadata of a series: one object a line, zstd, inflated as far as it is wanted.
 
 use std::collections::VecDeque;
-use std::io::{self, Cursor, Read, Take};
+use std::io::{self, Cursor, Read, Take, Write};
 
 use bytes::Bytes;
 
@@ -87,14 +87,35 @@ impl Block {
     }
 }
 
-/// Packs the objects of a series into a block.
-pub(crate) fn pack_block(objects: &[Vec<u8>]) -> Result<Vec<u8>, Error> {
-    let mut text = Vec::with_capacity(objects.iter().map(|object| object.len() + 1).sum());
-    for object in objects {
-        text.extend_from_slice(object);
-        text.push(b'\n');
+/// How far back the compression of a block looks: some fifty objects. A reader keeps as much in memory.
+const WINDOW_LOG: u32 = 18;
+
+/// Packs the objects of a series into a block, one after the other: their text is never in memory as a whole.
+pub(crate) struct BlockWriter(zstd::Encoder<'static, Vec<u8>>);
+
+impl BlockWriter {
+    pub(crate) fn new() -> Result<Self, Error> {
+        let begin = || {
+            let mut encoder = zstd::Encoder::new(Vec::new(), 3)?;
+            encoder.window_log(WINDOW_LOG)?;
+            Ok(Self(encoder))
+        };
+        begin().map_err(compressing)
     }
-    zstd::bulk::compress(&text, 3).map_err(|source| Error::Io { doing: "compress a metadata block", source })
+
+    /// Adds the next object.
+    pub(crate) fn push(&mut self, object: &[u8]) -> Result<(), Error> {
+        self.0.write_all(object).and_then(|()| self.0.write_all(b"\n")).map_err(compressing)
+    }
+
+    /// Returns the block.
+    pub(crate) fn finish(self) -> Result<Vec<u8>, Error> {
+        self.0.finish().map_err(compressing)
+    }
+}
+
+fn compressing(source: io::Error) -> Error {
+    Error::Io { doing: "compress a metadata block", source }
 }
 
 #[cfg(test)]
@@ -105,8 +126,16 @@ mod tests {
         (0..count).map(|n| format!("{{\"{n}\":{{\"{}\":1}}}}", "x".repeat(bytes)).into_bytes()).collect()
     }
 
+    fn pack_block(objects: &[Vec<u8>]) -> Vec<u8> {
+        let mut writer = BlockWriter::new().unwrap();
+        for object in objects {
+            writer.push(object).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
     fn block(objects: &[Vec<u8>]) -> Block {
-        Block::new(pack_block(objects).unwrap().into()).unwrap()
+        Block::new(pack_block(objects).into()).unwrap()
     }
 
     #[test]
@@ -144,7 +173,7 @@ mod tests {
 
     #[test]
     fn damage_is_an_error() {
-        let packed = pack_block(&objects(2_000, 700)).unwrap();
+        let packed = pack_block(&objects(2_000, 700));
         let mut block = Block::new(packed[..packed.len() / 2].to_vec().into()).unwrap();
         assert!(block.line(1_999).is_err());
     }

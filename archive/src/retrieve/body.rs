@@ -7,63 +7,142 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::{Either, ready};
-use futures_util::{StreamExt, stream};
+use futures_util::future::{BoxFuture, Either, Ready, ready};
+use futures_util::stream::{self, FuturesOrdered};
+use futures_util::{Stream, StreamExt};
 
 use super::{InstanceBody, InstanceRef, Location, Sealed, Selector, Shared};
 use crate::Error;
 use crate::archive::{Inner, Opened};
+use crate::held::Room;
 use crate::journal::{self, Payload};
 use crate::receive::joined;
 
 /// An instance up to this length is read at once and verified by its own CRC.
 const WHOLE_BYTES_MAX: u64 = 512 * 1024;
-/// Length of the pieces of a longer one.
+/// Length of the pieces of a longer one, and when clients that read slowly have taken the room for such pieces.
 const CHUNK_BYTES: u64 = 1024 * 1024;
-/// Instances opened ahead of the one being sent: with those limits a slow reader holds at most 4 MiB.
+const SHORT_CHUNK_BYTES: u64 = 64 * 1024;
+/// Instances opened at once: the next one to send and, as far as there is room, those after it.
 const AHEAD_INSTANCES: usize = 8;
 /// How often a location is asked for again when the packer moved the instance meanwhile.
 const MOVES_MAX: usize = 3;
 
 /// Opens one instance.
 pub(crate) async fn open(archive: &Shared, instance: &InstanceRef) -> Result<InstanceBody, Error> {
+    let room = archive.held.room(opening_bytes(instance));
+    open_in(archive, instance, room).await
+}
+
+/// Returns how many bytes are read of an instance to open it.
+fn opening_bytes(instance: &InstanceRef) -> u64 {
+    if instance.bytes <= WHOLE_BYTES_MAX { instance.bytes } else { CHUNK_BYTES.min(instance.bytes) }
+}
+
+/// Opens one instance in the room for its first piece.
+async fn open_in(archive: &Shared, instance: &InstanceRef, room: Option<Room>) -> Result<InstanceBody, Error> {
     if instance.bytes <= WHOLE_BYTES_MAX {
-        return Ok(InstanceBody::whole(read_whole(archive, instance).await?));
+        return Ok(InstanceBody::whole(kept(read_whole(archive, instance).await?, room)));
     }
-    let first = read_range(archive, instance, 0..CHUNK_BYTES.min(instance.bytes)).await?;
+    let first = piece(archive, instance, 0..instance.bytes, room).await?;
     Ok(chunked(Arc::clone(archive), instance.clone(), first, 0..instance.bytes))
+}
+
+pub(super) fn kept(bytes: Bytes, room: Option<Room>) -> Bytes {
+    match room {
+        Some(room) => room.keep(bytes),
+        None => bytes,
+    }
+}
+
+/// Reads the first piece of a range of an instance.
+pub(super) async fn first_piece(archive: &Inner, instance: &InstanceRef, range: Range<u64>) -> Result<Bytes, Error> {
+    let room = archive.held.room(CHUNK_BYTES.min(range.end - range.start));
+    piece(archive, instance, range, room).await
+}
+
+/// Reads the first piece of a range: a short one if there is no room for a long one.
+async fn piece(archive: &Inner, instance: &InstanceRef, range: Range<u64>, room: Option<Room>) -> Result<Bytes, Error> {
+    let bytes_max = if room.is_some() { CHUNK_BYTES } else { SHORT_CHUNK_BYTES };
+    let part = range.start..range.end.min(range.start.saturating_add(bytes_max));
+    Ok(kept(read_range(archive, instance, part).await?, room))
+}
+
+/// Reads a range of an instance piece by piece.
+pub(super) fn pieces(
+    archive: Shared,
+    instance: InstanceRef,
+    range: Range<u64>,
+) -> impl Stream<Item = Result<Bytes, Error>> + Send {
+    stream::unfold((archive, instance, range), |(archive, instance, range)| async move {
+        if range.is_empty() {
+            return None;
+        }
+        let piece = first_piece(&archive, &instance, range.clone()).await;
+        // Nothing comes after an error, nor where nothing is.
+        let read = match &piece {
+            Ok(piece) if !piece.is_empty() => u64::try_from(piece.len()).unwrap_or(u64::MAX),
+            Ok(_) | Err(_) => u64::MAX,
+        };
+        Some((piece, (archive, instance, range.start.saturating_add(read)..range.end)))
+    })
 }
 
 /// Returns a body that reads `range` of the instance piece by piece; `first` is its first piece.
 pub(super) fn chunked(archive: Shared, instance: InstanceRef, first: Bytes, range: Range<u64>) -> InstanceBody {
     let next = range.start + u64::try_from(first.len()).unwrap_or(u64::MAX);
-    let rest = stream::unfold((archive, instance, next, false), move |(archive, instance, at, failed)| async move {
-        if failed || at >= range.end {
-            return None;
-        }
-        let to = (at + CHUNK_BYTES).min(range.end);
-        let piece = read_range(&archive, &instance, at..to).await;
-        let failed = piece.is_err();
-        Some((piece, (archive, instance, to, failed)))
-    });
+    let rest = pieces(archive, instance, next..range.end);
     let first = stream::once(std::future::ready(Ok(first)));
     InstanceBody { bytes: range.end - range.start, chunks: Box::pin(first.chain(rest)) }
 }
 
-/// Opens instances in order, a few ahead.
+/// Opens instances in order, a few ahead as far as there is room.
 pub(crate) fn open_all(archive: Shared, instances: Vec<InstanceRef>) -> Opened {
-    let opened = stream::iter(instances).map(move |instance| {
-        // What the page cache has is read here and now: a future for it would cost more than reading it.
-        if let Some(bytes) = read_whole_now(&archive, &instance) {
-            return Either::Left(ready((instance, Ok(InstanceBody::whole(bytes)))));
+    let opening = Opening { archive, instances: instances.into_iter(), ahead: FuturesOrdered::new() };
+    Box::pin(stream::unfold(opening, |mut opening| async move {
+        opening.fill();
+        let opened = opening.ahead.next().await?;
+        Some((opened, opening))
+    }))
+}
+
+type OpenedOne = (InstanceRef, Result<InstanceBody, Error>);
+type OneOpening = Either<Ready<OpenedOne>, BoxFuture<'static, OpenedOne>>;
+
+/// Instances that are being opened.
+struct Opening {
+    archive: Shared,
+    instances: std::vec::IntoIter<InstanceRef>,
+    ahead: FuturesOrdered<OneOpening>,
+}
+
+impl Opening {
+    /// Begins to open the next instance in any case, and further ones that there is room for.
+    fn fill(&mut self) {
+        while self.ahead.len() < AHEAD_INSTANCES
+            && let Some(next) = self.instances.as_slice().first()
+        {
+            let room = self.archive.held.room(opening_bytes(next));
+            if room.is_none() && !self.ahead.is_empty() {
+                return;
+            }
+            if let Some(instance) = self.instances.next() {
+                self.ahead.push_back(begin(&self.archive, instance, room));
+            }
         }
-        let archive = Arc::clone(&archive);
-        Either::Right(Box::pin(async move {
-            let body = open(&archive, &instance).await;
-            (instance, body)
-        }))
-    });
-    Box::pin(opened.buffered(AHEAD_INSTANCES))
+    }
+}
+
+fn begin(archive: &Shared, instance: InstanceRef, room: Option<Room>) -> OneOpening {
+    // What the page cache has is read here and now: a future for it would cost more than reading it.
+    if let Some(bytes) = read_whole_now(archive, &instance) {
+        return Either::Left(ready((instance, Ok(InstanceBody::whole(kept(bytes, room))))));
+    }
+    let archive = Arc::clone(archive);
+    Either::Right(Box::pin(async move {
+        let body = open_in(&archive, &instance, room).await;
+        (instance, body)
+    }))
 }
 
 async fn read_whole(archive: &Inner, instance: &InstanceRef) -> Result<Bytes, Error> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dicom_core::VR;
 use futures_util::{StreamExt, stream};
 
-use super::body::{chunked, following, open, read_range};
+use super::body::{chunked, first_piece, following, kept, open, pieces, read_range};
 use super::{Frame, Frames, InstanceBody, InstanceRef, Location, Sealed, Shared};
 use crate::archive::Inner;
 use crate::dataset::{self, Attributes, BulkPath, ByteOrder, FragmentTable, Limits, Parsed, PixelData, TransferSyntax};
@@ -20,8 +20,6 @@ use crate::{Error, Uid};
 const WHOLE_BYTES_MAX: u64 = 512 * 1024;
 /// The header of an instance up to this length is read on a thread of the runtime: some 20 us, 3 ms if it is nothing but items.
 const PARSED_HERE_BYTES_MAX: u64 = 128 * 1024;
-/// Pieces in which a bulk value is sent.
-const CHUNK_BYTES: u64 = 1024 * 1024;
 
 /// How the frames of one instance lie in its data set.
 enum Layout {
@@ -58,7 +56,8 @@ pub(crate) async fn frames(archive: &Shared, instance: &InstanceRef, numbers: &[
     };
     let mut frames = Vec::with_capacity(numbers.len());
     for &number in numbers {
-        frames.push(Frame { number, bytes: layout.read(archive, instance, number).await? });
+        let body = layout.read(archive, instance, number, numbers.len() == 1).await?;
+        frames.push(Frame { number, body: if frames.is_empty() { body.begun().await? } else { body } });
     }
     Ok(Frames { transfer_syntax_uid, frames })
 }
@@ -81,8 +80,7 @@ pub(crate) async fn bulk_data(
     match value {
         Value::Here(bytes) => Ok(InstanceBody::whole(bytes)),
         Value::Range(range, swap) => {
-            let first = range.start..range.end.min(range.start.saturating_add(CHUNK_BYTES));
-            let first = read_range(archive, instance, first).await?;
+            let first = first_piece(archive, instance, range.clone()).await?;
             let body = chunked(Arc::clone(archive), instance.clone(), first, range);
             Ok(InstanceBody {
                 bytes: body.bytes,
@@ -127,15 +125,8 @@ enum Value {
 
 fn joined_ranges(archive: &Shared, instance: &InstanceRef, ranges: Vec<Range<u64>>) -> InstanceBody {
     let bytes = ranges.iter().map(|range| range.end - range.start).sum();
-    let shared = Arc::new((Arc::clone(archive), instance.clone()));
-    let pieces = ranges.into_iter().flat_map(|range| {
-        let starts = (range.start..range.end).step_by(usize::try_from(CHUNK_BYTES).unwrap_or(usize::MAX));
-        starts.map(move |start| start..range.end.min(start.saturating_add(CHUNK_BYTES)))
-    });
-    let chunks = stream::iter(pieces).then(move |piece| {
-        let shared = Arc::clone(&shared);
-        async move { read_range(&shared.0, &shared.1, piece).await }
-    });
+    let (archive, instance) = (Arc::clone(archive), instance.clone());
+    let chunks = stream::iter(ranges).map(move |range| pieces(Arc::clone(&archive), instance.clone(), range)).flatten();
     InstanceBody { bytes, chunks: Box::pin(chunks) }
 }
 
@@ -152,29 +143,45 @@ impl Layout {
         if found { Ok(()) } else { Err(missing) }
     }
 
-    async fn read(&self, archive: &Inner, instance: &InstanceRef, number: u32) -> Result<Bytes, Error> {
+    /// Returns a frame; what need not be turned or moved is read piece by piece, as it is taken, unless it is short and
+    /// `alone` asked for.
+    async fn read(
+        &self,
+        archive: &Shared,
+        instance: &InstanceRef,
+        number: u32,
+        alone: bool,
+    ) -> Result<InstanceBody, Error> {
         let missing = || Error::NotFound { what: "frame" };
         let index = number.checked_sub(1).ok_or_else(missing)?;
         match self {
             Self::Encapsulated(table) => {
                 let fragments = frame_of(table, index).ok_or_else(missing)?;
                 let ranges = fragments.iter().map(|part| part.offset..part.offset.saturating_add(part.bytes));
-                Box::pin(read_joined(archive, instance, ranges.collect())).await
+                Ok(joined_ranges(archive, instance, ranges.collect()))
             }
             Self::Native { attributes, pixel_data, swap } => {
                 let length = pixel_data.end - pixel_data.start;
                 let frame = dataset::native_frame_range(attributes, length, index).ok_or_else(missing)?;
                 let wide = swap.map_or(frame.bytes.clone(), |vr| dataset::whole_numbers(vr, &frame.bytes, length));
                 let range = pixel_data.start + wide.start..pixel_data.start + wide.end;
+                let untouched = swap.is_none() && is_aligned(&frame);
+                if untouched && alone && range.end - range.start <= WHOLE_BYTES_MAX {
+                    let room = archive.held.room(range.end - range.start);
+                    return Ok(InstanceBody::whole(kept(read_range(archive, instance, range).await?, room)));
+                }
+                if untouched {
+                    return Ok(joined_ranges(archive, instance, vec![range]));
+                }
                 let turned = swapped(read_range(archive, instance, range).await?, *swap);
                 let bytes = slice(&turned, frame.bytes.start - wide.start..frame.bytes.end - wide.start)?;
-                Ok(aligned(&frame, bytes))
+                Ok(InstanceBody::whole(aligned(&frame, bytes)))
             }
             Self::Here { data_set, attributes, pixel_data } => {
                 let length = pixel_data.end - pixel_data.start;
                 let frame = dataset::native_frame_range(attributes, length, index).ok_or_else(missing)?;
                 let range = pixel_data.start + frame.bytes.start..pixel_data.start + frame.bytes.end;
-                Ok(aligned(&frame, slice(data_set, range)?))
+                Ok(InstanceBody::whole(aligned(&frame, slice(data_set, range)?)))
             }
         }
     }
@@ -184,21 +191,12 @@ fn frame_of(table: &FragmentTable, index: u32) -> Option<&[dataset::Fragment]> {
     table.frame(usize::try_from(index).ok()?)
 }
 
-async fn read_joined(archive: &Inner, instance: &InstanceRef, ranges: Vec<Range<u64>>) -> Result<Bytes, Error> {
-    let mut whole = Vec::new();
-    let only_one = ranges.len() == 1;
-    for range in ranges {
-        let part = read_range(archive, instance, range).await?;
-        if only_one {
-            return Ok(part);
-        }
-        whole.extend_from_slice(&part);
-    }
-    Ok(whole.into())
+fn is_aligned(frame: &dataset::NativeFrame) -> bool {
+    frame.shift == 0 && frame.bits.is_multiple_of(8)
 }
 
 fn aligned(frame: &dataset::NativeFrame, bytes: Bytes) -> Bytes {
-    if frame.shift == 0 && frame.bits.is_multiple_of(8) {
+    if is_aligned(frame) {
         return bytes;
     }
     let mut moved = bytes.to_vec();

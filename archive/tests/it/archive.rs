@@ -300,10 +300,18 @@ async fn answer(archive: &Archive, instance: InstanceRef, metadata: Bytes) -> An
         ],
         data_set: collect(archive.open(&instance).await.unwrap()).await.unwrap(),
         metadata,
-        frames: frames.frames.into_iter().map(|frame| frame.bytes).collect(),
+        frames: collect_all(frames.frames).await,
         frames_syntax: frames.transfer_syntax_uid.to_string(),
         pixels: collect(archive.bulk_data(&instance, &path).await.unwrap()).await.unwrap(),
     }
+}
+
+async fn collect_all(frames: Vec<archive::Frame>) -> Vec<Bytes> {
+    let mut all = Vec::new();
+    for frame in frames {
+        all.push(collect(frame.body).await.unwrap().into());
+    }
+    all
 }
 
 /// Compares without printing megabytes.

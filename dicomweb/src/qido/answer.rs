@@ -103,7 +103,7 @@ impl<'a> Shape<'a> {
             (self.all || self.picked.contains(tag)) && !(NEVER_EMPTY.contains(tag) && is_blank(&attribute.value))
         });
         for (tag, vr) in &self.required {
-            shown.0.entry(*tag).or_insert(Attribute { vr: *vr, value: Value::Empty });
+            shown.0.insert_absent(*tag, Attribute { vr: *vr, value: Value::Empty });
         }
         if let Some(url) = retrieve_url {
             shown.put_text(tags::RETRIEVE_URL, VR::UR, url);

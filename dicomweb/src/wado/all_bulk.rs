@@ -15,7 +15,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 
 use super::syntax::{FrameMedia, OCTETS};
-use super::{Chunks, body, instance_url};
+use super::{body, instance_url};
 use crate::accept::{Accept, Offer, Rank};
 use crate::backend::Backend;
 use crate::multipart::{PartHead, Writer};
@@ -121,11 +121,8 @@ async fn open<B: Backend>(backend: &B, base_url: &str, instance: &InstanceRef, i
     match item {
         Item::Frame(number) => {
             let mut frames = backend.frames(instance, &[number]).await?.frames;
-            let bytes = frames.pop().ok_or(Error::NotFound { what: "frame" })?.bytes;
-            let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-            let chunks: Chunks = Box::pin(stream::once(std::future::ready(Ok(bytes))));
-            let location = format!("{url}/frames/{number}");
-            Ok((media.content_type(), location, InstanceBody { bytes: length, chunks }))
+            let frame = frames.pop().ok_or(Error::NotFound { what: "frame" })?;
+            Ok((media.content_type(), format!("{url}/frames/{number}"), frame.body))
         }
         Item::Value(path) => {
             let pixels = path.items.is_empty() && path.tag == tags::PIXEL_DATA;

@@ -1,10 +1,10 @@
 //! Frames as stored: native pixels or codestreams (PS3.18 §10.4.1.1.6).
 
-use archive::{Frame, InstanceRef};
-use axum::body::Body;
+use archive::{Error, Frame, InstanceBody, InstanceRef};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_core::Stream;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
@@ -118,18 +118,16 @@ impl FrameAnswer {
         }
         let content_type = self.writer.content_type(self.media.media);
         let tail = self.writer.tail();
-        let mut pieces = self.pieces(first, true);
+        let parts = self.parts(first, true);
+        let bytes = parts.iter().map(|(head, body)| length(head).saturating_add(body.bytes)).sum::<u64>();
+        let bytes = bytes.saturating_add(length(&tail));
+        let first = stream::iter(parts).flat_map(part);
+        let last = stream::once(std::future::ready(Ok(tail)));
         let mut response = if rest.is_empty() {
-            pieces.push(tail);
-            let bytes: usize = pieces.iter().map(Bytes::len).sum();
-            let mut response =
-                Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, std::convert::Infallible>)))
-                    .into_response();
+            let mut response = body(Box::pin(first.chain(last))).into_response();
             response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes));
             response
         } else {
-            let first = stream::iter(pieces.into_iter().map(Ok));
-            let last = stream::once(std::future::ready(Ok(tail)));
             let batch = batch_frames(&instance, count);
             let rest = self.batches(app.backend.clone(), instance, rest, batch);
             body(Box::pin(first.chain(rest).chain(last))).into_response()
@@ -143,8 +141,9 @@ impl FrameAnswer {
         let Some(frame) = frames.into_iter().next() else {
             return Err(Problem::new(StatusCode::NOT_FOUND, "the instance has no such frame"));
         };
-        let mut response = Body::from(frame.bytes).into_response();
+        let mut response = body(frame.body.chunks).into_response();
         let headers = response.headers_mut();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(frame.body.bytes));
         let content_type = HeaderValue::from_str(&self.content_type).expect("media types and UIDs are ASCII");
         headers.insert(CONTENT_TYPE, content_type);
         let location = HeaderValue::from_str(&self.location(frame.number)).ok();
@@ -152,19 +151,17 @@ impl FrameAnswer {
         Ok(response)
     }
 
-    /// Returns the parts of some frames; the frames' bytes are not copied.
-    fn pieces(&self, frames: Vec<Frame>, first: bool) -> Vec<Bytes> {
-        let mut pieces = Vec::with_capacity(frames.len() * 2 + 1);
-        for (n, frame) in frames.into_iter().enumerate() {
+    /// Returns the parts of some frames: what stands before each, and the frame.
+    fn parts(&self, frames: Vec<Frame>, first: bool) -> Vec<Part> {
+        let part = |(n, frame): (usize, Frame)| {
             let head = PartHead {
                 content_type: &self.content_type,
                 location: &self.location(frame.number),
-                bytes: u64::try_from(frame.bytes.len()).unwrap_or(u64::MAX),
+                bytes: frame.body.bytes,
             };
-            pieces.push(Bytes::from(self.writer.head(first && n == 0, head)));
-            pieces.push(frame.bytes);
-        }
-        pieces
+            (Bytes::from(self.writer.head(first && n == 0, head)), frame.body)
+        };
+        frames.into_iter().enumerate().map(part).collect()
     }
 
     /// Returns the parts of further frames, read batch by batch as the client takes them.
@@ -176,11 +173,22 @@ impl FrameAnswer {
                 return Ok(None);
             }
             let frames = backend.frames(&instance, &next).await?.frames;
-            let pieces = answer.pieces(frames, false);
-            Ok::<_, archive::Error>(Some((pieces, (answer, backend, instance, numbers))))
+            let parts = answer.parts(frames, false);
+            Ok::<_, archive::Error>(Some((parts, (answer, backend, instance, numbers))))
         });
-        Box::pin(batches.map_ok(|pieces| stream::iter(pieces.into_iter().map(Ok))).try_flatten())
+        Box::pin(batches.map_ok(|parts| stream::iter(parts).flat_map(part)).try_flatten())
     }
+}
+
+/// What stands before a frame, and the frame.
+type Part = (Bytes, InstanceBody);
+
+fn part((head, body): Part) -> impl Stream<Item = Result<Bytes, Error>> + Send {
+    stream::once(std::future::ready(Ok(head))).chain(body.chunks)
+}
+
+fn length(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 /// Returns how many frames make a batch; the frames are taken to be about equally long.

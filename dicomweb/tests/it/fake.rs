@@ -308,7 +308,11 @@ impl Backend for Fake {
         let kept = self.find(instance)?;
         let frame = |number: &u32| {
             let bytes = kept.frames.get(usize::try_from(*number).unwrap() - 1).cloned();
-            bytes.map(|bytes| Frame { number: *number, bytes }).ok_or(Error::NotFound { what: "frame" })
+            let body = |bytes: Bytes| InstanceBody {
+                bytes: length_of(&bytes),
+                chunks: Box::pin(stream::once(std::future::ready(Ok(bytes)))),
+            };
+            bytes.map(|bytes| Frame { number: *number, body: body(bytes) }).ok_or(Error::NotFound { what: "frame" })
         };
         let frames = numbers.iter().map(frame).collect::<Result<_, _>>()?;
         Ok(Frames { transfer_syntax_uid: instance.transfer_syntax_uid.clone(), frames })

@@ -27,17 +27,14 @@ pub fn read_json(bytes: &[u8]) -> Result<Attributes, ReadError> {
 type Members<'a> = [(std::borrow::Cow<'a, str>, Tree<'a>)];
 
 fn data_set(members: &Members<'_>) -> Result<Attributes, ReadError> {
-    let mut attributes = Attributes::default();
-    for (key, tree) in members {
+    let attributes = members.iter().map(|(key, tree)| {
         let tag = tag_of(key).ok_or(ReadError::malformed(0, "a key is no tag of 8 hex digits"))?;
         let Tree::Object(members) = tree else {
             return Err(ReadError::malformed(0, "an attribute is no JSON object"));
         };
-        if let Some(attribute) = attribute(tag, members)? {
-            attributes.0.insert(tag, attribute);
-        }
-    }
-    Ok(attributes)
+        Ok(attribute(tag, members)?.map(|attribute| (tag, attribute)))
+    });
+    Ok(Attributes(attributes.filter_map(Result::transpose).collect::<Result<_, _>>()?))
 }
 
 fn attribute(tag: Tag, members: &Members<'_>) -> Result<Option<Attribute>, ReadError> {

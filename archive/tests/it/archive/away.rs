@@ -68,7 +68,7 @@ async fn ingest_goes_on_without_postgres_and_all_is_found_when_it_is_back() {
     assert!(is_away(&archive).await);
     assert!(matches!(archive.pack_now(Progress::silent()).await, Err(Error::IndexAway(_))));
     // Sealed and known: needs no Postgres, one range of one container.
-    assert_eq!(archive.frames(&warm, &[1]).await.unwrap().frames[0].bytes.len(), 24 * 24 * 2);
+    assert_eq!(archive.frames(&warm, &[1]).await.unwrap().frames[0].body.bytes, 24 * 24 * 2);
     assert_served(&archive, &instances[..4]).await;
     assert_eq!(store(&archive, &instances[5]).await.unwrap().outcome, Outcome::Duplicate);
     server.come_back().await;

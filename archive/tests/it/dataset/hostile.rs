@@ -1,7 +1,8 @@
 //! Headers made to hurt: what they say is bounded by what is there, whatever it is.
 
 use archive::dataset::{
-    FileMetaRead, InstanceUids, Value, encode, find_bulk, inflate, metadata_json, read_file_meta, read_identifiers,
+    FileMetaRead, InstanceUids, Value, encode, find_bulk, inflate, level_attributes, metadata_json, read_file_meta,
+    read_identifiers, read_levels,
 };
 
 use super::*;
@@ -110,6 +111,25 @@ fn half_a_million_items_are_not_kept() {
     let uid = "1.2.3".parse().unwrap();
     let uids = InstanceUids { study_instance_uid: &uid, series_instance_uid: &uid, sop_instance_uid: &uid };
     assert!(metadata_json(bytes.as_slice(), syntax(EXPLICIT), uids).unwrap().len() < 64 << 20);
+}
+
+#[test]
+fn the_index_keeps_no_more_of_a_level_than_devices_write() {
+    // ST-072: what is too long is left out, what comes after it is not; so is a sequence that stops other reading
+    let one = item(&explicit(0x40, 9, "SH", b"a "));
+    let requests =
+        |count| [explicit_header(0x40, 0x275, "SQ", UNDEFINED), one.repeat(count), sequence_delimiter()].concat();
+    let after = explicit(0x40, 0xA493, "CS", b"VERIFIED");
+    for (count, kept) in [(1, true), (100, true), (200, false), (2_000, false), (300_000, false)] {
+        let comments = explicit(0x10, 0x4000, "LT", &vec![b'c'; 60_000]);
+        let bytes = [identity(), comments, requests(count), after.clone()].concat();
+        let read = read_levels(bytes.as_slice(), syntax(EXPLICIT), &Limits::default()).unwrap();
+        let levels = level_attributes(&read);
+        assert_eq!(levels.series.get(Tag(0x40, 0x275)).is_some(), kept, "{count}");
+        assert!(levels.patient.get(Tag(0x10, 0x4000)).is_none());
+        assert_eq!(levels.instance.text(Tag(0x40, 0xA493)), Some("VERIFIED"), "{count}");
+        assert!(levels.bytes < 20_000, "{}", levels.bytes);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tiering::{ContainerId, Extent};
 
-pub(crate) use block::pack_block;
+pub(crate) use block::BlockPacker;
 pub(crate) use body::{open, open_all};
 pub(crate) use frames::{bulk_data, frame_count, frames};
 pub(crate) use metadata::metadata;

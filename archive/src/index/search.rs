@@ -25,6 +25,13 @@ const PAGE_SERIES: u64 = 16;
 /// patients there is one every few hundred studies in a million, so that a page is found on the way.
 const PATIENTS_FEW_MAX: usize = 1_000;
 
+/// A name with a wild card at its beginning that the planner believes to be of so many patients is not looked up: reading
+/// them takes longer than the page, and it knows how often characters and pairs of them are.
+const PATIENTS_MANY_MIN: u64 = 4_000;
+
+/// Studies that have one of several modalities are taken from the lists if there are so many at most.
+const STUDIES_FEW_MAX: usize = 1_000;
+
 const SOP_INSTANCE_UID: Tag = Tag(0x0008, 0x0018);
 
 /// Matches as they are found.
@@ -47,6 +54,7 @@ impl Index {
             only: only(query),
             series_only: None,
             infix: Infix::Grams,
+            listed: self.listed(query).await?,
             post,
             query: Arc::new(query.clone()),
         };
@@ -57,6 +65,26 @@ impl Index {
             search.fill().await?;
             Ok(search.found.pop_front().map(|attributes| (attributes, search)))
         })))
+    }
+}
+
+impl Index {
+    /// Returns the studies that have one of several modalities, if there are few and no other key finds few.
+    pub(super) async fn listed(&self, query: &Query) -> Result<Option<Vec<i64>>, Error> {
+        let Some(modalities) = condition::listed_modalities(query) else { return Ok(None) };
+        let mut sql = QueryBuilder::new("select x.study from study_modality x where x.modality = any(");
+        sql.push_bind(modalities).push(") limit ").push(STUDIES_FEW_MAX + 1);
+        let studies: Vec<i64> = sql.build_query_scalar().persistent(false).fetch_all(&self.pool).await?;
+        Ok((studies.len() <= STUDIES_FEW_MAX).then_some(studies))
+    }
+
+    /// Returns how many patients the planner believes to have a name with a wild card at its beginning.
+    async fn estimated(&self, query: &Query) -> Result<u64, Error> {
+        let mut sql = QueryBuilder::new("explain select from patient p where true");
+        condition::push_infix_grams(&mut sql, query);
+        let plan: Vec<String> = sql.build_query_scalar().persistent(false).fetch_all(&self.pool).await?;
+        let rows = plan.first().and_then(|line| line.split_once("rows=")?.1.split(' ').next()?.parse().ok());
+        Ok(rows.unwrap_or(0))
     }
 }
 
@@ -87,6 +115,8 @@ struct Search {
     series_only: Option<Vec<String>>,
     /// Whose name has a wild card at the beginning of its key.
     infix: Infix,
+    /// The studies that have one of the modalities, if few do.
+    listed: Option<Vec<i64>>,
     found: VecDeque<Attributes>,
     cursor: Option<Cursor>,
     /// Series of the next page of a search for instances.
@@ -116,6 +146,10 @@ impl Search {
     async fn narrow_name(&mut self) -> Result<(), Error> {
         let mut sql = QueryBuilder::new("select p.id from patient p where true");
         if !condition::push_infix(&mut sql, &self.query) {
+            return Ok(());
+        }
+        if self.index.estimated(&self.query).await? >= PATIENTS_MANY_MIN {
+            self.infix = Infix::Many;
             return Ok(());
         }
         sql.push(" limit ").push(PATIENTS_FEW_MAX + 1);
@@ -194,7 +228,8 @@ impl Search {
             Infix::Patients(patients) => condition::Infix::Patients(patients),
             Infix::Many => condition::Infix::Many,
         };
-        condition::push(&mut sql, &self.query, infix)?;
+        let listed = self.listed.as_deref().map_or(condition::Listed::Many, condition::Listed::Studies);
+        condition::push(&mut sql, &self.query, condition::Narrowed { infix, listed })?;
         condition::push_sop_classes(&mut sql, &self.query);
         if let Some(series) = &self.series_only {
             sql.push(" and s.series_instance_uid = any(").push_bind(series.clone()).push(")");

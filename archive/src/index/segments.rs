@@ -44,8 +44,17 @@ impl Segment {
 
     /// Returns a served instance and its index among the served ones.
     pub(super) fn find_numbered(&self, sop_instance_uid: &Uid) -> Option<(usize, &ManifestInstance)> {
+        self.find_text(sop_instance_uid.as_str())
+    }
+
+    /// Tells whether an instance is served from here.
+    pub(super) fn has(&self, sop_instance_uid: &str) -> bool {
+        self.find_text(sop_instance_uid).is_some()
+    }
+
+    fn find_text(&self, sop_instance_uid: &str) -> Option<(usize, &ManifestInstance)> {
         let sop = |no: u32| self.at(no).map_or("", |(_, i)| i.sop_instance_uid.as_str());
-        let at = self.by_sop.binary_search_by(|no| sop(*no).cmp(sop_instance_uid.as_str())).ok()?;
+        let at = self.by_sop.binary_search_by(|no| sop(*no).cmp(sop_instance_uid)).ok()?;
         self.at(*self.by_sop.get(at)?)
     }
 
@@ -130,6 +139,9 @@ impl Index {
             .bind(series_instance_uid.as_str())
             .fetch_all(&mut *connection)
             .await?;
+        if rows.is_empty() {
+            return Ok(Vec::new()); // a new series: every first instance asks
+        }
         let found = self.segments_of(&mut connection, &rows).await?;
         Ok(found.into_iter().map(|(_, segment)| segment).collect())
     }

@@ -11,6 +11,8 @@ use crate::Error;
 const STEP_BYTES: u64 = 128 * 1024;
 /// Longest metadata block after inflation: 10,000 instances of 100 KiB.
 const BLOCK_BYTES_MAX: u64 = 1 << 30;
+/// Compression of blocks.
+const ZSTD_LEVEL: i32 = 3;
 
 /// A block that is read from its beginning on. Objects that were passed are let go: one that is asked for later costs a
 /// second inflation, and from then on all are kept.
@@ -87,14 +89,28 @@ impl Block {
     }
 }
 
-/// Packs the objects of a series into a block.
-pub(crate) fn pack_block(objects: &[Vec<u8>]) -> Result<Vec<u8>, Error> {
-    let mut text = Vec::with_capacity(objects.iter().map(|object| object.len() + 1).sum());
-    for object in objects {
-        text.extend_from_slice(object);
-        text.push(b'\n');
+/// Packs the objects of series into blocks, one after the other.
+pub(crate) struct BlockPacker(zstd::bulk::Compressor<'static>);
+
+impl BlockPacker {
+    /// Returns a packer; keep it for many series, for it is larger than most blocks.
+    pub(crate) fn new() -> Result<Self, Error> {
+        zstd::bulk::Compressor::new(ZSTD_LEVEL).map(Self).map_err(failed)
     }
-    zstd::bulk::compress(&text, 3).map_err(|source| Error::Io { doing: "compress a metadata block", source })
+
+    /// Packs the objects of a series.
+    pub(crate) fn pack(&mut self, objects: &[Vec<u8>]) -> Result<Vec<u8>, Error> {
+        let mut text = Vec::with_capacity(objects.iter().map(|object| object.len() + 1).sum());
+        for object in objects {
+            text.extend_from_slice(object);
+            text.push(b'\n');
+        }
+        self.0.compress(&text).map_err(failed)
+    }
+}
+
+fn failed(source: io::Error) -> Error {
+    Error::Io { doing: "compress a metadata block", source }
 }
 
 #[cfg(test)]
@@ -105,8 +121,12 @@ mod tests {
         (0..count).map(|n| format!("{{\"{n}\":{{\"{}\":1}}}}", "x".repeat(bytes)).into_bytes()).collect()
     }
 
+    fn packed(objects: &[Vec<u8>]) -> Vec<u8> {
+        BlockPacker::new().unwrap().pack(objects).unwrap()
+    }
+
     fn block(objects: &[Vec<u8>]) -> Block {
-        Block::new(pack_block(objects).unwrap().into()).unwrap()
+        Block::new(packed(objects).into()).unwrap()
     }
 
     #[test]
@@ -144,7 +164,7 @@ mod tests {
 
     #[test]
     fn damage_is_an_error() {
-        let packed = pack_block(&objects(2_000, 700)).unwrap();
+        let packed = packed(&objects(2_000, 700));
         let mut block = Block::new(packed[..packed.len() / 2].to_vec().into()).unwrap();
         assert!(block.line(1_999).is_err());
     }

@@ -92,9 +92,9 @@ pub(super) enum Infix<'a> {
 
 /// How a list of modalities is looked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Listed<'a> {
-    /// These studies have one of them.
-    Studies(&'a [i64]),
+pub(super) enum Listed {
+    /// Few studies have one of them: they are taken from the lists of the modalities.
+    Few,
     /// Many studies do, or there is no such list: studies are looked at in the order of the answers.
     Many,
 }
@@ -103,7 +103,7 @@ pub(super) enum Listed<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Narrowed<'a> {
     pub(super) infix: Infix<'a>,
-    pub(super) listed: Listed<'a>,
+    pub(super) listed: Listed,
 }
 
 /// Returns the modalities of a search for any of several, if no key finds few studies.
@@ -273,7 +273,7 @@ fn push_text(sql: &mut QueryBuilder<Postgres>, name: &'static str, matching: &Ma
     };
 }
 
-fn push_list(sql: &mut QueryBuilder<Postgres>, name: &'static str, matching: &Matching, listed: Listed<'_>) {
+fn push_list(sql: &mut QueryBuilder<Postgres>, name: &'static str, matching: &Matching, listed: Listed) {
     let patterns: Vec<String> = match matching {
         Matching::Single(value) => vec![value.clone()],
         Matching::WildCard(pattern) => vec![pattern.clone()],
@@ -291,8 +291,9 @@ fn push_list(sql: &mut QueryBuilder<Postgres>, name: &'static str, matching: &Ma
         return;
     }
     match listed {
-        Listed::Studies(studies) => {
-            sql.push(" and t.id = any(").push_bind(studies.to_vec()).push(")");
+        Listed::Few => {
+            sql.push(" and t.id = any(array(select y.study from study_modality y where y.modality = any(");
+            sql.push_bind(patterns).push(")))");
         }
         Listed::Many => {
             // `case`, so that the planner does not guess how many studies have them: that is known better.

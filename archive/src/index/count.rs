@@ -2,7 +2,7 @@
 
 use sqlx::{Postgres, QueryBuilder};
 
-use super::condition::{Infix, Listed, Narrowed};
+use super::condition::{Infix, Narrowed};
 use super::{Error, Index, condition, signed};
 use crate::query::{Level, Query};
 
@@ -28,9 +28,7 @@ impl Index {
             let by_modality = condition::by_modality(query).is_some();
             sql.push(if by_modality { " join study_modality x on x.study = t.id where true" } else { " where true" });
         }
-        let listed = self.listed(query).await?;
-        let narrowed =
-            Narrowed { infix: Infix::Grams, listed: listed.as_deref().map_or(Listed::Many, Listed::Studies) };
+        let narrowed = Narrowed { infix: Infix::Grams, listed: self.listed(query).await? };
         condition::push(&mut sql, query, narrowed)?;
         let rows_max = at_most.saturating_add(query.offset);
         sql.push(" limit ").push_bind(signed(rows_max)).push(") as m");

@@ -9,6 +9,7 @@ use futures_core::Stream;
 use futures_util::stream::try_unfold;
 use sqlx::{Postgres, QueryBuilder};
 
+use super::condition::Listed;
 use super::instances::{Instance, SeriesRef};
 use super::{Error, Index, condition, json};
 use crate::Uid;
@@ -27,10 +28,10 @@ const PATIENTS_FEW_MAX: usize = 1_000;
 
 /// A name with a wild card at its beginning that the planner believes to be of so many patients is not looked up: reading
 /// them takes longer than the page, and it knows how often characters and pairs of them are.
-const PATIENTS_MANY_MIN: u64 = 4_000;
+const PATIENTS_MANY_MIN: u64 = 2_000;
 
 /// Studies that have one of several modalities are taken from the lists if there are so many at most.
-const STUDIES_FEW_MAX: usize = 1_000;
+const STUDIES_FEW_MAX: i64 = 1_000;
 
 const SOP_INSTANCE_UID: Tag = Tag(0x0008, 0x0018);
 
@@ -69,13 +70,13 @@ impl Index {
 }
 
 impl Index {
-    /// Returns the studies that have one of several modalities, if there are few and no other key finds few.
-    pub(super) async fn listed(&self, query: &Query) -> Result<Option<Vec<i64>>, Error> {
-        let Some(modalities) = condition::listed_modalities(query) else { return Ok(None) };
-        let mut sql = QueryBuilder::new("select x.study from study_modality x where x.modality = any(");
-        sql.push_bind(modalities).push(") limit ").push(STUDIES_FEW_MAX + 1);
-        let studies: Vec<i64> = sql.build_query_scalar().persistent(false).fetch_all(&self.pool).await?;
-        Ok((studies.len() <= STUDIES_FEW_MAX).then_some(studies))
+    /// Tells how studies of several modalities are looked for. Reads an index only.
+    pub(super) async fn listed(&self, query: &Query) -> Result<Listed, Error> {
+        let Some(modalities) = condition::listed_modalities(query) else { return Ok(Listed::Many) };
+        let mut sql = QueryBuilder::new("select count(*) from (select from study_modality x where x.modality = any(");
+        sql.push_bind(modalities).push(") limit ").push(STUDIES_FEW_MAX + 1).push(") as m");
+        let studies: i64 = sql.build_query_scalar().persistent(false).fetch_one(&self.pool).await?;
+        Ok(if studies <= STUDIES_FEW_MAX { Listed::Few } else { Listed::Many })
     }
 
     /// Returns how many patients the planner believes to have a name with a wild card at its beginning.
@@ -115,8 +116,8 @@ struct Search {
     series_only: Option<Vec<String>>,
     /// Whose name has a wild card at the beginning of its key.
     infix: Infix,
-    /// The studies that have one of the modalities, if few do.
-    listed: Option<Vec<i64>>,
+    /// How a list of modalities is looked for.
+    listed: Listed,
     found: VecDeque<Attributes>,
     cursor: Option<Cursor>,
     /// Series of the next page of a search for instances.
@@ -228,8 +229,7 @@ impl Search {
             Infix::Patients(patients) => condition::Infix::Patients(patients),
             Infix::Many => condition::Infix::Many,
         };
-        let listed = self.listed.as_deref().map_or(condition::Listed::Many, condition::Listed::Studies);
-        condition::push(&mut sql, &self.query, condition::Narrowed { infix, listed })?;
+        condition::push(&mut sql, &self.query, condition::Narrowed { infix, listed: self.listed })?;
         condition::push_sop_classes(&mut sql, &self.query);
         if let Some(series) = &self.series_only {
             sql.push(" and s.series_instance_uid = any(").push_bind(series.clone()).push(")");

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tiering::{ContainerId, Extent};
 
-pub(crate) use block::BlockWriter;
+pub(crate) use block::BlockPacker;
 pub(crate) use body::{open, open_all};
 pub(crate) use frames::{bulk_data, frame_count, frames};
 pub(crate) use layouts::Layouts;

@@ -38,6 +38,8 @@ pub struct Sizes {
     pub sealed_instances: u32,
     /// Bytes in the journal when the server is killed.
     pub journal_bytes: u64,
+    /// Studies of the archives between which growth is measured, the smaller one first.
+    pub growth: [u64; 2],
 }
 
 /// The peers and what they hold.
@@ -94,6 +96,7 @@ impl Sizes {
             load_seconds: 5,
             sealed_instances: 1_000_000,
             journal_bytes: 4 << 30,
+            growth: [10_000, 1_000_000],
         }
     }
 
@@ -106,6 +109,7 @@ impl Sizes {
             load_seconds: 1,
             sealed_instances: 200,
             journal_bytes: 8 << 20,
+            growth: [100, 200],
         }
     }
 }

@@ -1,32 +1,30 @@
-//! How queries, start and size grow with the archive: the same questions at every size, ratios to the smallest.
+//! How queries, start and size grow with the archive: the same questions of archives of every size, ratios to the smallest.
 //!
-//! The archive is filled below the network (`fill`), everything else is asked from outside.
+//! Archives are filled below the network (`fill`), everything else is asked from outside.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
 use testdata::Population;
 
+use crate::measure::pages::footprint;
+use crate::process::{Place, Server};
+
 pub use fill::{Filled, fill};
 
 mod ask;
-mod cpu;
 mod fill;
-mod find;
-mod serve;
 mod shape;
-mod web;
 
 /// What to try.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The binary to try.
     pub binary: PathBuf,
-    /// Where the archive lies; what is there from an earlier run with the same sizes is used again.
+    /// Where the archives lie, one for each size; what an earlier run left is used again.
     pub directory: PathBuf,
     /// Studies to measure at, ascending.
     pub sizes: Vec<u64>,
@@ -34,6 +32,14 @@ pub struct Options {
     pub asked_max: usize,
     /// Longest time for one question's repetitions.
     pub asked_for_max: Duration,
+}
+
+/// An archive of one size with its server.
+#[derive(Debug)]
+struct Archive {
+    population: Population,
+    server: Server,
+    pid: i32,
 }
 
 /// One question at one size.
@@ -95,88 +101,77 @@ impl fmt::Display for Line {
                 let Size { studies, ready_ms, ready_after_kill_ms, postgres_bytes, .. } = size;
                 writeln!(
                     f,
-                    "\n{studies} studies: ready after {ready_ms:.0} ms, after SIGKILL {ready_after_kill_ms:.0} ms"
+                    "{studies} studies: ready after {ready_ms:.0} ms, after SIGKILL {ready_after_kill_ms:.0} ms"
                 )?;
                 if let Some(Filled { instances, received_seconds, packed_seconds, cpu_seconds }) = size.filled {
                     let taken = format!("{received_seconds:.1} s, packed in {packed_seconds:.1} s");
-                    writeln!(f, "{instances} instances received in {taken}, {cpu_seconds:.1} CPU s without Postgres")?;
+                    writeln!(f, "{instances} instances received in {taken}, {cpu_seconds:.1} CPU s with Postgres")?;
                 }
-                let mib = postgres_bytes >> 20;
-                writeln!(f, "files of the index: {mib} MiB\n")?;
-                write!(
-                    f,
-                    "| question | matches | p50 ms | p99 ms | CPU ms | p50 grew | p99 grew |\n|---|--:|--:|--:|--:|--:|--:|"
-                )
+                write!(f, "files of the index: {} MiB", postgres_bytes >> 20)
             }
             Self::Asked(asked) => {
-                let Asked { shape, matches, p50_ms, p99_ms, cpu_ms, p50_ratio, p99_ratio, .. } = asked;
-                write!(f, "| {shape} | {matches:.1} | {p50_ms:.2} | {p99_ms:.2} | {cpu_ms:.2} ")?;
+                let Asked { studies, shape, matches, p50_ms, p99_ms, cpu_ms, p50_ratio, p99_ratio, .. } = asked;
+                write!(f, "| {shape} | {studies} | {matches:.1} | {p50_ms:.2} | {p99_ms:.2} | {cpu_ms:.2} ")?;
                 write!(f, "| {p50_ratio:.2} | {p99_ratio:.2} |")
             }
         }
     }
 }
 
+/// Heads of the columns of questions.
+pub const COLUMNS: &str = "| question | studies | matches | p50 ms | p99 ms | CPU ms | p50 grew | p99 grew |\n\
+    |---|--:|--:|--:|--:|--:|--:|--:|";
+
 /// Runs the whole; `report` gets each line as it is known.
 pub fn run(options: &Options, mut report: impl FnMut(&Line) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    ensure!(options.sizes.is_sorted() && !options.sizes.is_empty(), "sizes must ascend");
-    let mut populations: Vec<Population> = Vec::new();
-    let mut smallest: BTreeMap<&'static str, (f64, f64)> = BTreeMap::new();
-    for size in &options.sizes {
-        let first = populations.last().map_or(0, |last| last.first + last.studies);
-        let population = Population { first, studies: size - first };
-        let filled = fill_once(options, population).with_context(|| format!("fill up to {size} studies"))?;
-        populations.push(population);
-        report(&Line::Size(start_twice(options, *size, filled)?))?;
-        let server = serve::Server::start(&options.binary, &options.directory)?;
-        for shape in shape::all() {
-            let mut asked = ask::ask(&server, &shape, &populations, options)
-                .with_context(|| format!("{} at {size} studies", shape.name))?;
-            let (p50, p99) = *smallest.entry(shape.name).or_insert((asked.p50_ms, asked.p99_ms));
+    ensure!(options.sizes.is_sorted() && options.sizes.first().is_some_and(|size| *size > 0), "sizes must ascend");
+    let mut archives = Vec::new();
+    for studies in &options.sizes {
+        let population = Population { first: 0, studies: *studies };
+        let (size, archive) =
+            open(options, population).with_context(|| format!("make an archive of {studies} studies"))?;
+        report(&Line::Size(size))?;
+        archives.push(archive);
+    }
+    for shape in shape::all() {
+        let mut smallest = None;
+        for mut asked in ask::ask(&archives, &shape, options)? {
+            let (p50, p99) = *smallest.get_or_insert((asked.p50_ms, asked.p99_ms));
             (asked.p50_ratio, asked.p99_ratio) = (rounded(asked.p50_ms / p50), rounded(asked.p99_ms / p99));
             report(&Line::Asked(asked))?;
         }
-        server.stop()?;
     }
-    Ok(())
+    archives.into_iter().try_for_each(|archive| archive.server.stop())
 }
 
-/// Fills unless a mark says that it was done.
-fn fill_once(options: &Options, population: Population) -> anyhow::Result<Option<Filled>> {
-    let mark = options.directory.join(format!("filled-{}-{}", population.first, population.studies));
-    if mark.exists() || population.studies == 0 {
-        return Ok(None);
-    }
-    let filled = fill(&options.directory.join("data"), population)?;
+/// Fills an archive unless a mark says that it was done, and starts its server: twice, once after SIGKILL.
+fn open(options: &Options, population: Population) -> anyhow::Result<(Size, Archive)> {
+    let directory = options.directory.join(population.studies.to_string());
+    let data = directory.join("data");
+    let mark = directory.join("filled");
+    let filled = if mark.exists() { None } else { Some(fill(&data, population)?) };
     std::fs::write(mark, "").context("mark what was filled")?;
-    Ok(Some(filled))
-}
-
-fn start_twice(options: &Options, studies: u64, filled: Option<Filled>) -> anyhow::Result<Size> {
-    let mut ready_ms = [0.0; 2];
-    for (time, kill) in ready_ms.iter_mut().zip([true, false]) {
+    let config = config(&data);
+    let place = Place::with(&options.binary, &directory, &config)?;
+    let ready = || {
         let started = Instant::now();
-        let server = serve::Server::start(&options.binary, &options.directory)?;
-        *time = millis(started.elapsed());
-        if kill { server.kill()? } else { server.stop()? }
-    }
-    let [ready_ms, ready_after_kill_ms] = ready_ms;
-    let postgres_bytes = bytes_below(&options.directory.join("data/postgres/cluster/base"))?;
-    Ok(Size { bench: "growth-size", studies, filled, ready_ms, ready_after_kill_ms, postgres_bytes })
+        let server = place.serve()?;
+        anyhow::Ok((server, rounded(started.elapsed().as_secs_f64() * 1e3)))
+    };
+    let (first, ready_ms) = ready()?;
+    first.kill()?;
+    let (server, ready_after_kill_ms) = ready()?;
+    let postgres_bytes = footprint(&[data.join("postgres/cluster/base")]).bytes;
+    let studies = population.studies;
+    let size = Size { bench: "growth-size", studies, filled, ready_ms, ready_after_kill_ms, postgres_bytes };
+    let pid = i32::try_from(server.pid()?).context("read the process's number")?;
+    Ok((size, Archive { population, server, pid }))
 }
 
-fn bytes_below(directory: &std::path::Path) -> anyhow::Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(directory).with_context(|| format!("list {}", directory.display()))? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        bytes += if metadata.is_dir() { bytes_below(&entry.path())? } else { metadata.len() };
-    }
-    Ok(bytes)
-}
-
-fn millis(time: Duration) -> f64 {
-    rounded(time.as_secs_f64() * 1e3)
+/// The defaults of `filmroom serve` on free ports.
+fn config(data: &Path) -> String {
+    let listen = "listen = \"127.0.0.1:0\"";
+    format!("data = \"{}\"\n[dicom]\n{listen}\n[http]\n{listen}\n", data.display())
 }
 
 fn rounded(value: f64) -> f64 {

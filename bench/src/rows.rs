@@ -3,6 +3,7 @@
 pub mod degraded;
 pub mod disk;
 pub mod frames;
+pub mod growth;
 pub mod ingest;
 pub mod memory;
 pub mod metadata;
@@ -26,7 +27,7 @@ pub struct Row {
 }
 
 /// All rows, in the order of the table.
-pub const ROWS: [Row; 18] = [
+pub const ROWS: [Row; 19] = [
     Row { name: "A1", measure: ingest::several_associations },
     Row { name: "A2", measure: ingest::one_association },
     Row { name: "A2n", measure: ingest::nagle },
@@ -36,6 +37,7 @@ pub const ROWS: [Row; 18] = [
     Row { name: "A6", measure: frames::a6 },
     Row { name: "A7", measure: metadata::a7 },
     Row { name: "A8", measure: qido::a8 },
+    Row { name: "A8g", measure: growth::a8g },
     Row { name: "A9", measure: retrieve::c_get },
     Row { name: "A10", measure: start::a10 },
     Row { name: "A11", measure: disk::a11 },

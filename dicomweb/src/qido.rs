@@ -41,8 +41,9 @@ pub(crate) async fn search_for_instances<B: Backend>(
     search(&app, &call, Level::Instance).await
 }
 
-/// Further matches are counted up to so many: a bound keeps the page as fast in an archive of millions.
-const ADDITIONAL_MAX: u64 = 1_000;
+/// Further matches are counted up to so many: more would cost more than the page itself, and the more the larger the
+/// archive is.
+const ADDITIONAL_MAX: u64 = 100;
 
 async fn search<B: Backend>(app: &App<B>, call: &Call, level: Level) -> Result<Response, Problem> {
     let content_type = call.json_type()?;

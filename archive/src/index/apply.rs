@@ -339,7 +339,8 @@ pub(super) struct Added {
     pub(super) sop_classes: BTreeSet<String>,
 }
 
-/// Adds to the counts and SOP classes of series rows whose studies are locked.
+/// Adds to the counts and SOP classes of series rows whose studies are locked. Rows that stay the same, as those of
+/// what was hot and is sealed now, are not written.
 pub(super) async fn add(tx: &mut PgConnection, added: &BTreeMap<i64, Added>) -> Result<(), Error> {
     if added.is_empty() {
         return Ok(());
@@ -352,7 +353,8 @@ pub(super) async fn add(tx: &mut PgConnection, added: &BTreeMap<i64, Added>) -> 
              sop_class_uids = array(\
                  select distinct c from unnest(s.sop_class_uids || string_to_array(n.classes, '\\')) as c order by c)
          from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[]) as n (id, instances, bytes, classes)
-         where s.id = n.id",
+         where s.id = n.id
+             and (n.instances <> 0 or n.bytes <> 0 or not s.sop_class_uids @> string_to_array(n.classes, '\\'))",
     )
     .bind(added.keys().copied().collect::<Vec<_>>())
     .bind(added.values().map(|a| a.instances).collect::<Vec<_>>())

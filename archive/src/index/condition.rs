@@ -90,6 +90,36 @@ pub(super) enum Infix<'a> {
     Many,
 }
 
+/// How a list of modalities is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Listed {
+    /// Few studies have one of them: they are taken from the lists of the modalities.
+    Few,
+    /// Many studies do, or there is no such list: studies are looked at in the order of the answers.
+    Many,
+}
+
+/// What was looked up first, since it decides how studies are found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Narrowed<'a> {
+    pub(super) infix: Infix<'a>,
+    pub(super) listed: Listed,
+}
+
+/// Returns the modalities of a search for any of several, if no key finds few studies.
+pub(super) fn listed_modalities(query: &Query) -> Option<Vec<String>> {
+    let mut matched = query.keys.iter().filter(|key| Query::is_matched(&key.path, query.level));
+    if query.level == Level::Patient || matched.clone().any(|key| finds_few(&key.path)) {
+        return None;
+    }
+    match &matched.find(|key| key.path.0 == [MODALITIES])?.matching {
+        Matching::AnyOf(values) if !values.iter().any(|value| value.contains(['*', '?'])) => {
+            Some(values.iter().filter_map(|value| text::normal(value)).collect())
+        }
+        Matching::AnyOf(_) | Matching::Single(_) | Matching::WildCard(_) | Matching::Range(..) => None,
+    }
+}
+
 /// Returns the modality by whose list the studies of a search are read, if they are: no key finds fewer of them.
 pub(super) fn by_modality(query: &Query) -> Option<String> {
     let mut matched = query.keys.iter().filter(|key| Query::is_matched(&key.path, query.level));
@@ -109,20 +139,32 @@ fn finds_few(path: &TagPath) -> bool {
 
 /// Adds the condition on the name alone, for patients.
 pub(super) fn push_infix(sql: &mut QueryBuilder<Postgres>, query: &Query) -> bool {
-    let key =
-        query.keys.iter().find(|key| matches!(column(&key.path), Some(Column::Name([name, ..])) if is_patients(name)));
-    let Some(key) = key.filter(|key| query.level > Level::Patient && Query::is_matched(&key.path, query.level)) else {
-        return false;
-    };
-    let Matching::WildCard(pattern) = &key.matching else { return false };
-    let (any_group, groups) = text::fold_name_pattern(pattern, true);
-    if infix_grams(any_group, &groups).is_empty() {
-        return false;
-    }
-    if let Some(Column::Name(names)) = column(&key.path) {
-        push_name(sql, names, &key.matching, Infix::Grams);
-    }
+    let Some((names, matching, _)) = infix(query) else { return false };
+    push_name(sql, names, matching, Infix::Grams);
     true
+}
+
+/// Adds only that the name has the grams of the key.
+pub(super) fn push_infix_grams(sql: &mut QueryBuilder<Postgres>, query: &Query) {
+    if let Some((.., grams)) = infix(query) {
+        sql.push(" and p.name_grams @> ").push_bind(grams);
+    }
+}
+
+/// Returns the key of a patient's name with a wild card at its beginning, and its grams.
+fn infix(query: &Query) -> Option<([&'static str; 3], &Matching, Vec<i32>)> {
+    let names = |key: &Key| match column(&key.path) {
+        Some(Column::Name(names)) if names.iter().all(|name| is_patients(name)) => Some(names),
+        Some(_) | None => None,
+    };
+    let (key, names) = query.keys.iter().find_map(|key| Some((key, names(key)?)))?;
+    if query.level == Level::Patient || !Query::is_matched(&key.path, query.level) {
+        return None;
+    }
+    let Matching::WildCard(pattern) = &key.matching else { return None };
+    let (any_group, groups) = text::fold_name_pattern(pattern, true);
+    let grams = infix_grams(any_group, &groups);
+    (!grams.is_empty()).then_some((names, &key.matching, grams))
 }
 
 fn is_patients(name: &str) -> bool {
@@ -136,7 +178,7 @@ pub(super) fn without_column(query: &Query) -> Vec<Key> {
 }
 
 /// Adds ` and ...` for each key that has a column. `x` is a row of `study_modality` if studies are read by modality.
-pub(super) fn push(sql: &mut QueryBuilder<Postgres>, query: &Query, infix: Infix<'_>) -> Result<(), InvalidKey> {
+pub(super) fn push(sql: &mut QueryBuilder<Postgres>, query: &Query, narrowed: Narrowed<'_>) -> Result<(), InvalidKey> {
     let by_modality = by_modality(query);
     let mut requests: Vec<(&'static str, &Key)> = Vec::new();
     let combined: Vec<Tag> = if query.combined_date_time { push_combined(sql, query) } else { Vec::new() };
@@ -146,13 +188,13 @@ pub(super) fn push(sql: &mut QueryBuilder<Postgres>, query: &Query, infix: Infix
         }
         match column(&key.path) {
             Some(Column::Request(name)) => requests.push((name, key)),
-            Some(Column::Name(names)) => push_name(sql, names, &key.matching, infix),
+            Some(Column::Name(names)) => push_name(sql, names, &key.matching, narrowed.infix),
             Some(Column::StudyDate) => push_study_date(sql, key, by_modality.is_some())?,
             Some(Column::List(name)) => match &by_modality {
                 Some(modality) => {
                     sql.push(" and x.modality = ").push_bind(modality.clone());
                 }
-                None => push_list(sql, name, &key.matching, !query.keys.iter().any(|key| finds_few(&key.path))),
+                None => push_list(sql, name, &key.matching, narrowed.listed),
             },
             Some(column) => push_key(sql, column, key)?,
             None => {}
@@ -231,8 +273,7 @@ fn push_text(sql: &mut QueryBuilder<Postgres>, name: &'static str, matching: &Ma
     };
 }
 
-/// `alone` tells that no other key finds few studies.
-fn push_list(sql: &mut QueryBuilder<Postgres>, name: &'static str, matching: &Matching, alone: bool) {
+fn push_list(sql: &mut QueryBuilder<Postgres>, name: &'static str, matching: &Matching, listed: Listed) {
     let patterns: Vec<String> = match matching {
         Matching::Single(value) => vec![value.clone()],
         Matching::WildCard(pattern) => vec![pattern.clone()],
@@ -247,12 +288,17 @@ fn push_list(sql: &mut QueryBuilder<Postgres>, name: &'static str, matching: &Ma
             .push(") as m where m like any(")
             .push_bind(like)
             .push("))");
-    } else if alone {
-        // Studies in their order if many have one of them, the lists of the modalities if few.
-        sql.push(" and exists (select from study_modality y where y.modality = any(").push_bind(patterns);
-        sql.push(") and y.date_rank = t.date_rank and y.study_instance_uid = t.study_instance_uid)");
-    } else {
-        sql.push(" and ").push(name).push(" && ").push_bind(patterns);
+        return;
+    }
+    match listed {
+        Listed::Few => {
+            sql.push(" and t.id = any(array(select y.study from study_modality y where y.modality = any(");
+            sql.push_bind(patterns).push(")))");
+        }
+        Listed::Many => {
+            // `case`, so that the planner does not guess how many studies have them: that is known better.
+            sql.push(" and case when ").push(name).push(" && ").push_bind(patterns).push(" then true else false end");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use sqlx::{Postgres, QueryBuilder};
 
+use super::condition::{Infix, Narrowed};
 use super::{Error, Index, condition, signed};
 use crate::query::{Level, Query};
 
@@ -27,7 +28,8 @@ impl Index {
             let by_modality = condition::by_modality(query).is_some();
             sql.push(if by_modality { " join study_modality x on x.study = t.id where true" } else { " where true" });
         }
-        condition::push(&mut sql, query, condition::Infix::Grams)?;
+        let narrowed = Narrowed { infix: Infix::Grams, listed: self.listed(query).await? };
+        condition::push(&mut sql, query, narrowed)?;
         let rows_max = at_most.saturating_add(query.offset);
         sql.push(" limit ").push_bind(signed(rows_max)).push(") as m");
         let counted: i64 = sql.build_query_scalar().persistent(false).fetch_one(&self.pool).await?;

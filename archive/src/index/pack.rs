@@ -36,6 +36,8 @@ pub struct Hot {
     pub journal: Uuid,
     /// Where it lies there.
     pub record: RecordRef,
+    /// Study Instance UID.
+    pub study_instance_uid: Uid,
     /// Series Instance UID.
     pub series_instance_uid: Uid,
     /// SOP Instance UID.
@@ -53,6 +55,34 @@ pub struct Hot {
 }
 
 const DAMAGED: Error = Error::Damaged { what: "hot instance" };
+/// Studies or series that one statement asks for at most.
+const ASKED_MAX: usize = 1_000;
+
+#[derive(sqlx::FromRow)]
+struct NamedHotRow {
+    study_instance_uid: String,
+    series_instance_uid: String,
+    #[sqlx(flatten)]
+    hot: HotRow,
+}
+
+impl NamedHotRow {
+    fn read(self) -> Result<Hot, Error> {
+        let Self { study_instance_uid, series_instance_uid, hot } = self;
+        Ok(Hot {
+            journal: hot.journal()?,
+            record: hot.record()?,
+            study_instance_uid: study_instance_uid.parse().map_err(|_| DAMAGED)?,
+            series_instance_uid: series_instance_uid.parse().map_err(|_| DAMAGED)?,
+            sop_instance_uid: hot.sop_instance_uid.parse().map_err(|_| DAMAGED)?,
+            sop_class_uid: hot.sop_class_uid.parse().map_err(|_| DAMAGED)?,
+            transfer_syntax_uid: hot.transfer_syntax_uid.parse().map_err(|_| DAMAGED)?,
+            instance_number: hot.instance_number,
+            received_millis: hot.received_millis,
+            detail: hot.detail.into(),
+        })
+    }
+}
 
 impl Index {
     /// Returns the studies with hot instances none of which came in these milliseconds, all studies if there are none, the
@@ -88,58 +118,58 @@ impl Index {
             .collect()
     }
 
-    /// Returns the hot instances of a study by series number and UID, instance number and SOP Instance UID.
-    pub async fn hot_instances(&self, study: &Uid) -> Result<Vec<Hot>, Error> {
-        #[derive(sqlx::FromRow)]
-        struct Row {
-            series_instance_uid: String,
-            #[sqlx(flatten)]
-            hot: HotRow,
+    /// Returns the hot instances of studies in the order given, each study's by series number and UID, instance number
+    /// and SOP Instance UID.
+    pub async fn hot_instances(&self, studies: &[Uid]) -> Result<Vec<Hot>, Error> {
+        let mut found = Vec::new();
+        for studies in studies.chunks(ASKED_MAX) {
+            let uids: Vec<&str> = studies.iter().map(Uid::as_str).collect();
+            let mut query = QueryBuilder::new("select t.study_instance_uid, s.series_instance_uid, ");
+            query.push(HOT_COLUMNS).push(" from unnest(").push_bind(uids).push(
+                "::text[]) with ordinality as n (study, no)
+                 join study t on t.study_instance_uid = n.study
+                 join series s on s.study = t.id
+                 join instance_hot h on h.series = s.id
+                 order by n.no, s.series_number, s.series_instance_uid, h.instance_number, h.sop_instance_uid",
+            );
+            let rows: Vec<NamedHotRow> = query.build_query_as().fetch_all(&self.pool).await?;
+            found.reserve(rows.len());
+            for row in rows {
+                found.push(row.read()?);
+            }
         }
-        let mut query = QueryBuilder::new("select s.series_instance_uid, ");
-        query
-            .push(HOT_COLUMNS)
-            .push(
-                " from instance_hot h join series s on s.id = h.series join study t on t.id = s.study
-                 where t.study_instance_uid = ",
-            )
-            .push_bind(study.as_str())
-            .push(" order by s.series_number, s.series_instance_uid, h.instance_number, h.sop_instance_uid");
-        let rows: Vec<Row> = query.build_query_as().fetch_all(&self.pool).await?;
-        rows.into_iter()
-            .map(|Row { series_instance_uid, hot }| {
-                Ok(Hot {
-                    journal: hot.journal()?,
-                    record: hot.record()?,
-                    series_instance_uid: series_instance_uid.parse().map_err(|_| DAMAGED)?,
-                    sop_instance_uid: hot.sop_instance_uid.parse().map_err(|_| DAMAGED)?,
-                    sop_class_uid: hot.sop_class_uid.parse().map_err(|_| DAMAGED)?,
-                    transfer_syntax_uid: hot.transfer_syntax_uid.parse().map_err(|_| DAMAGED)?,
-                    instance_number: hot.instance_number,
-                    received_millis: hot.received_millis,
-                    detail: hot.detail.into(),
-                })
-            })
-            .collect()
+        Ok(found)
     }
 
-    /// Returns all that is needed to make the rows of a series and of what it belongs to again:
-    /// `{"patient": {..}, "study": {..}, "series": {..}}`, DICOM JSON objects. It goes into the container.
-    pub async fn series_summary(&self, study: &Uid, series: &Uid) -> Result<Bytes, Error> {
-        let row: Option<(String, String, String)> = sqlx::query_as(
-            "select p.attributes, t.attributes, s.attributes
-             from series s join study t on t.id = s.study join patient p on p.id = t.patient
-             where t.study_instance_uid = $1 and s.series_instance_uid = $2",
-        )
-        .bind(study.as_str())
-        .bind(series.as_str())
-        .fetch_optional(&self.pool)
-        .await?;
-        let (patient, study, series) = row.ok_or(Error::NotFound { what: "series" })?;
-        for part in [&patient, &study, &series] {
-            json::read(part)?;
+    /// Returns for each series, named by Study and Series Instance UID, all that is needed to make its row and those that
+    /// it belongs to again: `{"patient": {..}, "study": {..}, "series": {..}}`, DICOM JSON objects. It goes into the
+    /// container. Fails when one of the series is not there.
+    pub async fn series_summaries(&self, series: &[(Uid, Uid)]) -> Result<Vec<Bytes>, Error> {
+        let mut found = Vec::with_capacity(series.len());
+        for series in series.chunks(ASKED_MAX) {
+            let rows: Vec<(String, String, String)> = sqlx::query_as(
+                "select p.attributes, t.attributes, s.attributes
+                 from unnest($1::text[], $2::text[]) with ordinality as n (study, series, no)
+                 join study t on t.study_instance_uid = n.study
+                 join series s on s.study = t.id and s.series_instance_uid = n.series
+                 join patient p on p.id = t.patient
+                 order by n.no",
+            )
+            .bind(series.iter().map(|(study, _)| study.as_str()).collect::<Vec<_>>())
+            .bind(series.iter().map(|(_, series)| series.as_str()).collect::<Vec<_>>())
+            .fetch_all(&self.pool)
+            .await?;
+            if rows.len() != series.len() {
+                return Err(Error::NotFound { what: "series" });
+            }
+            for (patient, study, series) in rows {
+                for part in [&patient, &study, &series] {
+                    json::read(part)?;
+                }
+                found.push(format!(r#"{{"patient":{patient},"study":{study},"series":{series}}}"#).into());
+            }
         }
-        Ok(format!(r#"{{"patient":{patient},"study":{study},"series":{series}}}"#).into())
+        Ok(found)
     }
 
     /// Returns the numbers of the journal's segments (position / `segment_bytes`) in which hot instances begin; all others

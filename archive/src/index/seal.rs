@@ -1,6 +1,6 @@
 //! From hot rows to segments, and from the table of contents of a container back into the index.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use tiering::{ContainerId, DeviceId, Extent, Manifest, ManifestInstance};
 
 use super::apply::{Added, add};
 use super::upsert::{self, NewStudy};
-use super::{Error, Index, filters, json, signed, tombstone};
+use super::{Error, Index, Segment, filters, json, signed, tombstone};
 use crate::Uid;
 use crate::dataset::Attributes;
 
@@ -98,65 +98,95 @@ impl Index {
             wanted.entry(segment.study.clone()).or_insert(new);
         }
         let studies = upsert::lock_studies(&mut tx, &wanted).await?;
-        let mut live: Vec<(&SealedSegment, i64, BTreeSet<usize>)> = Vec::new();
-        let mut series_wanted = BTreeMap::new();
+        let deleted = deleted(&mut tx, &container.segments).await?;
+        let (mut live, mut with_dead, mut series_wanted) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
         for (segment, summary) in container.segments.iter().zip(&summaries) {
             let Some(study) = studies.get(&segment.study) else {
                 continue;
             };
-            let dead = dead_by_tombstone(&mut tx, segment).await?;
+            let dead = dead_by_tombstone(&deleted, segment);
+            if !dead.is_empty() {
+                with_dead.insert(*study);
+            }
             if dead.len() < segment.manifest.instances.len() {
                 series_wanted.entry((*study, segment.series.clone())).or_insert(&summary.series);
-                live.push((segment, *study, dead));
+                live.push((*study, segment, dead));
             }
         }
-        let series = upsert::series(&mut tx, &series_wanted).await?;
-        for (segment, study, dead) in live {
-            let Some(row) = series.get(&(study, segment.series.clone())) else {
-                continue;
-            };
-            self.file_segment(&mut tx, container.id, *row, segment, dead).await?;
+        let rows = upsert::series(&mut tx, &series_wanted).await?;
+        let row = |study: i64, series: &Uid| rows.get(&(study, series.clone())).copied();
+        let mut filed: Vec<Filed<'_>> = live
+            .into_iter()
+            .filter_map(|(study, segment, dead)| Some(Filed { series: row(study, &segment.series)?, segment, dead }))
+            .collect();
+        for filed in filed.chunks_mut(SEGMENTS_MAX) {
+            self.file_segments(&mut tx, container.id, filed).await?;
         }
-        tombstone::remove_empty(&mut tx, &studies.into_values().collect::<Vec<_>>()).await?;
+        // Of all others something is served.
+        tombstone::remove_empty(&mut tx, &with_dead.into_iter().collect::<Vec<_>>()).await?;
         tx.commit().await?;
         self.filters.refresh(&self.pool).await
     }
 
-    async fn file_segment(
+    /// Files segments of different series, whose studies are locked.
+    async fn file_segments(
         &self,
         tx: &mut PgConnection,
         container: ContainerId,
-        series: i64,
-        segment: &SealedSegment,
-        mut dead: BTreeSet<usize>,
+        filed: &mut [Filed<'_>],
     ) -> Result<(), Error> {
-        let others = self.segments_of(tx, &[series]).await?;
-        let mut seen: BTreeSet<&str> = BTreeSet::new();
-        for (position, instance) in segment.manifest.instances.iter().enumerate() {
-            let known = sop(instance).is_ok_and(|sop| others.iter().any(|(_, other)| other.find(&sop).is_some()));
-            if known || !seen.insert(&instance.sop_instance_uid) {
-                dead.insert(position);
+        let rows: Vec<i64> = filed.iter().map(|filed| filed.series).collect();
+        let mut others: HashMap<i64, Vec<Arc<Segment>>> = HashMap::new();
+        for (series, segment) in self.segments_of(tx, &rows).await? {
+            others.entry(series).or_default().push(segment);
+        }
+        for filed in &mut *filed {
+            filed.add_known(others.get(&filed.series).map_or(&[], Vec::as_slice));
+        }
+        insert_segments(tx, container, filed).await?;
+        let mut added = remove_hot(tx, filed).await?;
+        for filed in filed {
+            let added = added.entry(filed.series).or_default();
+            for instance in filed.live() {
+                added.instances += 1;
+                added.bytes += signed(instance.bytes);
+                if !added.sop_classes.contains(&instance.kind.sop_class_uid) {
+                    added.sop_classes.insert(instance.kind.sop_class_uid.clone());
+                }
             }
         }
-        let live: Vec<&ManifestInstance> = (0..)
-            .zip(&segment.manifest.instances)
-            .filter(|(position, _)| !dead.contains(position))
-            .map(|(_, instance)| instance)
-            .collect();
-        insert_segment(tx, container, series, segment, &dead).await?;
-        let (hot, hot_bytes) = remove_hot(tx, series, &segment.manifest).await?;
-        let mut added = Added { instances: -hot, bytes: -hot_bytes, sop_classes: BTreeSet::new() };
-        for instance in live {
-            added.instances += 1;
-            added.bytes += signed(instance.bytes);
-            added.sop_classes.insert(instance.kind.sop_class_uid.clone());
-        }
-        add(tx, &BTreeMap::from([(series, added)])).await
+        add(tx, &added).await
     }
 }
 
-fn sop(instance: &ManifestInstance) -> Result<Uid, Error> {
-    instance.sop_instance_uid.parse().map_err(|_| Error::Damaged { what: "manifest" })
+/// Segments that are filed by one statement each of a few.
+const SEGMENTS_MAX: usize = 1_000;
+
+/// A segment on its way into the index.
+struct Filed<'a> {
+    /// Its row of `series`.
+    series: i64,
+    segment: &'a SealedSegment,
+    /// Positions that are not served.
+    dead: BTreeSet<usize>,
+}
+
+impl Filed<'_> {
+    /// Adds what is dead because other segments of the series, or the segment itself, have it before.
+    fn add_known(&mut self, others: &[Arc<Segment>]) {
+        let mut seen: HashSet<&str> = HashSet::with_capacity(self.segment.manifest.instances.len());
+        for (position, instance) in self.segment.manifest.instances.iter().enumerate() {
+            let again = !seen.insert(&instance.sop_instance_uid);
+            if again || others.iter().any(|other| other.has(&instance.sop_instance_uid)) {
+                self.dead.insert(position);
+            }
+        }
+    }
+
+    fn live(&self) -> impl Iterator<Item = &ManifestInstance> {
+        let instances = self.segment.manifest.instances.iter().enumerate();
+        instances.filter(|(position, _)| !self.dead.contains(position)).map(|(_, instance)| instance)
+    }
 }
 
 fn read_summary(segment: &SealedSegment) -> Result<Summary, Error> {
@@ -218,59 +248,83 @@ pub(super) async fn insert_shards(
     Ok(())
 }
 
-/// Returns the positions of deleted instances: all of them for a deleted series.
-async fn dead_by_tombstone(tx: &mut PgConnection, segment: &SealedSegment) -> Result<BTreeSet<usize>, Error> {
-    let deleted: Vec<String> = sqlx::query_scalar(
-        "select sop_instance_uid from tombstone where study_instance_uid = $1 and series_instance_uid = $2",
+/// What is deleted of series: SOP Instance UIDs, an empty one for all of it.
+type Deleted = HashMap<(String, String), BTreeSet<String>>;
+
+/// Returns what is deleted in the studies of segments.
+async fn deleted(tx: &mut PgConnection, segments: &[SealedSegment]) -> Result<Deleted, Error> {
+    let studies: BTreeSet<&str> = segments.iter().map(|segment| segment.study.as_str()).collect();
+    let rows: Vec<(String, String, String)> = sqlx::query_as(
+        "select study_instance_uid, series_instance_uid, sop_instance_uid from tombstone
+         where study_instance_uid = any($1) and series_instance_uid <> ''",
     )
-    .bind(segment.study.as_str())
-    .bind(segment.series.as_str())
+    .bind(studies.into_iter().collect::<Vec<_>>())
     .fetch_all(tx)
     .await?;
-    let deleted: BTreeSet<String> = deleted.into_iter().collect();
-    let all = deleted.contains("");
-    let positions = segment.manifest.instances.iter().enumerate();
-    Ok(positions.filter(|(_, i)| all || deleted.contains(&i.sop_instance_uid)).map(|(p, _)| p).collect())
+    let mut deleted = Deleted::new();
+    for (study, series, sop) in rows {
+        deleted.entry((study, series)).or_default().insert(sop);
+    }
+    Ok(deleted)
 }
 
-async fn insert_segment(
-    tx: &mut PgConnection,
-    container: ContainerId,
-    series: i64,
-    segment: &SealedSegment,
-    dead: &BTreeSet<usize>,
-) -> Result<(), Error> {
+/// Returns the positions of deleted instances: all of them for a deleted series.
+fn dead_by_tombstone(deleted: &Deleted, segment: &SealedSegment) -> BTreeSet<usize> {
+    let key = (segment.study.as_str().to_owned(), segment.series.as_str().to_owned());
+    let Some(deleted) = deleted.get(&key) else { return BTreeSet::new() };
+    let all = deleted.contains("");
+    let positions = segment.manifest.instances.iter().enumerate();
+    positions.filter(|(_, i)| all || deleted.contains(&i.sop_instance_uid)).map(|(p, _)| p).collect()
+}
+
+async fn insert_segments(tx: &mut PgConnection, container: ContainerId, filed: &[Filed<'_>]) -> Result<(), Error> {
     let too_long = |_| Error::Damaged { what: "manifest" };
-    let dead = dead.iter().map(|p| i32::try_from(*p)).collect::<Result<Vec<_>, _>>().map_err(too_long)?;
+    let segments = || filed.iter().map(|filed| filed.segment);
+    let instances: Result<Vec<i32>, _> = segments().map(|s| i32::try_from(s.manifest.instances.len())).collect();
+    let dead = |filed: &Filed<'_>| filed.dead.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     sqlx::query(
         "insert into series_segment (series, container, instances, metadata_offset, metadata_bytes, metadata_crc32c, \
              dead, manifest)
-         values ($1, $2::uuid, $3, $4, $5, $6, $7, $8)",
+         select n.series, $1::uuid, n.instances, n.at, n.bytes, n.crc32c, string_to_array(n.dead, ',')::integer[], n.manifest
+         from unnest($2::bigint[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::bytea[])
+             as n (series, instances, at, bytes, crc32c, dead, manifest)",
     )
-    .bind(series)
     .bind(container.0.to_string())
-    .bind(i32::try_from(segment.manifest.instances.len()).map_err(too_long)?)
-    .bind(signed(segment.metadata.offset))
-    .bind(signed(segment.metadata.bytes))
-    .bind(i64::from(segment.metadata.crc32c))
-    .bind(dead)
-    .bind(segment.manifest.encode())
+    .bind(filed.iter().map(|filed| filed.series).collect::<Vec<_>>())
+    .bind(instances.map_err(too_long)?)
+    .bind(segments().map(|s| signed(s.metadata.offset)).collect::<Vec<_>>())
+    .bind(segments().map(|s| signed(s.metadata.bytes)).collect::<Vec<_>>())
+    .bind(segments().map(|s| i64::from(s.metadata.crc32c)).collect::<Vec<_>>())
+    .bind(filed.iter().map(dead).collect::<Vec<_>>())
+    .bind(segments().map(|s| s.manifest.encode()).collect::<Vec<_>>())
     .execute(tx)
     .await?;
     Ok(())
 }
 
-/// Removes the hot rows of a manifest's instances and returns how many they were and their bytes. Rows with other
-/// bytes go as well: what is sealed was there first.
-async fn remove_hot(tx: &mut PgConnection, series: i64, manifest: &Manifest) -> Result<(i64, i64), Error> {
-    let removed: (i64, i64) = sqlx::query_as(
+/// Removes the hot rows of the segments' instances and returns what that takes from each series. Rows with other bytes
+/// go as well: what is sealed was there first.
+async fn remove_hot(tx: &mut PgConnection, filed: &[Filed<'_>]) -> Result<BTreeMap<i64, Added>, Error> {
+    let series: Vec<i64> = filed.iter().map(|filed| filed.series).collect();
+    let any: bool = sqlx::query_scalar("select exists (select from instance_hot where series = any($1))")
+        .bind(&series)
+        .fetch_one(&mut *tx)
+        .await?;
+    if !any {
+        return Ok(BTreeMap::new()); // an index that is filled again from containers
+    }
+    let sops = || filed.iter().flat_map(|f| f.segment.manifest.instances.iter().map(|i| (f.series, i)));
+    let removed: Vec<(i64, i64, i64)> = sqlx::query_as(
         "with removed as (
-             delete from instance_hot where series = $1 and sop_instance_uid = any($2) returning payload_bytes)
-         select count(*), coalesce(sum(payload_bytes), 0)::bigint from removed",
+             delete from instance_hot h using unnest($1::bigint[], $2::text[]) as n (series, sop)
+             where h.series = n.series and h.sop_instance_uid = n.sop
+             returning h.series, h.payload_bytes)
+         select series, count(*), sum(payload_bytes)::bigint from removed group by series",
     )
-    .bind(series)
-    .bind(manifest.instances.iter().map(|i| i.sop_instance_uid.as_str()).collect::<Vec<_>>())
-    .fetch_one(tx)
+    .bind(sops().map(|(series, _)| series).collect::<Vec<_>>())
+    .bind(sops().map(|(_, instance)| instance.sop_instance_uid.as_str()).collect::<Vec<_>>())
+    .fetch_all(tx)
     .await?;
-    Ok(removed)
+    let taken = |instances: i64, bytes: i64| Added { instances: -instances, bytes: -bytes, ..Added::default() };
+    Ok(removed.into_iter().map(|(series, instances, bytes)| (series, taken(instances, bytes))).collect())
 }

@@ -9,6 +9,7 @@ use futures_core::Stream;
 use futures_util::stream::try_unfold;
 use sqlx::{Postgres, QueryBuilder};
 
+use super::condition::Listed;
 use super::instances::{Instance, SeriesRef};
 use super::{Error, Index, condition, json};
 use crate::Uid;
@@ -27,6 +28,13 @@ const PAGE_SERIES: u64 = 16;
 /// A name with a wild card at its beginning that so many patients have at most is looked for among their studies; of more
 /// patients there is one every few hundred studies in a million, so that a page is found on the way.
 const PATIENTS_FEW_MAX: usize = 1_000;
+
+/// A name with a wild card at its beginning that the planner believes to be of so many patients is not looked up: reading
+/// them takes longer than the page, and it knows how often characters and pairs of them are.
+const PATIENTS_MANY_MIN: u64 = 2_000;
+
+/// Studies that have one of several modalities are taken from the lists if there are so many at most.
+const STUDIES_FEW_MAX: i64 = 1_000;
 
 const SOP_INSTANCE_UID: Tag = Tag(0x0008, 0x0018);
 
@@ -50,6 +58,7 @@ impl Index {
             only: only(query),
             series_only: None,
             infix: Infix::Grams,
+            listed: self.listed(query).await?,
             post,
             query: Arc::new(query.clone()),
         };
@@ -61,6 +70,26 @@ impl Index {
         Ok(Box::pin(try_unfold(search, |mut search| async move {
             Ok(search.next().await?.map(|attributes| (attributes, search)))
         })))
+    }
+}
+
+impl Index {
+    /// Tells how studies of several modalities are looked for. Reads an index only.
+    pub(super) async fn listed(&self, query: &Query) -> Result<Listed, Error> {
+        let Some(modalities) = condition::listed_modalities(query) else { return Ok(Listed::Many) };
+        let mut sql = QueryBuilder::new("select count(*) from (select from study_modality x where x.modality = any(");
+        sql.push_bind(modalities).push(") limit ").push(STUDIES_FEW_MAX + 1).push(") as m");
+        let studies: i64 = sql.build_query_scalar().persistent(false).fetch_one(&self.pool).await?;
+        Ok(if studies <= STUDIES_FEW_MAX { Listed::Few } else { Listed::Many })
+    }
+
+    /// Returns how many patients the planner believes to have a name with a wild card at its beginning.
+    async fn estimated(&self, query: &Query) -> Result<u64, Error> {
+        let mut sql = QueryBuilder::new("explain select from patient p where true");
+        condition::push_infix_grams(&mut sql, query);
+        let plan: Vec<String> = sql.build_query_scalar().persistent(false).fetch_all(&self.pool).await?;
+        let rows = plan.first().and_then(|line| line.split_once("rows=")?.1.split(' ').next()?.parse().ok());
+        Ok(rows.unwrap_or(0))
     }
 }
 
@@ -98,6 +127,8 @@ struct Search {
     series_only: Option<Vec<String>>,
     /// Whose name has a wild card at the beginning of its key.
     infix: Infix,
+    /// How a list of modalities is looked for.
+    listed: Listed,
     found: VecDeque<Found>,
     cursor: Option<Cursor>,
     /// Series of the next page of a search for instances.
@@ -127,6 +158,10 @@ impl Search {
     async fn narrow_name(&mut self) -> Result<(), Error> {
         let mut sql = QueryBuilder::new("select p.id from patient p where true");
         if !condition::push_infix(&mut sql, &self.query) {
+            return Ok(());
+        }
+        if self.index.estimated(&self.query).await? >= PATIENTS_MANY_MIN {
+            self.infix = Infix::Many;
             return Ok(());
         }
         sql.push(" limit ").push(PATIENTS_FEW_MAX + 1);
@@ -204,7 +239,7 @@ impl Search {
             Infix::Patients(patients) => condition::Infix::Patients(patients),
             Infix::Many => condition::Infix::Many,
         };
-        condition::push(&mut sql, &self.query, infix)?;
+        condition::push(&mut sql, &self.query, condition::Narrowed { infix, listed: self.listed })?;
         condition::push_sop_classes(&mut sql, &self.query);
         if let Some(series) = &self.series_only {
             sql.push(" and s.series_instance_uid = any(").push_bind(series.clone()).push(")");

@@ -47,10 +47,19 @@ impl Segment {
 
     /// Returns a served instance and its index among the served ones.
     pub(super) fn find_numbered(&self, sop_instance_uid: &Uid) -> Option<(usize, &ManifestInstance)> {
-        let wanted = short_hash(&self.hashing, sop_instance_uid.as_str());
+        self.find_text(sop_instance_uid.as_str())
+    }
+
+    /// Tells whether an instance is served from here.
+    pub(super) fn has(&self, sop_instance_uid: &str) -> bool {
+        self.find_text(sop_instance_uid).is_some()
+    }
+
+    fn find_text(&self, sop_instance_uid: &str) -> Option<(usize, &ManifestInstance)> {
+        let wanted = short_hash(&self.hashing, sop_instance_uid);
         let first = self.by_sop.partition_point(|(hash, _)| *hash < wanted);
         let same = self.by_sop.get(first..)?.iter().take_while(|(hash, _)| *hash == wanted);
-        same.filter_map(|(_, no)| self.at(*no)).find(|(_, i)| i.sop_instance_uid == sop_instance_uid.as_str())
+        same.filter_map(|(_, no)| self.at(*no)).find(|(_, i)| i.sop_instance_uid == sop_instance_uid)
     }
 
     /// Returns the position of a served instance among all instances of the segment as sealed.
@@ -134,6 +143,9 @@ impl Index {
             .bind(series_instance_uid.as_str())
             .fetch_all(&mut *connection)
             .await?;
+        if rows.is_empty() {
+            return Ok(Vec::new()); // a new series: every first instance asks
+        }
         let found = self.segments_of(&mut connection, &rows).await?;
         Ok(found.into_iter().map(|(_, segment)| segment).collect())
     }

@@ -15,7 +15,8 @@ pub(crate) async fn delete(archive: &Arc<Inner>, tombstone: Tombstone) -> Result
         tombstone.series.as_ref().is_none_or(|series| *series == hot.series_instance_uid)
             && tombstone.instance.as_ref().is_none_or(|instance| *instance == hot.sop_instance_uid)
     };
-    let unsealed: Vec<Hot> = index.hot_instances(&tombstone.study).await?.into_iter().filter(covered).collect();
+    let mut unsealed = index.hot_instances(std::slice::from_ref(&tombstone.study)).await?;
+    unsealed.retain(covered);
     let keeper = Arc::clone(archive);
     let record = tombstones::encode(&tombstone);
     joined(tokio::task::spawn_blocking(move || keeper.store.add_tombstone(&record)).await)??;

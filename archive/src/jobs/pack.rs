@@ -23,7 +23,7 @@ use crate::dataset::{self, InstanceUids, Limits};
 use crate::index::{Hot, Index};
 use crate::journal::{self, Journal, Lsn, RecordRef};
 use crate::receive::joined;
-use crate::retrieve::BlockWriter;
+use crate::retrieve::BlockPacker;
 use crate::source::{PayloadSource, record_source, verify_record};
 use crate::{Error, Uid, used_pools};
 
@@ -91,13 +91,12 @@ pub(crate) async fn pack_all(archive: &Arc<Inner>, progress: &Progress) -> Resul
 /// Packs one batch into as many containers as it needs.
 async fn pack_batch(archive: &Arc<Inner>, index: &Index, batch: &Batch) -> Result<u64, Error> {
     let _one_packer = archive.packing.lock().await;
-    let mut instances = Vec::new();
-    for study in &batch.studies {
-        let study: Uid = study.parse().expect("the index keeps valid UIDs");
-        let hot = index.hot_instances(&study).await?;
+    let studies: Vec<Uid> =
+        batch.studies.iter().map(|study| study.parse().expect("the index keeps valid UIDs")).collect();
+    let mut instances = index.hot_instances(&studies).await?;
+    {
         let unpackable = archive.unpackable();
-        let packable = hot.into_iter().filter(|hot| !unpackable.contains(&hot.record.lsn));
-        instances.extend(packable.map(|hot| (study.clone(), hot)));
+        instances.retain(|hot| !unpackable.contains(&hot.record.lsn));
     }
     let mut sealed = 0;
     let mut rest = instances;
@@ -111,9 +110,9 @@ async fn pack_batch(archive: &Arc<Inner>, index: &Index, batch: &Batch) -> Resul
 }
 
 /// Returns how many of the instances, at least one, fill one container.
-fn full_container(instances: &[(Uid, Hot)], container_bytes: u64) -> usize {
+fn full_container(instances: &[Hot], container_bytes: u64) -> usize {
     let mut bytes = 0_u64;
-    for (count, (_, hot)) in instances.iter().enumerate() {
+    for (count, hot) in instances.iter().enumerate() {
         bytes = bytes.saturating_add(hot.record.payload_bytes);
         if bytes > container_bytes {
             return count.max(1);
@@ -122,23 +121,8 @@ fn full_container(instances: &[(Uid, Hot)], container_bytes: u64) -> usize {
     instances.len()
 }
 
-async fn pack_container(
-    archive: &Arc<Inner>,
-    index: &Index,
-    month: Month,
-    instances: Vec<(Uid, Hot)>,
-) -> Result<u64, Error> {
-    let mut series: Vec<SeriesPart> = Vec::new();
-    for (study, hot) in instances {
-        match series.last_mut() {
-            Some(part) if part.study == study && part.series == hot.series_instance_uid => part.instances.push(hot),
-            Some(_) | None => {
-                let summary = index.series_summary(&study, &hot.series_instance_uid).await?;
-                let part = SeriesPart { study, series: hot.series_instance_uid.clone(), summary, instances: vec![hot] };
-                series.push(part);
-            }
-        }
-    }
+async fn pack_container(archive: &Arc<Inner>, index: &Index, month: Month, instances: Vec<Hot>) -> Result<u64, Error> {
+    let series = series_parts(index, instances).await?;
     let writer = Arc::clone(archive);
     let written = joined(archive.tasks.spawn_blocking(move || write_container(&writer, series)).await)??;
     leave_out(archive, &written.lost);
@@ -167,6 +151,26 @@ struct SeriesPart {
     instances: Vec<Hot>,
 }
 
+/// Sorts instances, which come series by series, into parts.
+async fn series_parts(index: &Index, instances: Vec<Hot>) -> Result<Vec<SeriesPart>, Error> {
+    let mut parts: Vec<SeriesPart> = Vec::new();
+    for hot in instances {
+        let (study, series) = (&hot.study_instance_uid, &hot.series_instance_uid);
+        match parts.last_mut() {
+            Some(part) if part.study == *study && part.series == *series => part.instances.push(hot),
+            Some(_) | None => {
+                let (study, series) = (study.clone(), series.clone());
+                parts.push(SeriesPart { study, series, summary: Bytes::new(), instances: vec![hot] });
+            }
+        }
+    }
+    let named: Vec<(Uid, Uid)> = parts.iter().map(|part| (part.study.clone(), part.series.clone())).collect();
+    for (part, summary) in parts.iter_mut().zip(index.series_summaries(&named).await?) {
+        part.summary = summary;
+    }
+    Ok(parts)
+}
+
 /// What became of the instances that were to go into one container.
 struct Written {
     /// Nothing when the journal lost all of them.
@@ -180,10 +184,11 @@ struct Written {
 fn write_container(archive: &Inner, series: Vec<SeriesPart>) -> Result<Written, Error> {
     let payload: u64 = series.iter().flat_map(|part| &part.instances).map(|hot| hot.record.payload_bytes).sum();
     let mut writer = archive.store.create(Tier::Hot, payload)?;
+    let mut packer = BlockPacker::new()?;
     let mut written = Written { sealed: None, series: Vec::with_capacity(series.len()), lost: Vec::new() };
     let mut segments = Vec::with_capacity(series.len());
     for mut part in series {
-        if let Some(segment) = write_series(archive, &mut writer, &mut part, &mut written.lost)? {
+        if let Some(segment) = write_series(archive, (&mut writer, &mut packer), &mut part, &mut written.lost)? {
             segments.push(segment);
             written.series.push(part);
         }
@@ -198,11 +203,10 @@ fn write_container(archive: &Inner, series: Vec<SeriesPart>) -> Result<Written, 
 /// Writes a series and leaves in `part` what is in the container; nothing if the journal lost all of it.
 fn write_series(
     archive: &Inner,
-    writer: &mut ContainerWriter,
+    (writer, packer): (&mut ContainerWriter, &mut BlockPacker),
     part: &mut SeriesPart,
     lost: &mut Vec<Hot>,
 ) -> Result<Option<TocSegment>, Error> {
-    let mut metadata = BlockWriter::new()?;
     let mut instances = Vec::with_capacity(part.instances.len());
     let mut kinds: Vec<Arc<InstanceKind>> = Vec::new();
     for hot in std::mem::take(&mut part.instances) {
@@ -216,7 +220,7 @@ fn write_series(
         };
         let kind = kind_of(&hot, &mut kinds);
         let (pixel_data, frame_table) = layout(&copied.source, &hot, writer)?;
-        metadata.push(&object(&copied.source, part, &hot)?)?;
+        packer.push(&object(&copied.source, part, &hot)?)?;
         instances.push(ManifestInstance {
             sop_instance_uid: hot.sop_instance_uid.to_string(),
             number: hot.instance_number,
@@ -233,7 +237,7 @@ fn write_series(
     if instances.is_empty() {
         return Ok(None);
     }
-    let metadata = append(writer, &metadata.finish()?)?;
+    let metadata = append(writer, &packer.finish()?)?;
     Ok(Some(TocSegment {
         study_instance_uid: part.study.to_string(),
         series_instance_uid: part.series.to_string(),

@@ -105,7 +105,7 @@ fn fault(id: ContainerId, verification: &tiering::Verification) -> Option<Contai
 async fn verify_journal(archive: &Arc<Inner>, report: &mut VerifyReport) -> Result<(), Error> {
     let index = archive.link.get()?;
     for study in index.quiet_studies(super::pack::NEVER).await? {
-        let hot = index.hot_instances(&study.study_instance_uid).await?;
+        let hot = index.hot_instances(std::slice::from_ref(&study.study_instance_uid)).await?;
         let reader = Arc::clone(archive);
         let read = tokio::task::spawn_blocking(move || {
             let bad = hot.iter().filter(|hot| verify_record(&reader.journal, &hot.record).is_err());

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::io::{self, Cursor, Read, Take, Write};
 
 use bytes::Bytes;
+use zstd::stream::raw::{CParameter, Encoder, Operation};
+use zstd::stream::zio::Writer;
 
 use crate::Error;
 
@@ -11,6 +13,8 @@ use crate::Error;
 const STEP_BYTES: u64 = 128 * 1024;
 /// Longest metadata block after inflation: 10,000 instances of 100 KiB.
 const BLOCK_BYTES_MAX: u64 = 1 << 30;
+/// Compression of blocks.
+const ZSTD_LEVEL: i32 = 3;
 
 /// A block that is read from its beginning on. Objects that were passed are let go: one that is asked for later costs a
 /// second inflation, and from then on all are kept.
@@ -90,31 +94,41 @@ impl Block {
 /// How far back the compression of a block looks: some fifty objects. A reader keeps as much in memory.
 const WINDOW_LOG: u32 = 18;
 
-/// Packs the objects of a series into a block, one after the other: their text is never in memory as a whole.
-pub(crate) struct BlockWriter(zstd::Encoder<'static, Vec<u8>>);
+/// Packs the objects of series into blocks, one after the other: the text of a series is never in memory as a whole.
+pub(crate) struct BlockPacker(Option<Writer<Vec<u8>, Encoder<'static>>>);
 
-impl BlockWriter {
+impl BlockPacker {
+    /// Returns a packer; keep it for many series, for it is larger than most blocks. After an error it is of no use.
     pub(crate) fn new() -> Result<Self, Error> {
         let begin = || {
-            let mut encoder = zstd::Encoder::new(Vec::new(), 3)?;
-            encoder.window_log(WINDOW_LOG)?;
-            Ok(Self(encoder))
+            let mut encoder = Encoder::new(ZSTD_LEVEL)?;
+            encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+            Ok(Self(Some(Writer::new(Vec::new(), encoder))))
         };
-        begin().map_err(compressing)
+        begin().map_err(failed)
     }
 
-    /// Adds the next object.
+    /// Adds the next object of a series.
     pub(crate) fn push(&mut self, object: &[u8]) -> Result<(), Error> {
-        self.0.write_all(object).and_then(|()| self.0.write_all(b"\n")).map_err(compressing)
+        let writer = self.0.as_mut().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
+        writer.write_all(object).and_then(|()| writer.write_all(b"\n")).map_err(failed)
     }
 
-    /// Returns the block.
-    pub(crate) fn finish(self) -> Result<Vec<u8>, Error> {
-        self.0.finish().map_err(compressing)
+    /// Returns the block of the series; the next object begins another one.
+    pub(crate) fn finish(&mut self) -> Result<Vec<u8>, Error> {
+        let mut writer = self.0.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
+        let mut end = || {
+            writer.finish()?;
+            writer.operation_mut().reinit()
+        };
+        end().map_err(failed)?;
+        let (packed, encoder) = writer.into_inner();
+        self.0 = Some(Writer::new(Vec::new(), encoder));
+        Ok(packed)
     }
 }
 
-fn compressing(source: io::Error) -> Error {
+fn failed(source: io::Error) -> Error {
     Error::Io { doing: "compress a metadata block", source }
 }
 
@@ -126,16 +140,19 @@ mod tests {
         (0..count).map(|n| format!("{{\"{n}\":{{\"{}\":1}}}}", "x".repeat(bytes)).into_bytes()).collect()
     }
 
-    fn pack_block(objects: &[Vec<u8>]) -> Vec<u8> {
-        let mut writer = BlockWriter::new().unwrap();
+    fn packed(objects: &[Vec<u8>]) -> Vec<u8> {
+        let mut packer = BlockPacker::new().unwrap();
+        // Of an earlier series nothing may be left.
+        packer.push(b"{}").unwrap();
+        packer.finish().unwrap();
         for object in objects {
-            writer.push(object).unwrap();
+            packer.push(object).unwrap();
         }
-        writer.finish().unwrap()
+        packer.finish().unwrap()
     }
 
     fn block(objects: &[Vec<u8>]) -> Block {
-        Block::new(pack_block(objects).into()).unwrap()
+        Block::new(packed(objects).into()).unwrap()
     }
 
     #[test]
@@ -173,7 +190,7 @@ mod tests {
 
     #[test]
     fn damage_is_an_error() {
-        let packed = pack_block(&objects(2_000, 700));
+        let packed = packed(&objects(2_000, 700));
         let mut block = Block::new(packed[..packed.len() / 2].to_vec().into()).unwrap();
         assert!(block.line(1_999).is_err());
     }

@@ -160,12 +160,12 @@ pub(crate) async fn pack(index: &Index, studies: &[Uid], number: u128) -> Sealed
     let mut segments: Vec<SealedSegment> = Vec::new();
     let mut offset = 0;
     for study in studies {
-        let hot = index.hot_instances(study).await.unwrap();
+        let hot = index.hot_instances(std::slice::from_ref(study)).await.unwrap();
         let mut seen = BTreeSet::new();
         let series: Vec<Uid> =
             hot.iter().map(|h| h.series_instance_uid.clone()).filter(|s| seen.insert(s.clone())).collect();
         for series in series {
-            let summary = index.series_summary(study, &series).await.unwrap();
+            let summary = index.series_summaries(&[(study.clone(), series.clone())]).await.unwrap().remove(0);
             let mut manifest = Manifest::default();
             for hot in hot.iter().filter(|h| h.series_instance_uid == series) {
                 manifest.instances.push(ManifestInstance {

@@ -315,6 +315,31 @@ async fn pages_are_stable_and_complete() {
 }
 
 #[tokio::test]
+async fn what_many_have_is_found_as_what_few_have() {
+    // QR-037, QR-050, WE-058
+    let f = fixture().await;
+    let mut batch: Vec<Arrival> = (0..1_300).map(|t| arrival(t, 1, 1)).collect();
+    batch.extend([series(7, 2, "MR"), series(1_200, 2, "SR"), series(1_200, 3, "MR")]);
+    f.index.apply(JOURNAL, &batch, Lsn(1)).await.unwrap();
+    let whole = found(&f, &query(Level::Study, &[], false)).await;
+    for (path, many) in [(MODALITIES, r"CT\MR"), (MODALITIES, r"XX\CT"), (PATIENT_NAME, "*oh*")] {
+        let query = query(Level::Study, &[(path, many)], false);
+        assert!(found(&f, &query).await == whole, "{many}");
+        assert_eq!(f.index.count(&query, 10_000).await.unwrap(), Some(1_300), "{many}");
+        assert_eq!(f.index.count(&Query { offset: 1_250, ..query }, 100).await.unwrap(), Some(50), "{many}");
+    }
+    for (keys, few) in [
+        (&[(MODALITIES, r"MR\SR")][..], "1200 7"),
+        (&[(MODALITIES, r"MR\SR"), (STUDY_DATE, "20240108")][..], "7"),
+        (&[(MODALITIES, r"MR\CT"), (PATIENT_NAME, "*oe1200^*")][..], "1200"),
+    ] {
+        let query = query(Level::Study, keys, false);
+        assert_eq!(found(&f, &query).await, few, "{keys:?}");
+        assert_eq!(f.index.count(&query, 100).await.unwrap(), u64::try_from(few.split(' ').count()).ok(), "{keys:?}");
+    }
+}
+
+#[tokio::test]
 async fn sealed_studies_match_as_hot_ones() {
     let f = five().await;
     let keys: &[&[(&[Tag], &str)]] = &[

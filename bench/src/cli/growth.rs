@@ -16,7 +16,7 @@ pub(crate) struct Growth {
     /// The binary to try, best a release build.
     #[arg(long, value_name = "FILE")]
     binary: PathBuf,
-    /// Where to keep the archive, which grows on when it is there; absent: a temporary directory.
+    /// Where to keep the archives, to use them again; absent: a temporary directory.
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
     /// Studies to measure at, ascending.
@@ -40,7 +40,12 @@ pub(crate) fn run(arguments: Growth) -> anyhow::Result<ExitCode> {
     let (sizes, asked_max) = if arguments.smoke { (vec![500, 1_000], 5) } else { (arguments.studies, 1_000) };
     let binary = std::path::absolute(arguments.binary)?;
     let options = growth::Options { binary, directory, sizes, asked_max, asked_for_max: Duration::from_secs(10) };
+    let mut asked = false;
     growth::run(&options, |line| {
+        if !arguments.json && !asked && matches!(line, growth::Line::Asked(_)) {
+            asked = true;
+            writeln!(io::stdout(), "\n{}", growth::COLUMNS)?;
+        }
         let text = if arguments.json { serde_json::to_string(line)? } else { line.to_string() };
         Ok(writeln!(io::stdout(), "{text}")?)
     })?;

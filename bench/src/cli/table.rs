@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use bench::arena::{Arena, Sizes};
 use bench::measure::limits::Limits;
 use bench::measure::machine::Machine;
@@ -59,6 +59,9 @@ pub(crate) struct Table {
     /// Mebibytes in the journal at the kill; absent: 4,096.
     #[arg(long)]
     journal: Option<u64>,
+    /// Studies of the archives between which growth is measured; absent: 10,000 and 1,000,000.
+    #[arg(long, value_delimiter = ',', value_name = "SMALL,LARGE")]
+    growth: Vec<u64>,
 }
 
 /// Where lines of JSON go.
@@ -110,6 +113,9 @@ fn arena(arguments: Table, directory: &Path) -> anyhow::Result<Arena> {
     sizes.slices = arguments.slices.unwrap_or(sizes.slices);
     sizes.sealed_instances = arguments.sealed.unwrap_or(sizes.sealed_instances);
     sizes.journal_bytes = arguments.journal.map_or(sizes.journal_bytes, |mebibytes| mebibytes << 20);
+    if !arguments.growth.is_empty() {
+        sizes.growth = arguments.growth.try_into().map_err(|_| anyhow!("--growth takes two numbers of studies"))?;
+    }
     let programs = Programs {
         filmroom: arguments.binary,
         orthanc: arguments.orthanc,

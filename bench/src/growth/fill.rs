@@ -13,6 +13,8 @@ use testdata::{Population, SmallStudy};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
+use crate::measure::usage::{children_cpu_seconds, own_cpu_seconds};
+
 /// Studies that are sent at a time: group commit and batches of the index live on many.
 const SENDERS: usize = 256;
 /// Studies between two packs: one row of containers, a month each.
@@ -31,22 +33,26 @@ pub struct Filled {
     pub received_seconds: f64,
     /// Seconds until all were sealed, in addition.
     pub packed_seconds: f64,
-    /// CPU seconds of this process meanwhile, Postgres not included.
+    /// CPU seconds of the archive and its Postgres.
     pub cpu_seconds: f64,
 }
 
 /// Adds a population to the archive under a data directory, which no server may use meanwhile.
 pub fn fill(data: &Path, population: Population) -> anyhow::Result<Filled> {
-    Runtime::new().context("start the runtime")?.block_on(async {
+    std::fs::create_dir_all(data).with_context(|| format!("create {}", data.display()))?;
+    let cpu_seconds = || own_cpu_seconds() + children_cpu_seconds();
+    let before = cpu_seconds();
+    let filled = Runtime::new().context("start the runtime")?.block_on(async {
         let archive = Archive::start(options(data)?).await.context("start the archive")?;
         let filled = fill_archive(&archive, population).await;
         archive.stop().await;
         filled
-    })
+    })?;
+    // Postgres has ended and counts now.
+    Ok(Filled { cpu_seconds: cpu_seconds() - before, ..filled })
 }
 
 async fn fill_archive(archive: &Archive, population: Population) -> anyhow::Result<Filled> {
-    let cpu = cpu_seconds();
     let mut filled = Filled { instances: 0, received_seconds: 0.0, packed_seconds: 0.0, cpu_seconds: 0.0 };
     let mut begin = 0;
     while begin < population.studies {
@@ -61,7 +67,6 @@ async fn fill_archive(archive: &Archive, population: Population) -> anyhow::Resu
         filled.packed_seconds += started.elapsed().saturating_sub(received).as_secs_f64();
         begin = end;
     }
-    filled.cpu_seconds = cpu_seconds() - cpu;
     Ok(filled)
 }
 
@@ -139,12 +144,4 @@ fn options(data: &Path) -> anyhow::Result<ArchiveOptions> {
 /// Where `filmroom serve` without a configuration of pools has its devices.
 fn device(data: &Path, number: u32) -> PathBuf {
     data.join("devices").join(number.to_string())
-}
-
-fn cpu_seconds() -> f64 {
-    let ticks = std::fs::read_to_string("/proc/self/stat").ok().and_then(|stat| {
-        let fields = stat.rsplit_once(')')?.1.split_whitespace();
-        Some(fields.skip(11).take(2).filter_map(|field| field.parse::<u32>().ok()).sum::<u32>())
-    });
-    f64::from(ticks.unwrap_or_default()) / 100.0
 }

@@ -54,7 +54,10 @@ pub(super) fn all() -> Vec<Shape> {
             studies(&format!("AccessionNumber={}", s.accession_number))
         }),
         shape("qido study uid", Right::Exactly(1), |s| studies(&format!("StudyInstanceUID={}", s.study_instance_uid))),
-        shape("qido one day, 20", Right::UpTo(20), |s| studies(&format!("StudyDate={}&limit=20", s.study_date))),
+        shape("qido one month, 20", Right::UpTo(20), |s| {
+            let month = s.study_date.get(..6).unwrap_or("201001");
+            studies(&format!("StudyDate={month}01-{month}31&limit=20"))
+        }),
         shape("qido one year and MR, 20", Right::AtMost(20), |s| {
             let year = year(s);
             studies(&format!("StudyDate={year}0101-{year}1231&ModalitiesInStudy=MR&limit=20"))

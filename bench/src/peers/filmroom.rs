@@ -48,6 +48,14 @@ pub fn pack(programs: &Programs, peer: &Peer) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Makes the index anew (`filmroom rebuild-index`); the server is stopped.
+pub fn rebuild_index(programs: &Programs, directory: &Path) -> anyhow::Result<()> {
+    let output = command(&programs.filmroom, directory)?.arg("rebuild-index").output();
+    let output = output.context("run filmroom rebuild-index")?;
+    ensure!(output.status.success(), "filmroom rebuild-index: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
 /// Bytes of the index on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IndexBytes {

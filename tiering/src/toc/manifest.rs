@@ -14,8 +14,8 @@
 //! where the line of the last two points; an offset is the difference from the end of the instance before; lengths, pixel
 //! data offsets and times are the difference from the instance before; a frame table is 0, or 1 and an extent.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io::Read;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -111,7 +111,7 @@ impl Manifest {
     pub fn encode(&self) -> Vec<u8> {
         let body = self.body();
         let mut out = vec![VERSION];
-        let compressed = zstd::bulk::compress(&body, ZSTD_LEVEL).ok().filter(|small| small.len() < body.len());
+        let compressed = compressed(&body).filter(|small| small.len() < body.len());
         out.push(if compressed.is_some() { ZSTD } else { PLAIN });
         put_varint(&mut out, length(body.len()));
         out.extend_from_slice(&compressed.unwrap_or(body));
@@ -158,16 +158,25 @@ fn length(items: usize) -> u128 {
     u128::try_from(items).expect("a usize has at most 64 bits")
 }
 
+thread_local! {
+    /// Studies of few instances have as many manifests as series: making a context for each was a fifth of packing them.
+    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> =
+        RefCell::new(zstd::bulk::Compressor::new(ZSTD_LEVEL).ok());
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
+        RefCell::new(zstd::bulk::Decompressor::new().ok());
+}
+
+fn compressed(body: &[u8]) -> Option<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|compressor| compressor.as_mut()?.compress(body).ok())
+}
+
 fn plain_body(form: u8, stored: &[u8], bytes: usize) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    match form {
-        PLAIN => body.extend_from_slice(stored),
-        ZSTD => {
-            let limit = u64::try_from(bytes).ok()?.checked_add(1)?;
-            zstd::stream::read::Decoder::with_buffer(stored).ok()?.take(limit).read_to_end(&mut body).ok()?;
-        }
+    let body = match form {
+        PLAIN => stored.to_vec(),
+        // Longer than it says is an error.
+        ZSTD => DECOMPRESSOR.with_borrow_mut(|decompressor| decompressor.as_mut()?.decompress(stored, bytes).ok())?,
         _ => return None,
-    }
+    };
     (body.len() == bytes).then_some(body)
 }
 

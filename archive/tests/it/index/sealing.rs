@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use archive::Location;
+use archive::index::Tombstone;
 
 use super::*;
 
@@ -36,6 +37,33 @@ async fn sealed_instances_answer_as_hot_ones_did() {
     assert_eq!((counts.instances, counts.instances_hot, counts.containers), (121, 40, 1));
     f.index.seal(&container).await.unwrap();
     assert_eq!(everything(&f.index).await, before, "sealing twice changes nothing");
+    assert_eq!(f.index.counts().await.unwrap(), counts);
+}
+
+#[tokio::test]
+async fn many_small_studies_are_sealed_and_restored_together() {
+    let f = fixture().await;
+    let batch: Vec<Arrival> = (0..1_100).map(|t| arrival(t, 1, 1)).collect();
+    f.index.apply(JOURNAL, &batch, Lsn(1)).await.unwrap();
+    let studies: Vec<Uid> = batch.iter().map(|a| a.head.study_instance_uid.clone()).collect();
+    let container = pack(&f.index, &studies, 1).await;
+    let gone = &batch[5].head;
+    let tombstone = Tombstone {
+        study: gone.study_instance_uid.clone(),
+        series: Some(gone.series_instance_uid.clone()),
+        instance: Some(gone.sop_instance_uid.clone()),
+        deleted_millis: 1,
+    };
+    assert!(f.index.add_tombstone(&tombstone).await.unwrap());
+    let before = everything(&f.index).await;
+    f.index.seal(&container).await.unwrap();
+    assert!(everything(&f.index).await == before);
+    let counts = f.index.counts().await.unwrap();
+    assert_eq!((counts.studies, counts.instances, counts.instances_hot), (1_099, 1_099, 0));
+    f.index.clear().await.unwrap();
+    f.index.add_tombstone(&tombstone).await.unwrap();
+    f.index.restore(&container).await.unwrap();
+    assert!(everything(&f.index).await == before);
     assert_eq!(f.index.counts().await.unwrap(), counts);
 }
 
@@ -127,7 +155,7 @@ async fn instances_are_located_in_reading_order() {
     };
     let expected = ["1.2.826.1.2.2", "1.2.826.1.2.11", "1.2.826.1.2.3", "1.2.826.1.10.1"];
     assert_eq!(order().await, expected);
-    let hot = f.index.hot_instances(&uid("1.2.826.1")).await.unwrap();
+    let hot = f.index.hot_instances(&[uid("1.2.826.1")]).await.unwrap();
     assert_eq!(hot.iter().map(|h| h.sop_instance_uid.to_string()).collect::<Vec<_>>(), expected);
     f.index.seal(&pack(&f.index, &[uid("1.2.826.1")], 1).await).await.unwrap();
     assert_eq!(order().await, expected);

@@ -84,7 +84,8 @@ fn ask_lane(work: &Find<'_>, next: &AtomicUsize) -> anyhow::Result<Vec<(usize, D
     }
 }
 
-fn ask(association: &mut Association, query: &Query) -> anyhow::Result<usize> {
+/// Asks once and returns how many matches there are.
+pub fn ask(association: &mut Association, query: &Query) -> anyhow::Result<usize> {
     let context = association.context(FIND)?;
     let message_id = association.next_message_id();
     let command = Builder::default().uid(0x0002, FIND.0).us(0x0100, 0x0020).us(0x0110, message_id);

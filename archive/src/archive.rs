@@ -194,7 +194,7 @@ impl Archive {
 
     /// Packs everything that is not sealed yet, without waiting for full containers. Returns the instances sealed.
     pub async fn pack_now(&self, progress: Progress) -> Result<u64, Error> {
-        follower::catch_up(&self.inner).await?;
+        follower::catch_up_patiently(&self.inner).await?;
         let inner = Arc::clone(&self.inner);
         // In a task of its own: a caller that goes away does not leave a container half written.
         joined(self.inner.tasks.spawn(async move { jobs::pack_all(&inner, &progress).await }).await)?
@@ -202,7 +202,7 @@ impl Archive {
 
     /// Reads every shard and every journal record and compares them with the index. Changes nothing.
     pub async fn verify(&self, progress: Progress) -> Result<VerifyReport, Error> {
-        follower::catch_up(&self.inner).await?;
+        follower::catch_up_patiently(&self.inner).await?;
         jobs::verify(&self.inner, progress).await
     }
 

@@ -46,6 +46,19 @@ pub(crate) async fn catch_up(archive: &Inner) -> Result<(), Error> {
     }
 }
 
+/// Waits like `catch_up`, for as long as the index comes nearer: for work that takes its time anyway.
+pub(crate) async fn catch_up_patiently(archive: &Inner) -> Result<(), Error> {
+    loop {
+        let before = *archive.applied.borrow();
+        match catch_up(archive).await {
+            Err(Error::IndexAway(_)) if *archive.applied.borrow() > before => {
+                tracing::info!("the index is far behind the journal and comes nearer");
+            }
+            caught_up => return caught_up,
+        }
+    }
+}
+
 /// Follows the journal until cancelled.
 pub(crate) async fn run(archive: Arc<Inner>, cancel: CancellationToken) {
     let follow = async {

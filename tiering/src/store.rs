@@ -27,6 +27,7 @@ use crate::{
 };
 use cache::Cache;
 use catalog::Catalog;
+use read::Way;
 
 /// Limits of the store.
 #[derive(Debug, Clone)]
@@ -175,13 +176,13 @@ impl Store {
         if let Some(bytes) = self.inner.read_checked_now(id, range.clone(), crc32c) {
             return Ok(bytes);
         }
-        self.waiting(move |inner| inner.read_checked(id, range, crc32c)).await
+        self.waiting(move |inner| inner.read_checked(id, range, crc32c, Way::Exact)).await
     }
 
     /// Reads like [`Store::read_checked`], on a thread that may wait at once: a read call less for what is seldom in memory,
     /// or takes longer to use than another thread takes to begin.
     pub async fn read_checked_waiting(&self, id: ContainerId, range: Range<u64>, crc32c: u32) -> Result<Bytes, Error> {
-        self.waiting(move |inner| inner.read_checked(id, range, crc32c)).await
+        self.waiting(move |inner| inner.read_checked(id, range, crc32c, Way::Devices)).await
     }
 
     /// Reads like [`Store::read_checked`] if the shards are open and the kernel has the bytes, without waiting for a device.

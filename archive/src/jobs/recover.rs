@@ -205,7 +205,7 @@ pub(crate) async fn rebuild(archive: &Arc<Inner>, progress: &Progress) -> Result
     take_in(archive, &index, progress).await?;
     let cancel = archive.cancel.clone();
     archive.tasks.spawn(follower::run(Arc::clone(archive), cancel));
-    follower::catch_up(archive).await?;
+    follower::catch_up_patiently(archive).await?;
     index.analyze_if_grown().await?;
     Ok(index.counts().await?.instances)
 }

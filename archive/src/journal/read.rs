@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
 use tiering::direct::Aligned;
 use uuid::Uuid;
@@ -16,6 +18,8 @@ use super::segment_file::SegmentFile;
 use super::segments::Shared;
 use super::{Error, Lsn, Record, RecordHead, RecordRef};
 
+/// What the kernel is asked to read ahead at a time; it takes no more than about as much.
+const AHEAD_BYTES: u64 = 1 << 20;
 /// What is read beside the page cache begins and ends at multiples of this.
 const PAGE_BYTES: u64 = 4096;
 
@@ -29,6 +33,15 @@ struct Sources {
 }
 
 impl Sources {
+    /// Has the kernel read what comes next from the first copy, without waiting for it.
+    fn read_ahead(&self, offset: u64) {
+        let Some((copy, file)) = self.files.first() else { return };
+        let advised = rustix::fs::fadvise(file.file(), offset, NonZeroU64::new(AHEAD_BYTES), Advice::WillNeed);
+        if let Err(error) = advised {
+            tracing::debug!(copy, %error, "journal segment not read ahead");
+        }
+    }
+
     fn views(&self) -> impl Iterator<Item = (usize, SegmentView<'_>)> {
         let Self { epoch, start, end: len, .. } = *self;
         self.files.iter().map(move |(copy, file)| (*copy, SegmentView { file: file.file(), epoch, start, len }))
@@ -54,7 +67,8 @@ impl Shared {
             if sources.number != number {
                 (number, offset) = (sources.number, 0);
             }
-            while let Some(header) = self.recent_or_next(&sources, offset)? {
+            let mut ahead = 0;
+            while let Some(header) = self.recent_or_next(&sources, offset, &mut ahead)? {
                 bytes += header.placed.payload_bytes;
                 if records.len() == records_max || (bytes > bytes_max && !records.is_empty()) {
                     return Ok(records);
@@ -68,10 +82,18 @@ impl Shared {
         Ok(records)
     }
 
-    /// Returns the durable record at `offset` from memory, else as `next_record`.
-    fn recent_or_next(&self, sources: &Sources, offset: u64) -> Result<Option<Header>, Error> {
+    /// Returns the durable record at `offset` from memory, else as `next_record`. Who follows far behind reads the disk in
+    /// order: `ahead` is how far the kernel has been asked to.
+    fn recent_or_next(&self, sources: &Sources, offset: u64, ahead: &mut u64) -> Result<Option<Header>, Error> {
         let recent = (offset < sources.end).then(|| self.recent.header(Lsn(sources.start + offset))).flatten();
-        if recent.is_some() { Ok(recent) } else { self.next_record(sources, offset) }
+        if recent.is_some() {
+            return Ok(recent);
+        }
+        if offset >= *ahead && offset < sources.end {
+            sources.read_ahead(offset);
+            *ahead = offset + AHEAD_BYTES / 2;
+        }
+        self.next_record(sources, offset)
     }
 
     /// Returns the first durable record at or behind `offset` that any copy can read.

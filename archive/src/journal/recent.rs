@@ -13,7 +13,7 @@ use super::{Lsn, Payload, RecordRef};
 /// Bytes kept of a payload: the attributes of most instances.
 const FRONT_BYTES: usize = 8 * 1024;
 /// Bytes kept in all; what does not fit is read from the disk.
-const BYTES_MAX: usize = 32 << 20;
+const BYTES_MAX: usize = 64 << 20;
 
 /// A record's head and the beginning of its payload.
 #[derive(Debug)]

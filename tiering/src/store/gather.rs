@@ -84,9 +84,16 @@ struct Gather<'a> {
 }
 
 impl Inner {
-    /// Reads a region of a data shard. Blocks.
-    pub(super) fn gather(self: &Arc<Self>, at: &Located, wanted: u8, region: Region) -> Result<Gathered, Error> {
-        if let Some(bytes) = self.part_now(at, wanted, region) {
+    /// Reads a region of a data shard; what the kernel has in memory without its device, if that is to be tried. Blocks.
+    pub(super) fn gather(
+        self: &Arc<Self>,
+        at: &Located,
+        wanted: u8,
+        region: Region,
+        memory_first: bool,
+    ) -> Result<Gathered, Error> {
+        let ready = memory_first.then(|| self.part_now(at, wanted, region)).flatten();
+        if let Some(bytes) = ready {
             return Ok(Gathered { bytes, degraded: false });
         }
         Gather::new(self, at, wanted, region).run()

@@ -23,13 +23,24 @@ use crate::shard::footer::Geometry;
 use crate::shard::{BLOCK_BYTES, name};
 use crate::{ContainerId, Error, Toc};
 
+/// How a range is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By blocks that are verified, of the kernel's memory first.
+    Verified,
+    /// Exactly and unverified, of the kernel's memory first.
+    Exact,
+    /// Exactly and unverified, of the devices at once: a read call less for what is seldom in memory.
+    Devices,
+}
+
 /// Longest piece that is decoded on a thread of the runtime: some 20 us.
 const DECODED_NOW_BYTES_MAX: usize = 256 * 1024;
 
 impl Inner {
     /// Reads a range whose blocks are all verified. Blocks.
     pub(super) fn read_verified(self: &Arc<Self>, id: ContainerId, range: Range<u64>) -> Result<Bytes, Error> {
-        let result = self.locate(id).and_then(|at| self.read_pieces(&at, &range, true));
+        let result = self.locate(id).and_then(|at| self.read_pieces(&at, &range, Way::Verified));
         if matches!(result, Err(Error::Lost { .. } | Error::Unanswered { .. })) {
             self.damage.unreadable_reads.fetch_add(1, Ordering::Relaxed);
         }
@@ -37,10 +48,16 @@ impl Inner {
     }
 
     /// Reads a range verified by the caller's checksum, by the blocks' only if that differs. Blocks.
-    pub(super) fn read_checked(self: &Arc<Self>, id: ContainerId, range: Range<u64>, crc: u32) -> Result<Bytes, Error> {
+    pub(super) fn read_checked(
+        self: &Arc<Self>,
+        id: ContainerId,
+        range: Range<u64>,
+        crc: u32,
+        way: Way,
+    ) -> Result<Bytes, Error> {
         let at = self.locate(id)?;
         capacity(&at.geometry, &range)?;
-        match self.read_pieces(&at, &range, false) {
+        match self.read_pieces(&at, &range, way) {
             Ok(bytes) if crc32c(&bytes) == crc => return Ok(bytes),
             Err(error @ Error::Unanswered { .. }) => return Err(error),
             Ok(_) | Err(_) => {}
@@ -216,13 +233,14 @@ impl Inner {
         votes.into_iter().max_by_key(|(geometry, votes)| (*votes, geometry.generation))
     }
 
-    /// Reads a range piece by piece, by blocks that are verified or exactly and unverified.
-    fn read_pieces(self: &Arc<Self>, at: &Located, range: &Range<u64>, by_block: bool) -> Result<Bytes, Error> {
+    /// Reads a range piece by piece.
+    fn read_pieces(self: &Arc<Self>, at: &Located, range: &Range<u64>, way: Way) -> Result<Bytes, Error> {
+        let by_block = way == Way::Verified;
         let mut out = Vec::with_capacity(capacity(&at.geometry, range)?);
         let mut degraded = false;
         for piece in at.geometry.layout().pieces(range.clone()) {
             let region = if by_block { span_of(&piece) } else { exactly(&piece) };
-            let gathered = self.gather(at, piece.shard, region)?;
+            let gathered = self.gather(at, piece.shard, region, way != Way::Devices)?;
             degraded |= gathered.degraded;
             if !by_block && out.is_empty() && gathered.bytes.len() == out.capacity() {
                 out = gathered.bytes;

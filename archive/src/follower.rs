@@ -33,7 +33,10 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// Waits until everything acknowledged so far is in the index (read your writes).
 pub(crate) async fn catch_up(archive: &Inner) -> Result<(), Error> {
-    let target = archive.journal.durable_end();
+    catch_up_to(archive, archive.journal.durable_end()).await
+}
+
+async fn catch_up_to(archive: &Inner, target: Lsn) -> Result<(), Error> {
     let mut applied = archive.applied.subscribe();
     let reached = |at: &Option<Lsn>| at.is_some_and(|at| at >= target);
     if reached(&applied.borrow()) {
@@ -46,11 +49,13 @@ pub(crate) async fn catch_up(archive: &Inner) -> Result<(), Error> {
     }
 }
 
-/// Waits like `catch_up`, for as long as the index comes nearer: for work that takes its time anyway.
+/// Waits like `catch_up`, for as long as the index comes nearer: for work that takes its time anyway. What is acknowledged
+/// meanwhile is not waited for: senders that are faster than the index would keep it for ever.
 pub(crate) async fn catch_up_patiently(archive: &Inner) -> Result<(), Error> {
+    let target = archive.journal.durable_end();
     loop {
         let before = *archive.applied.borrow();
-        match catch_up(archive).await {
+        match catch_up_to(archive, target).await {
             Err(Error::IndexAway(_)) if *archive.applied.borrow() > before => {
                 tracing::info!("the index is far behind the journal and comes nearer");
             }

@@ -31,7 +31,7 @@ pub use file_meta::{
 pub use frames::{Fragment, FragmentTable, NativeFrame, align_frame, fragment_table, frame_count, native_frame_range};
 pub use identifiers::{Identifiers, read_identifiers};
 pub use inflate::inflate;
-pub use json::{BASE_URL_MARK, InstanceUids, metadata_json, read_json, write_json};
+pub use json::{BASE_URL_MARK, InstanceUids, attributes_json, metadata_json, read_json, write_json};
 pub use levels::{LevelAttributes, level_attributes};
 pub use parse::{Limits, Parsed, PixelData, read, read_frame_layout, read_levels};
 pub use sop_class::{is_storage, storage_sop_classes};

@@ -75,7 +75,10 @@ pub enum Error {
     },
     /// A container cannot serve the instance, or no pool takes one; others are served (500, Cxxx).
     #[error("use the pools")]
-    Tiering(#[from] tiering::Error),
+    Tiering(#[source] tiering::Error),
+    /// Devices do not answer, more than the code replaces; they may in some seconds, or others take their place (A700, 503).
+    #[error("use the pools: too many devices do not answer, try again in some seconds")]
+    DevicesSilent(#[source] tiering::Error),
     /// The journal cannot serve the record.
     #[error("read the journal")]
     Journal(#[from] journal::Error),
@@ -91,6 +94,13 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl From<tiering::Error> for Error {
+    fn from(error: tiering::Error) -> Self {
+        let silent = matches!(error, tiering::Error::Unanswered { .. });
+        if silent { Self::DevicesSilent(error) } else { Self::Tiering(error) }
+    }
 }
 
 impl From<index::Error> for Error {
@@ -131,5 +141,19 @@ impl fmt::Display for Chain<'_> {
             source = error.source();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_that_may_answer_soon_are_not_told_as_lost_bytes() {
+        let container = tiering::ContainerId(uuid::Uuid::nil());
+        let silent = tiering::Error::Unanswered { container, shards: vec![1, 2, 4] };
+        assert!(matches!(Error::from(silent), Error::DevicesSilent(_)));
+        let lost = tiering::Error::Lost { container, missing: vec![1, 2, 4] };
+        assert!(matches!(Error::from(lost), Error::Tiering(_)));
     }
 }

@@ -22,6 +22,7 @@ pub(crate) struct IndexLink {
     cluster_dir: PathBuf,
     url: Option<PgConnectOptions>,
     connections_max: u32,
+    cache_bytes: Option<u64>,
 }
 
 impl IndexLink {
@@ -37,6 +38,7 @@ impl IndexLink {
             cluster: Mutex::new(None),
             cluster_dir: options.data.join("postgres"),
             url,
+            cache_bytes: options.index_cache_bytes,
             connections_max: options.index_connections_max,
         };
         match link.connect().await {
@@ -52,7 +54,7 @@ impl IndexLink {
         let options = if let Some(options) = &self.url {
             options.clone()
         } else {
-            let started = EmbeddedPostgres::start(&self.cluster_dir).await?;
+            let started = EmbeddedPostgres::start(&self.cluster_dir, self.cache_bytes).await?;
             self.cluster.lock().await.insert(started).options()
         };
         let index = Index::connect(options, self.connections_max).await?;

@@ -13,6 +13,8 @@ pub struct ArchiveOptions {
     pub data: PathBuf,
     /// Postgres to use; `None` starts a cluster of our own under `data`.
     pub index_url: Option<String>,
+    /// Memory for pages of the cluster of our own, in bytes; `None` takes a quarter of the machine's, 128 MiB to 8 GiB.
+    pub index_cache_bytes: Option<u64>,
     /// Connections to Postgres at most.
     pub index_connections_max: u32,
     /// Where acknowledged instances lie until they are sealed.

@@ -111,6 +111,9 @@ pub(crate) struct Http {
 pub(crate) struct Index {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<DatabaseUrl>,
+    /// Memory for pages of the cluster of our own; absent: a part of the machine's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cache: Option<Size>,
     pub(crate) connections_max: u32,
     pub(crate) query_wait_max: Span,
 }
@@ -258,7 +261,7 @@ impl Default for Http {
 
 impl Default for Index {
     fn default() -> Self {
-        Self { url: None, connections_max: 16, query_wait_max: Span(Duration::from_secs(30)) }
+        Self { url: None, cache: None, connections_max: 16, query_wait_max: Span(Duration::from_secs(30)) }
     }
 }
 

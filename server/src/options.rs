@@ -25,6 +25,7 @@ pub(crate) fn archive_options(config: &Config) -> ArchiveOptions {
     ArchiveOptions {
         data: config.data.clone(),
         index_url: config.index.url.as_ref().map(|url| url.reveal().to_owned()),
+        index_cache_bytes: config.index.cache.map(|cache| cache.0),
         index_connections_max: config.index.connections_max,
         journal: journal_options(config),
         pools: pools.collect(),

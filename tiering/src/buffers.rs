@@ -1,27 +1,30 @@
 //! Buffers of short reads, used again: a fresh one has to be zeroed, and one that was sent a moment ago is still in the
-//! processor's cache.
+//! processor's cache. Devices can fill them beside the page cache.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// Lengths of buffers that are kept: slices of CT and MR, and what is read whole of longer instances.
-const KEPT_BYTES: [usize; 4] = [64 << 10, 128 << 10, 256 << 10, 512 << 10];
+use crate::direct::Aligned;
+
+/// Lengths of buffers that are kept: slices of CT and MR with their headers, in whole pages, and what is read at once of
+/// longer instances.
+const KEPT_BYTES: [usize; 4] = [72 << 10, 136 << 10, 264 << 10, 544 << 10];
 /// What is shorter costs little to make.
 const SHORT_BYTES_MAX: usize = 32 << 10;
-/// Unused buffers of each length: 15 MiB together.
+/// Unused buffers of each length: 16 MiB together.
 const UNUSED_MAX: usize = 16;
 
 /// Buffers that nobody uses, by the index of their length.
 #[derive(Debug, Default)]
-pub(crate) struct Buffers {
-    unused: [Mutex<Vec<Vec<u8>>>; KEPT_BYTES.len()],
+pub struct Buffers {
+    unused: [Mutex<Vec<Aligned>>; KEPT_BYTES.len()],
 }
 
 /// A buffer in use. It may hold what was read before: fill all of it.
 #[derive(Debug)]
-pub(crate) struct Buffer {
-    bytes: Vec<u8>,
+pub struct Buffer {
+    bytes: Aligned,
     len: usize,
     /// Where it goes when it is dropped.
     home: Option<(Arc<Buffers>, usize)>,
@@ -29,32 +32,32 @@ pub(crate) struct Buffer {
 
 impl Buffers {
     /// Returns a buffer of this length.
-    pub(crate) fn take(self: &Arc<Self>, len: usize) -> Buffer {
+    pub fn take(self: &Arc<Self>, len: usize) -> Buffer {
         let class = KEPT_BYTES.iter().position(|kept| len <= *kept).filter(|_| len > SHORT_BYTES_MAX);
         let kept = class.and_then(|class| Some((class, KEPT_BYTES.get(class)?, self.unused.get(class)?)));
         let Some((class, bytes, unused)) = kept else {
-            return Buffer { bytes: vec![0; len], len, home: None };
+            return Buffer { bytes: Aligned::zeroed(len), len, home: None };
         };
         let used = unused.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Buffer { bytes: used.unwrap_or_else(|| vec![0; *bytes]), len, home: Some((Arc::clone(self), class)) }
+        Buffer { bytes: used.unwrap_or_else(|| Aligned::zeroed(*bytes)), len, home: Some((Arc::clone(self), class)) }
     }
 }
 
 impl Buffer {
     /// Returns what is to be filled.
-    pub(crate) fn space(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(..self.len).expect("a buffer is as long as it was asked for")
+    pub fn space(&mut self) -> &mut [u8] {
+        self.bytes.first_mut(self.len)
     }
 
     /// Returns the bytes; the buffer is used again when the last of them is dropped.
-    pub(crate) fn into_bytes(self) -> Bytes {
+    pub fn into_bytes(self) -> Bytes {
         Bytes::from_owner(self)
     }
 }
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        self.bytes.get(..self.len).expect("a buffer is as long as it was asked for")
+        self.bytes.as_slice().get(..self.len).expect("a buffer is as long as it was asked for")
     }
 }
 
@@ -92,7 +95,7 @@ mod tests {
     #[test]
     fn any_length_is_had_and_few_are_kept() {
         let buffers = Arc::new(Buffers::default());
-        for len in [0, 1, 32 << 10, (32 << 10) + 1, 64 << 10, (64 << 10) + 1, 512 << 10, (512 << 10) + 1] {
+        for len in [0, 1, 32 << 10, (32 << 10) + 1, 72 << 10, (72 << 10) + 1, 544 << 10, (544 << 10) + 1] {
             let mut buffer = buffers.take(len);
             assert_eq!(buffer.space().len(), len);
             assert_eq!(buffer.into_bytes().len(), len);

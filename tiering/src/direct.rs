@@ -17,7 +17,7 @@ pub const ALIGN_BYTES: usize = 4096;
 pub const CHUNK_BYTES: usize = 1 << 20;
 
 /// Memory that begins where the device can take it from.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Aligned {
     room: Vec<u8>,
     start: usize,

@@ -14,7 +14,7 @@
 #[doc(hidden)]
 pub mod fuzzing;
 
-mod buffers;
+pub mod buffers;
 mod checksum;
 mod damage;
 mod device;

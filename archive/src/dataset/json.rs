@@ -49,11 +49,17 @@ pub fn metadata_json<S: Source + ?Sized>(
     syntax: &TransferSyntax,
     uids: InstanceUids<'_>,
 ) -> Result<Vec<u8>, ReadError> {
-    let mut attributes = match read(source, syntax, &Limits::default()) {
-        Ok(parsed) => parsed.attributes,
-        Err(ReadError::Malformed { .. } | ReadError::Missing { .. }) => Attributes::default(),
-        Err(error @ ReadError::Source(_)) => return Err(error),
-    };
+    match read(source, syntax, &Limits::default()) {
+        Ok(parsed) => Ok(attributes_json(parsed.attributes, uids)),
+        Err(ReadError::Malformed { .. } | ReadError::Missing { .. }) => {
+            Ok(attributes_json(Attributes::default(), uids))
+        }
+        Err(error @ ReadError::Source(_)) => Err(error),
+    }
+}
+
+/// Writes what was read of an instance, as `metadata_json` does.
+pub fn attributes_json(mut attributes: Attributes, uids: InstanceUids<'_>) -> Vec<u8> {
     uids.put_absent(&mut attributes);
     let instance = format!(
         "{BASE_URL_MARK}/studies/{}/series/{}/instances/{}",
@@ -61,7 +67,7 @@ pub fn metadata_json<S: Source + ?Sized>(
     );
     let mut out = Vec::new();
     write_json(&attributes, &|path| format!("{instance}/bulkdata/{path}"), &mut out);
-    Ok(out)
+    out
 }
 
 impl InstanceUids<'_> {

@@ -18,6 +18,7 @@ use super::Error;
 use owner::Owner;
 use programs::Programs;
 
+mod cache;
 mod orphan;
 mod owner;
 mod programs;
@@ -46,14 +47,16 @@ pub struct EmbeddedPostgres {
     pid: Pid,
     options: PgConnectOptions,
     directory: PathBuf,
+    cache_bytes: Option<u64>,
     stopped: bool,
 }
 
 impl EmbeddedPostgres {
-    /// Starts the server under `directory`, making the cluster first if there is none. A server that an earlier
+    /// Starts the server under `directory`, making the cluster first if there is none, with `cache_bytes` of memory for its
+    /// pages or, without, a quarter of the machine's, 128 MiB to 8 GiB. A server that an earlier
     /// process left behind is shut down first, so only the owner of the data directory's lock may call this. Takes
     /// some seconds the first time. A dropped call may leave such a server behind.
-    pub async fn start(directory: &Path) -> Result<Self, Error> {
+    pub async fn start(directory: &Path, cache_bytes: Option<u64>) -> Result<Self, Error> {
         let directory = prepare(directory)?;
         let owner = Owner::choose()?;
         owner.own(&directory)?;
@@ -72,11 +75,12 @@ impl EmbeddedPostgres {
             .username(ROLE)
             .application_name("filmroom")
             .database("postgres");
-        let spawn = || spawn(&programs, &owner, &directory, &cluster, &socket);
+        let cached = cache::settings(cache_bytes, &programs.path("postgres"));
+        let spawn = || spawn(&programs, &owner, (&directory, &cluster, &socket), &cached);
         let (child, pid) = timeout(START_LONGEST, running(spawn, &options, &directory, &cluster))
             .await
             .map_err(|_| cluster_error("postgres is not ready after five minutes, see postgres.log"))??;
-        Ok(Self { child, pid, options: options.database(ROLE), directory, stopped: false })
+        Ok(Self { child, pid, options: options.database(ROLE), directory, cache_bytes, stopped: false })
     }
 
     /// Returns how to connect to the archive's database.
@@ -101,7 +105,7 @@ impl EmbeddedPostgres {
             return Ok(false);
         }
         tracing::error!("the archive's own Postgres ended and is started again");
-        *self = Self::start(&self.directory.clone()).await?;
+        *self = Self::start(&self.directory.clone(), self.cache_bytes).await?;
         Ok(true)
     }
 
@@ -195,7 +199,12 @@ fn access(owner: &Owner, cluster: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn spawn(programs: &Programs, owner: &Owner, directory: &Path, cluster: &Path, socket: &Path) -> Result<Child, Error> {
+fn spawn(
+    programs: &Programs,
+    owner: &Owner,
+    (directory, cluster, socket): (&Path, &Path, &Path),
+    cached: &[String],
+) -> Result<Child, Error> {
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
@@ -207,7 +216,7 @@ fn spawn(programs: &Programs, owner: &Owner, directory: &Path, cluster: &Path, s
     let also = log.try_clone().map_err(io_error("open postgres.log"))?;
     let mut command = Command::new(programs.path("postgres"));
     command.arg("-D").arg(cluster).arg("-k").arg(socket).args(["-p", &PORT.to_string()]);
-    for setting in SETTINGS {
+    for setting in SETTINGS.into_iter().chain(cached.iter().map(String::as_str)) {
         command.args(["-c", setting]);
     }
     command.current_dir(directory).stdin(Stdio::null()).stdout(log).stderr(also);
@@ -218,13 +227,12 @@ fn spawn(programs: &Programs, owner: &Owner, directory: &Path, cluster: &Path, s
 }
 
 /// Durability first; then room for batches of some thousand rows; a log without values.
-const SETTINGS: [&str; 16] = [
+const SETTINGS: [&str; 15] = [
     "listen_addresses=",
     "unix_socket_permissions=0700",
     "fsync=on",
     "full_page_writes=on",
     "synchronous_commit=on",
-    "shared_buffers=128MB",
     "max_wal_size=1GB",
     "wal_compression=on",
     "max_connections=100",
@@ -319,7 +327,7 @@ mod tests {
     async fn a_server_that_is_about_to_end_is_not_taken_for_the_one_that_answers() {
         let kept = tempfile::tempdir().unwrap();
         fs::set_permissions(kept.path(), Permissions::from_mode(0o755)).unwrap();
-        let mut running = EmbeddedPostgres::start(kept.path()).await.unwrap();
+        let mut running = EmbeddedPostgres::start(kept.path(), Some(32 << 20)).await.unwrap();
         let options = running.options();
         assert!(ready(&mut running.child, running.pid, &options).await.unwrap());
         // It runs on the cluster and its number is in the pid file, but the socket is another server's.

@@ -19,7 +19,7 @@ use super::recover::recheck;
 use super::{Progress, describe};
 use crate::archive::Inner;
 use crate::checksum::crc32c;
-use crate::dataset::{self, InstanceUids, Limits};
+use crate::dataset::{self, Attributes, InstanceUids, Limits, Parsed, ReadError};
 use crate::index::{Hot, Index};
 use crate::journal::{self, Journal, Lsn, RecordRef};
 use crate::receive::joined;
@@ -219,8 +219,9 @@ fn write_series(
             Err(error) => return Err(error),
         };
         let kind = kind_of(&hot, &mut kinds);
-        let (pixel_data, frame_table) = layout(&copied.source, &hot, writer)?;
-        packer.push(&object(&copied.source, part, &hot)?)?;
+        let parsed = parse(&copied.source, &hot)?;
+        let (pixel_data, frame_table) = layout(&copied.source, &parsed, &hot, writer)?;
+        packer.push(&object(parsed.attributes, part, &hot))?;
         instances.push(ManifestInstance {
             sop_instance_uid: hot.sop_instance_uid.to_string(),
             number: hot.instance_number,
@@ -311,12 +312,28 @@ fn kind_of(hot: &Hot, kinds: &mut Vec<Arc<InstanceKind>>) -> Arc<InstanceKind> {
     kind
 }
 
-/// Finds the pixel data, and lists the fragments of encapsulated frames beside it. An instance whose pixel data cannot
-/// be made out is packed all the same; its frames are looked for when they are asked for.
-fn layout(source: &PayloadSource, hot: &Hot, writer: &mut ContainerWriter) -> Result<(u64, Option<Extent>), Error> {
-    let Some(syntax) = dataset::transfer_syntax(hot.transfer_syntax_uid.as_str()) else { return Ok((0, None)) };
-    let Ok(parsed) = dataset::read(source, syntax, &Limits::default()) else { return Ok((0, None)) };
-    let Some(pixel_data) = parsed.pixel_data.as_ref().filter(|_| !syntax.deflated) else { return Ok((0, None)) };
+/// Reads the header; nothing of it if it cannot be made out: such an instance is packed all the same, its metadata has its
+/// UIDs, and its frames are looked for when they are asked for.
+fn parse(source: &PayloadSource, hot: &Hot) -> Result<Parsed, Error> {
+    let syntax = dataset::transfer_syntax(hot.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)?;
+    match dataset::read(source, syntax, &Limits::default()) {
+        Err(ReadError::Malformed { .. } | ReadError::Missing { .. }) => {
+            Ok(Parsed { attributes: Attributes::default(), pixel_data: None, complete: false })
+        }
+        read => Ok(read?),
+    }
+}
+
+/// Returns where the pixel data is, and lists the fragments of encapsulated frames beside it.
+fn layout(
+    source: &PayloadSource,
+    parsed: &Parsed,
+    hot: &Hot,
+    writer: &mut ContainerWriter,
+) -> Result<(u64, Option<Extent>), Error> {
+    // Offsets into what a deflated data set becomes say nothing about what is stored.
+    let deflated = dataset::transfer_syntax(hot.transfer_syntax_uid.as_str()).is_none_or(|syntax| syntax.deflated);
+    let Some(pixel_data) = parsed.pixel_data.as_ref().filter(|_| !deflated) else { return Ok((0, None)) };
     if !pixel_data.encapsulated {
         return Ok((pixel_data.offset, None));
     }
@@ -326,14 +343,13 @@ fn layout(source: &PayloadSource, hot: &Hot, writer: &mut ContainerWriter) -> Re
     }
 }
 
-fn object(source: &PayloadSource, part: &SeriesPart, hot: &Hot) -> Result<Vec<u8>, Error> {
-    let syntax = dataset::transfer_syntax(hot.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)?;
+fn object(attributes: Attributes, part: &SeriesPart, hot: &Hot) -> Vec<u8> {
     let uids = InstanceUids {
         study_instance_uid: &part.study,
         series_instance_uid: &part.series,
         sop_instance_uid: &hot.sop_instance_uid,
     };
-    Ok(dataset::metadata_json(source, syntax, uids)?)
+    dataset::attributes_json(attributes, uids)
 }
 
 fn append(writer: &mut ContainerWriter, bytes: &[u8]) -> Result<Extent, Error> {

@@ -24,6 +24,7 @@ use tiering::direct::{Aligned, CHUNK_BYTES};
 use uuid::Uuid;
 
 use super::identity::Identity;
+use super::prepare::Pace;
 use super::segment_file::SegmentFile;
 use super::zeros;
 use crate::lock::DirLock;
@@ -191,7 +192,7 @@ impl Disk {
     }
 
     /// Makes a segment full of zeros that waits for use, unless there is one that does.
-    pub(super) fn prepare(&self, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+    pub(super) fn prepare(&self, bytes: u64, pace: &Pace) -> io::Result<()> {
         if self.has_free() {
             return Ok(());
         }
@@ -200,7 +201,7 @@ impl Disk {
         }
         let path = self.path.join("free").join(format!("{}.seg", Uuid::new_v4()));
         let unfinished = path.with_extension(UNFINISHED);
-        let filled = zeros::write_file(&unfinished, bytes, stop);
+        let filled = zeros::write_file(&unfinished, bytes, pace);
         if !matches!(filled, Ok(true)) {
             let removed = fs::remove_file(&unfinished);
             tracing::debug!(?removed, "journal segment not made ready");

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
-use tiering::direct::Aligned;
 use uuid::Uuid;
 
 use super::record::{self, ALIGN_BYTES, Header, crc32c};
@@ -165,9 +164,9 @@ impl Shared {
         let record_bytes = u64::from(at.head_bytes).checked_add(at.payload_bytes)?;
         let end = offset.checked_add(record_bytes)?.checked_next_multiple_of(PAGE_BYTES)?;
         let bytes = usize::try_from(end.min(self.options.segment_bytes).checked_sub(pages_at)?).ok()?;
-        let mut pages = Aligned::zeroed(bytes);
-        file.read_pages(pages_at, pages.first_mut(bytes)).ok()?;
-        let mut record = Bytes::from_owner(pages).split_off(usize::try_from(offset - pages_at).ok()?);
+        let mut pages = self.buffers.take(bytes);
+        file.read_pages(pages_at, pages.space()).ok()?;
+        let mut record = pages.into_bytes().split_off(usize::try_from(offset - pages_at).ok()?);
         let header = record::decode(&record, sources.epoch, at.lsn)?;
         let (head, payload) = (usize::try_from(at.head_bytes).ok()?, usize::try_from(at.payload_bytes).ok()?);
         if header.placed.record_ref() != *at || record.len() < head.checked_add(payload)? {
@@ -191,23 +190,22 @@ impl Shared {
         if header.placed.record_ref() != *at {
             return Ok(Answer::Gone);
         }
-        let mut buf = vec![0; range_len(range)];
+        let mut buffer = self.buffers.take(range_len(range));
+        let buf = buffer.space();
         let read = match (header.placed.large, self.disks.get(copy)) {
             (Some(id), Some(disk)) => match File::open(disk.large_path(id)) {
-                Ok(file) => read_up_to(&file, &mut buf, range.start)?,
+                Ok(file) => read_up_to(&file, buf, range.start)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Answer::Gone),
                 Err(error) => return Err(error),
             },
-            (Some(_), None) | (None, _) => {
-                read_up_to(view.file, &mut buf, offset + u64::from(at.head_bytes) + range.start)?
-            }
+            (Some(_), None) | (None, _) => read_up_to(view.file, buf, offset + u64::from(at.head_bytes) + range.start)?,
         };
         let whole = *range == (0..at.payload_bytes);
-        if read < buf.len() || (whole && crc32c(&buf) != at.crc32c) {
+        if read < buf.len() || (whole && crc32c(buf) != at.crc32c) {
             tracing::warn!(copy, lsn = at.lsn.0, "journal payload damaged on one copy");
             return Ok(Answer::Damaged);
         }
-        Ok(Answer::Bytes(buf.into()))
+        Ok(Answer::Bytes(buffer.into_bytes()))
     }
 
     pub(super) fn read_payload_now(&self, at: &RecordRef, range: Range<u64>) -> Option<Bytes> {
@@ -221,18 +219,19 @@ impl Shared {
         }
         let (_, view) = sources.views().next()?;
         let offset = at.lsn.0 - view.start;
-        let mut head = vec![0; usize::try_from(at.head_bytes).ok()?.min(record::HEAD_BYTES_MAX)];
-        let mut payload = vec![0; range_len(&range)];
+        let head_bytes = usize::try_from(at.head_bytes).ok()?.min(record::HEAD_BYTES_MAX);
+        let mut buffer = self.buffers.take(head_bytes.checked_add(range_len(&range))?);
+        let (head, payload) = buffer.space().split_at_mut(head_bytes);
         if range.start == 0 {
-            read_now(view.file, &mut [&mut head, &mut payload], offset)?;
+            read_now(view.file, &mut [head, payload], offset)?;
         } else {
-            read_now(view.file, &mut [&mut head], offset)?;
-            read_now(view.file, &mut [&mut payload], offset + u64::from(at.head_bytes) + range.start)?;
+            read_now(view.file, &mut [head], offset)?;
+            read_now(view.file, &mut [payload], offset + u64::from(at.head_bytes) + range.start)?;
         }
-        let header = record::decode(&head, view.epoch, at.lsn)?;
+        let header = record::decode(head, view.epoch, at.lsn)?;
         let whole = range == (0..at.payload_bytes);
-        let good = header.placed.record_ref() == *at && (!whole || crc32c(&payload) == at.crc32c);
-        (good && self.is_present(sources.number)).then(|| payload.into())
+        let good = header.placed.record_ref() == *at && (!whole || crc32c(payload) == at.crc32c);
+        (good && self.is_present(sources.number)).then(|| buffer.into_bytes().split_off(head_bytes))
     }
 
     pub(super) fn read_head_now(&self, at: &RecordRef) -> Option<RecordHead> {

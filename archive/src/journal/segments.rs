@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use tiering::buffers::Buffers;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::disk::{Disk, Fault, is_full};
 use super::identity::Identity;
+use super::prepare::Pace;
 use super::recent::Recent;
 use super::segment_file::SegmentFile;
 use super::{Error, JournalOptions, Lsn, RecordRef};
@@ -75,6 +77,8 @@ pub(super) struct Shared {
     damaged: Mutex<Vec<Lsn>>,
     /// What was appended last.
     pub(super) recent: Recent,
+    /// Where payloads are read into.
+    pub(super) buffers: Arc<Buffers>,
 }
 
 impl Shared {
@@ -97,6 +101,7 @@ impl Shared {
             durable: watch::Sender::new(durable),
             damaged: Mutex::default(),
             recent: Recent::default(),
+            buffers: Arc::default(),
         }
     }
 
@@ -220,14 +225,14 @@ impl Shared {
     }
 
     /// Makes segments ready, one on each healthy copy that has none, within the limit.
-    pub(super) fn prepare_segments(&self, stop: &AtomicBool) {
+    pub(super) fn prepare_segments(&self, pace: &Pace) {
         let bytes = self.options.segment_bytes;
         if self.used_bytes() + bytes > self.options.bytes_max {
             return;
         }
         for disk in self.disks.iter().filter(|disk| disk.is_healthy()) {
             // Nothing of the journal's is in doubt: the segment is made without, when it is needed.
-            if let Err(error) = disk.prepare(bytes, stop) {
+            if let Err(error) = disk.prepare(bytes, pace) {
                 tracing::debug!(path = %disk.path().display(), %error, "no journal segment was made ready");
             }
         }

@@ -61,6 +61,7 @@ impl Rig {
         let options = ArchiveOptions {
             data,
             index_url,
+            index_cache_bytes: crate::index::CACHE,
             index_connections_max: 6,
             journal,
             pools: vec![pool],

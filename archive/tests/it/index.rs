@@ -57,6 +57,9 @@ pub(crate) struct Fixture {
 }
 
 /// Makes a directory that an unprivileged user can reach.
+/// Memory for pages of a test's Postgres.
+pub(crate) const CACHE: Option<u64> = Some(32 << 20);
+
 pub(crate) fn directory() -> (tempfile::TempDir, PathBuf) {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::Builder::new().prefix("filmroom").tempdir().unwrap();
@@ -71,7 +74,7 @@ pub(crate) async fn fixture() -> Fixture {
         cluster
     } else {
         let (directory, inside) = directory();
-        let postgres = Some(EmbeddedPostgres::start(&inside).await.unwrap());
+        let postgres = Some(EmbeddedPostgres::start(&inside, CACHE).await.unwrap());
         let cluster = Arc::new(Cluster { postgres, _directory: directory });
         *shared = Arc::downgrade(&cluster);
         cluster

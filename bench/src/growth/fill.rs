@@ -131,6 +131,7 @@ fn options(data: &Path) -> anyhow::Result<ArchiveOptions> {
     Ok(ArchiveOptions {
         data: data.to_owned(),
         index_url: None,
+        index_cache_bytes: None,
         index_connections_max: INDEX_CONNECTIONS_MAX,
         journal: JournalOptions { bytes_max: JOURNAL_BYTES_MAX, ..JournalOptions::new(vec![data.join("journal")]) },
         pools: vec![hot],

@@ -170,6 +170,7 @@ fn failure(error: &Error) -> (Status, &'static str) {
         | Error::Locked
         | Error::Index(_)
         | Error::Tiering(_)
+        | Error::DevicesSilent(_)
         | Error::Journal(_)
         | Error::Io { .. } => (Status::CANNOT_UNDERSTAND, "query failed"),
     }

@@ -121,6 +121,7 @@ fn refused(error: &Error) -> Refused {
         Error::OutOfResources { .. } => (Status::OUT_OF_RESOURCES, "no room now, try again"),
         Error::TooLarge { .. } => (Status::OUT_OF_RESOURCES, "instance is too large"),
         Error::IndexAway(_) => (Status::OUT_OF_RESOURCES, "index is away, try again"),
+        Error::DevicesSilent(_) => (Status::OUT_OF_RESOURCES, "devices do not answer, try again"),
         Error::Journal(_) | Error::Io { .. } => (Status::OUT_OF_RESOURCES, "store failed, try again"),
         Error::InvalidKey(_)
         | Error::NotFound { .. }

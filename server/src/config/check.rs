@@ -9,6 +9,8 @@ use super::{Config, InvalidConfig, Pool};
 const CONTAINER_BYTES: std::ops::RangeInclusive<u64> = (1 << 20)..=(16 << 30);
 /// Smallest and largest PDU; PS3.8 §D.1 names no limit, peers in the field break outside of these.
 const PDU_BYTES: std::ops::RangeInclusive<u64> = (4 << 10)..=(1 << 20);
+/// Smallest and largest memory for the cluster of our own.
+const CACHE_BYTES: std::ops::RangeInclusive<u64> = (1 << 20)..=(1 << 40);
 
 /// The journal writes whole pages.
 const PAGE_BYTES: u64 = 4096;
@@ -22,6 +24,9 @@ pub(super) fn check(config: &Config) -> Result<(), InvalidConfig> {
     ensure((1..=100).contains(&config.pack.pressure_percent), || "pack.pressure_percent: use 1 to 100".to_owned())?;
     ensure(config.store.instance_max.0 > 0, || "store.instance_max: use at least 1B".to_owned())?;
     ensure(config.index.connections_max > 1, || "index.connections_max: use at least 2".to_owned())?;
+    ensure(config.index.cache.is_none_or(|cache| CACHE_BYTES.contains(&cache.0)), || {
+        "index.cache: use 1MiB to 1TiB".to_owned()
+    })?;
     config.pool.iter().try_for_each(check_pool)?;
     if let Some(name) = first_repeated(config.pool.iter().map(|pool| &pool.name)) {
         return Err(InvalidConfig(format!("pool `{name}`: the name is used twice; every pool needs its own")));

@@ -71,6 +71,7 @@ fn example_describes_every_key() {
     full.fill_in();
     full.http.public_url = Some("https://pacs.example.org/dicomweb".to_owned());
     full.index.url = Some(DatabaseUrl::try_from("postgres://filmroom@db/filmroom".to_owned()).unwrap());
+    full.index.cache = Some(Size(1 << 30));
     full.journal.copies_required = Some(1);
     let example = example_with_every_key();
     Config::parse("filmroom.example.toml", &example).unwrap();

@@ -5,7 +5,7 @@ use archive::index::EmbeddedPostgres;
 
 use super::deleting::tombstone;
 use super::*;
-use crate::index::directory;
+use crate::index::{CACHE, directory};
 
 /// A server of the test's own, that can be stopped.
 struct Server {
@@ -17,7 +17,7 @@ struct Server {
 impl Server {
     async fn start() -> Self {
         let (directory, inside) = directory();
-        let postgres = Some(EmbeddedPostgres::start(&inside).await.unwrap());
+        let postgres = Some(EmbeddedPostgres::start(&inside, CACHE).await.unwrap());
         Self { postgres, inside, _directory: directory }
     }
 
@@ -30,7 +30,7 @@ impl Server {
     }
 
     async fn come_back(&mut self) {
-        self.postgres = Some(EmbeddedPostgres::start(&self.inside).await.unwrap());
+        self.postgres = Some(EmbeddedPostgres::start(&self.inside, CACHE).await.unwrap());
     }
 }
 

@@ -1,6 +1,7 @@
 //! The server of our own: started, stopped, met as an orphan, refused.
 
 use archive::index::Error;
+use sqlx::ConnectOptions as _;
 
 use super::*;
 
@@ -9,7 +10,7 @@ async fn a_cluster_is_made_once_and_survives_stop_crash_and_orphanage() {
     let (_kept, directory) = directory();
     let unfinished = directory.join("cluster.unfinished-of-a-start-that-was-killed");
     std::fs::create_dir_all(unfinished.join("base")).unwrap();
-    let first = EmbeddedPostgres::start(&directory).await.unwrap();
+    let first = EmbeddedPostgres::start(&directory, CACHE).await.unwrap();
     assert!(!unfinished.exists());
     let index = Index::connect(first.options(), 2).await.unwrap();
     index.apply(JOURNAL, &[arrival(1, 1, 1)], Lsn(7)).await.unwrap();
@@ -24,17 +25,17 @@ async fn a_cluster_is_made_once_and_survives_stop_crash_and_orphanage() {
     index.close().await;
     first.stop().await.unwrap();
 
-    let killed = EmbeddedPostgres::start(&directory).await.unwrap();
+    let killed = EmbeddedPostgres::start(&directory, CACHE).await.unwrap();
     let pid = rustix::process::Pid::from_raw(i32::try_from(killed.pid()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
     std::mem::forget(killed);
 
-    let orphan = EmbeddedPostgres::start(&directory).await.unwrap();
+    let orphan = EmbeddedPostgres::start(&directory, CACHE).await.unwrap();
     let pid = orphan.pid();
     std::mem::forget(orphan); // its owner is killed: nobody tells it to stop
 
-    let last = EmbeddedPostgres::start(&directory).await.unwrap();
+    let last = EmbeddedPostgres::start(&directory, CACHE).await.unwrap();
     assert_ne!(last.pid(), pid);
     let index = Index::connect(last.options(), 2).await.unwrap();
     assert_eq!(index.applied(JOURNAL).await.unwrap(), Some(Lsn(7)));
@@ -45,7 +46,7 @@ async fn a_cluster_is_made_once_and_survives_stop_crash_and_orphanage() {
 #[tokio::test]
 async fn an_orphan_that_writes_its_pid_file_late_is_not_taken_for_our_server() {
     let (_kept, directory) = directory();
-    let orphan = EmbeddedPostgres::start(&directory).await.unwrap();
+    let orphan = EmbeddedPostgres::start(&directory, CACHE).await.unwrap();
     let pid = orphan.pid();
     std::mem::forget(orphan);
     let file = directory.join("cluster/postmaster.pid");
@@ -53,7 +54,7 @@ async fn an_orphan_that_writes_its_pid_file_late_is_not_taken_for_our_server() {
     std::fs::rename(&file, &hidden).unwrap();
     let starting = tokio::spawn({
         let directory = directory.clone();
-        async move { EmbeddedPostgres::start(&directory).await }
+        async move { EmbeddedPostgres::start(&directory, CACHE).await }
     });
     tokio::time::sleep(std::time::Duration::from_millis(700)).await;
     assert!(!starting.is_finished(), "the orphan answered in place of our server");
@@ -68,7 +69,7 @@ async fn an_orphan_that_writes_its_pid_file_late_is_not_taken_for_our_server() {
 async fn a_server_that_was_killed_is_revived_under_the_same_options() {
     // Promise 7
     let (_kept, directory) = directory();
-    let mut postgres = EmbeddedPostgres::start(&directory).await.unwrap();
+    let mut postgres = EmbeddedPostgres::start(&directory, CACHE).await.unwrap();
     let index = Index::connect(postgres.options(), 2).await.unwrap();
     index.apply(JOURNAL, &[arrival(1, 1, 1)], Lsn(7)).await.unwrap();
     assert!(!postgres.revive().await.unwrap());
@@ -94,7 +95,7 @@ async fn a_cluster_of_another_version_is_refused_with_what_to_do() {
     let (_kept, directory) = directory();
     std::fs::create_dir_all(directory.join("cluster")).unwrap();
     std::fs::write(directory.join("cluster/PG_VERSION"), "9\n").unwrap();
-    let error = EmbeddedPostgres::start(&directory).await.unwrap_err();
+    let error = EmbeddedPostgres::start(&directory, CACHE).await.unwrap_err();
     assert!(matches!(&error, Error::ProgramVersion { cluster, .. } if cluster == "9"), "{error}");
 }
 
@@ -104,7 +105,7 @@ async fn a_directory_that_the_server_cannot_reach_is_named() {
     let (kept, directory) = directory();
     if rustix::process::geteuid().is_root() {
         std::fs::set_permissions(kept.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-        let error = EmbeddedPostgres::start(&directory).await.unwrap_err().to_string();
+        let error = EmbeddedPostgres::start(&directory, CACHE).await.unwrap_err().to_string();
         assert!(error.contains("chmod o+x"), "{error}");
     }
 }
@@ -115,7 +116,7 @@ async fn a_path_too_long_for_a_socket_is_no_hindrance() {
     let long = directory.join("a-rather-long-name-of-a-directory-that-does-not-fit-into-sun-path").join("deeper");
     let parent = long.parent().unwrap();
     std::fs::create_dir_all(parent).unwrap();
-    let postgres = EmbeddedPostgres::start(&long).await.unwrap();
+    let postgres = EmbeddedPostgres::start(&long, CACHE).await.unwrap();
     let socket = postgres.options().get_socket().unwrap().clone();
     assert!(socket.as_os_str().len() < 90, "{}", socket.display());
     Index::connect(postgres.options(), 2).await.unwrap().close().await;
@@ -139,4 +140,24 @@ async fn a_server_without_fsync_is_refused() {
     let error = Index::connect(options, 2).await.unwrap_err();
     assert!(matches!(error, Error::Unsuitable { .. }), "{error}");
     assert!(error.to_string().contains("fsync"), "{error}");
+}
+
+#[tokio::test]
+async fn pages_that_were_in_memory_are_there_again_after_a_restart() {
+    let (_kept, directory) = directory();
+    let first = EmbeddedPostgres::start(&directory, CACHE).await.unwrap();
+    let index = Index::connect(first.options(), 2).await.unwrap();
+    let mut connection = first.options().connect().await.unwrap();
+    let buffers: String = sqlx::query_scalar("show shared_buffers").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(buffers, "32MB");
+    index.close().await;
+    first.stop().await.unwrap();
+    let second = EmbeddedPostgres::start(&directory, CACHE).await.unwrap();
+    let warmed = async {
+        while !std::fs::read_to_string(directory.join("postgres.log")).unwrap().contains("autoprewarm successfully") {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_mins(1), warmed).await.expect("pages are read at the start");
+    second.stop().await.unwrap();
 }

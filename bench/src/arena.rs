@@ -73,12 +73,16 @@ pub struct Figures(BTreeMap<Kind, Vec<f64>>);
 
 /// Waits until peers have no work left from earlier turns, or for a while at most.
 pub fn settle(peers: &[&Peer]) {
-    let pids: Vec<i32> = peers.iter().flat_map(|peer| peer.pids()).collect();
+    settle_processes(&peers.iter().flat_map(|peer| peer.pids()).collect::<Vec<_>>());
+}
+
+/// Waits as [`settle`] does for processes and their children.
+pub fn settle_processes(pids: &[i32]) {
     let begun = Instant::now();
-    let mut before = cpu_seconds(&pids);
+    let mut before = cpu_seconds(pids);
     while begun.elapsed() < SETTLE_WAIT_MAX {
         pause(SETTLE_LOOK_EVERY);
-        let now = cpu_seconds(&pids);
+        let now = cpu_seconds(pids);
         if now - before <= IDLE_SHARE * SETTLE_LOOK_EVERY.as_secs_f64() {
             return;
         }

@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 use testdata::Population;
 
+use crate::arena::settle_processes;
 use crate::measure::pages::footprint;
 use crate::process::{Place, Server};
 
@@ -133,6 +134,10 @@ pub fn run(options: &Options, mut report: impl FnMut(&Line) -> anyhow::Result<()
         report(&Line::Size(size))?;
         archives.push(archive);
     }
+    // A start goes on for some seconds: it reads what of the index was in memory before.
+    let pids =
+        archives.iter().map(|archive| Ok(i32::try_from(archive.server.pid()?)?)).collect::<anyhow::Result<Vec<_>>>()?;
+    settle_processes(&pids);
     for shape in shape::all() {
         let mut smallest = None;
         for mut asked in ask::ask(&archives, &shape, options)? {

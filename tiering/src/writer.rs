@@ -212,9 +212,17 @@ impl ContainerWriter {
 /// Does one step on all shards at once, each on its own device; the first error counts.
 fn on_all<T: Send + 'static, S: FnOnce(&mut Body, &Pulse) -> Result<T, Error> + Send + 'static>(
     shards: &mut [Staged],
+    step: impl FnMut(&Staged) -> S,
+) -> Result<Vec<T>, Error> {
+    on_each(shards.iter_mut().collect(), step)
+}
+
+/// Does one step on some shards at once, as [`on_all`] does.
+fn on_each<T: Send + 'static, S: FnOnce(&mut Body, &Pulse) -> Result<T, Error> + Send + 'static>(
+    mut shards: Vec<&mut Staged>,
     mut step: impl FnMut(&Staged) -> S,
 ) -> Result<Vec<T>, Error> {
-    let begin = |shard: &mut Staged| {
+    let begin = |shard: &mut &mut Staged| {
         let step = step(shard);
         shard.begin(step)
     };

@@ -1,12 +1,12 @@
 //! Sealing: tail row, tails, fsync, names, reading back. Each step is done on all shards before the next begins, so that
-//! a crash leaves temporary files or whole shards.
+//! a crash leaves temporary files or whole shards, and one of those has the table of contents.
 
 use std::sync::{Arc, PoisonError};
 
 use tracing::debug;
 
 use super::staged::{Body, Staged};
-use super::{ContainerWriter, Sealed, on_all};
+use super::{ContainerWriter, Sealed, on_all, on_each};
 use crate::checksum::crc32c;
 use crate::device::calls::Pulse;
 use crate::shard::FIRST_GENERATION;
@@ -29,6 +29,14 @@ pub(super) fn seal(mut writer: ContainerWriter, toc: Toc) -> Result<Sealed, Erro
 
 /// Writes what follows the units, waits for the devices, names the files and reads them back.
 fn spread(writer: &mut ContainerWriter, raw: &[u8], stored: &[u8]) -> Result<Geometry, Error> {
+    let geometry = write_out(writer, raw, stored)?;
+    publish(writer)?;
+    read_back(writer, &geometry)?;
+    Ok(geometry)
+}
+
+/// Writes what follows the units and waits for the devices.
+fn write_out(writer: &mut ContainerWriter, raw: &[u8], stored: &[u8]) -> Result<Geometry, Error> {
     write_last_row(writer)?;
     let hashes: Vec<u8> = writer.shards.iter().flat_map(Staged::hash).collect();
     let geometry = geometry(writer, raw, stored, &hashes);
@@ -37,9 +45,19 @@ fn spread(writer: &mut ContainerWriter, raw: &[u8], stored: &[u8]) -> Result<Geo
         let tail = Arc::clone(&tail);
         move |body: &mut Body, pulse: &Pulse| body.finish(&geometry, &tail.0, &tail.1, pulse)
     })?;
-    on_all(&mut writer.shards, |_| Body::publish)?;
-    read_back(writer, &geometry)?;
     Ok(geometry)
+}
+
+/// Gives the shards their names: those with a table of contents first, so that whatever a crash leaves says what it is. Without
+/// one a few shards could not be told from the rest of a container that was lost.
+fn publish(writer: &mut ContainerWriter) -> Result<(), Error> {
+    let code = writer.code;
+    let (carriers, others): (Vec<_>, Vec<_>) =
+        writer.shards.iter_mut().partition(|shard| code.carries_toc(shard.number));
+    for shards in [carriers, others] {
+        on_each(shards, |_| Body::publish)?;
+    }
+    Ok(())
 }
 
 /// Writes what does not fill a row, spread evenly over the shards.
@@ -115,25 +133,48 @@ fn keep(mut writer: ContainerWriter, geometry: &Geometry) -> Sealed {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use super::*;
     use crate::shard::name;
-    use crate::{PoolConfig, Store, StoreOptions, Tier};
+    use crate::{CodeProfile, PoolConfig, Store, StoreOptions, Tier};
 
-    /// Seals step by step and harms a shard's file before it is read back.
-    fn read_back_after(harm: impl Fn(&PathBuf)) -> Result<(), Error> {
-        let home = tempfile::tempdir().unwrap();
-        let devices = (0..3).map(|number| home.path().join(number.to_string())).collect();
-        let code = "2+1".parse().unwrap();
+    /// A container of one pool with some bytes, and where its shards will be.
+    fn begun(home: &Path, code: &str) -> (ContainerWriter, Vec<PathBuf>) {
+        let code: CodeProfile = code.parse().unwrap();
+        let devices = (0..code.shards()).map(|number| home.join(number.to_string())).collect();
         let pool = PoolConfig { name: "hot".to_owned(), tier: Tier::Hot, code, devices };
         let store = Store::open(vec![pool], StoreOptions::default()).unwrap();
         let mut writer = store.create(Tier::Hot, 1_000).unwrap();
         writer.append(&[7; 1_000]).unwrap();
+        let paths = writer.shards.iter().map(|s| name::path(s.device.path(), writer.id, s.number)).collect();
+        (writer, paths)
+    }
+
+    #[test]
+    fn shards_with_a_table_of_contents_have_their_names_first() {
+        let home = tempfile::tempdir().unwrap();
+        let (mut writer, paths) = begun(home.path(), "4+2");
+        // The name of the last one is taken, so it cannot be given.
+        fs::create_dir_all(paths[5].parent().unwrap()).unwrap();
+        fs::write(&paths[5], "taken").unwrap();
+        let toc = Toc::default().encode().unwrap();
+        let stored = zstd::bulk::compress(&toc, ZSTD_LEVEL).unwrap();
+        let geometry = write_out(&mut writer, &toc, &stored).unwrap();
+        assert!(geometry.code.carries_toc(5));
+        publish(&mut writer).unwrap_err();
+        let named: Vec<usize> = (0..5).filter(|number| paths[*number].exists()).collect();
+        assert_eq!(named, [0, 4], "a crash here leaves what says what it is");
+    }
+
+    /// Seals step by step and harms a shard's file before it is read back.
+    fn read_back_after(harm: impl Fn(&PathBuf)) -> Result<(), Error> {
+        let home = tempfile::tempdir().unwrap();
+        let (mut writer, paths) = begun(home.path(), "2+1");
         let toc = Toc::default().encode().unwrap();
         let stored = zstd::bulk::compress(&toc, ZSTD_LEVEL).unwrap();
         let geometry = spread(&mut writer, &toc, &stored).unwrap();
-        harm(&name::path(writer.shards[2].device.path(), writer.id, 2));
+        harm(&paths[2]);
         read_back(&mut writer, &geometry)
     }
 

@@ -222,11 +222,11 @@ fn on_each<T: Send + 'static, S: FnOnce(&mut Body, &Pulse) -> Result<T, Error> +
     mut shards: Vec<&mut Staged>,
     mut step: impl FnMut(&Staged) -> S,
 ) -> Result<Vec<T>, Error> {
-    let begin = |shard: &mut &mut Staged| {
+    let mut running = Vec::with_capacity(shards.len());
+    for shard in &mut shards {
         let step = step(shard);
-        shard.begin(step)
-    };
-    let running: Vec<_> = shards.iter_mut().map(begin).collect();
+        running.push(shard.begin(step));
+    }
     // All are waited for, also after an error: what comes back is removed with its shard.
     let ended: Vec<_> = shards.iter_mut().zip(running).map(|(shard, running)| shard.end(running)).collect();
     ended.into_iter().collect()

@@ -56,10 +56,10 @@ pub(crate) struct Fixture {
     _cluster: Arc<Cluster>,
 }
 
-/// Makes a directory that an unprivileged user can reach.
 /// Memory for pages of a test's Postgres.
 pub(crate) const CACHE: Option<u64> = Some(32 << 20);
 
+/// Makes a directory that an unprivileged user can reach.
 pub(crate) fn directory() -> (tempfile::TempDir, PathBuf) {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::Builder::new().prefix("filmroom").tempdir().unwrap();

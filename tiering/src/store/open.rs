@@ -112,6 +112,7 @@ impl Inner {
             let Some(pool) = self.pools.get(entry.pool) else {
                 continue;
             };
+            // By number, so parity with its tables of contents goes last: what a crash leaves says what it is.
             for (shard, device_id) in &entry.places {
                 let removed = pool.online(*device_id).map_or(Ok(()), |device| {
                     let path = name::path(device.path(), id, *shard);

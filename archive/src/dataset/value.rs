@@ -113,7 +113,7 @@ fn tags(numbers: &Numbers<'_>) -> Vec<i128> {
 fn texts(vr: VR, bytes: &[u8], charset: Charset) -> Value {
     let charset = if has_charset(vr) { charset } else { Charset::default() };
     let text = charset.decode(bytes, TextKind::Text);
-    let values: Vec<String> = if is_multi_valued(vr) {
+    let values: Vec<String> = if is_multi_valued(vr) && text.contains('\\') {
         text.split('\\').map(|value| trimmed(vr, value).to_owned()).collect()
     } else {
         vec![trimmed(vr, &text).to_owned()]

@@ -44,8 +44,12 @@ impl Writer<'_> {
     }
 
     fn attribute(&mut self, tag: Tag, attribute: &Attribute) {
-        let head = format!("\"{:04X}{:04X}\":{{\"vr\":\"{}\"", tag.group(), tag.element(), attribute.vr);
-        self.raw(&head);
+        self.raw("\"");
+        self.hex(tag.group());
+        self.hex(tag.element());
+        self.raw("\":{\"vr\":\"");
+        self.raw(attribute.vr.to_string());
+        self.raw("\"");
         match &attribute.value {
             Value::Empty => {}
             Value::Text(_) if tag == SPECIFIC_CHARACTER_SET => {
@@ -144,7 +148,8 @@ impl Writer<'_> {
         for (key, group) in groups {
             if !group.is_empty() {
                 self.raw(before);
-                self.raw(&format!("\"{key}\":"));
+                self.string(key);
+                self.raw(":");
                 self.string(group);
                 before = ",";
             }
@@ -178,6 +183,14 @@ impl Writer<'_> {
         self.raw(rest);
     }
 
+    /// Four digits.
+    fn hex(&mut self, number: u16) {
+        for shift in [12, 8, 4, 0] {
+            let digit = char::from_digit(u32::from(number >> shift) & 0xF, 16).unwrap_or('0');
+            self.out.push(u8::try_from(digit.to_ascii_uppercase()).unwrap_or(b'0'));
+        }
+    }
+
     fn raw(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
     }
@@ -185,6 +198,23 @@ impl Writer<'_> {
 
 /// Says whether a text is a JSON number that every reader gives back with the same digits.
 fn is_exact_number(text: &str) -> bool {
+    is_short_number(text) || is_shortest_number(text)
+}
+
+/// Says so of most numbers there are, without reading them: two numbers of at most 15 digits are never the same `f64`.
+fn is_short_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "1"));
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    digits.len() <= 15
+        && is_digits(whole)
+        && is_digits(fraction)
+        && (whole == "0" || !whole.starts_with('0'))
+        && !fraction.ends_with('0')
+        && text != "-0"
+}
+
+fn is_shortest_number(text: &str) -> bool {
     // The shortest form has no exponent, no plus and no zeros that say nothing.
     text.parse::<f64>().is_ok_and(|number| number.is_finite() && format!("{number}") == text) && text != "-0"
 }
@@ -202,4 +232,31 @@ fn float_bytes(vr: VR, values: &[f64]) -> Vec<u8> {
 #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "no other conversion rounds")]
 pub(in super::super) fn single(value: f64) -> f32 {
     value as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_short_number_is_the_shortest_of_its_value(text in "-?[0-9]{1,9}(\\.[0-9]{0,9})?") {
+            prop_assert!(!is_short_number(&text) || is_shortest_number(&text), "{text}");
+            let within = text.trim_start_matches('-').len() <= 15;
+            prop_assert!(!within || is_short_number(&text) == is_shortest_number(&text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_none() {
+        for text in ["", "-", ".", "1.", ".5", "1.50", "01", "-0", "-0.0", "+1", "1e3", " 1", "1..2", "--1", "0x1", "٣"]
+        {
+            assert!(!is_exact_number(text), "{text}");
+        }
+        for text in ["0", "-1", "0.5", "-0.5", "100", "176.25", "9007199254740993.5", "123456789012345"] {
+            assert_eq!(is_exact_number(text), format!("{}", text.parse::<f64>().unwrap()) == text, "{text}");
+        }
+    }
 }

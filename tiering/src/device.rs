@@ -35,17 +35,18 @@ pub(crate) struct Call<T> {
 }
 
 impl<T> Call<T> {
-    /// Waits for the result, for each step no longer than `step_max`.
+    /// Waits for the result, for each step no longer than `step_max`; while it queues, for each step of those before it.
     ///
     /// Work that is given up while it queues is not done; work that hangs goes on when the device does, and its result
     /// is dropped on the device's thread.
     pub(crate) fn wait(self, step_max: Duration) -> io::Result<T> {
         let step_max = step_max.min(self.device.answer_max);
+        let silence = || self.pulse.silence().unwrap_or_else(|| self.device.calls.silence());
         loop {
-            match self.result.recv_timeout(step_max.saturating_sub(self.pulse.silence()).max(GRACE)) {
+            match self.result.recv_timeout(step_max.saturating_sub(silence()).max(GRACE)) {
                 Ok(result) => return Ok(result),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Err(io::Error::other("the call ended early")),
-                Err(mpsc::RecvTimeoutError::Timeout) if self.pulse.silence() < step_max => {}
+                Err(mpsc::RecvTimeoutError::Timeout) if silence() < step_max => {}
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     self.pulse.abandon();
                     self.device.note_silence();

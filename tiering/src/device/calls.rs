@@ -20,6 +20,8 @@ const QUEUE_MAX: usize = 256;
 const IDLE_MAX: Duration = Duration::from_secs(10);
 /// Bytes of a thread's stack: buffers are on the heap.
 const STACK_BYTES: usize = 512 * 1024;
+/// Beat of a call that no thread has yet.
+const QUEUED: u64 = u64::MAX;
 /// What part of the remembered latency a new call replaces.
 const LATENCY_SHARE: u64 = 8;
 
@@ -34,8 +36,8 @@ pub(super) struct Calls {
 pub(crate) struct Pulse {
     device: Arc<PathBuf>,
     gate: Arc<dyn Gate>,
-    begun: Instant,
-    /// When the last step began, in milliseconds after `begun`.
+    asked: Instant,
+    /// When the last step began, in milliseconds after `asked`; [`QUEUED`] until a thread has it.
     beat_millis: AtomicU64,
     abandoned: AtomicBool,
 }
@@ -71,18 +73,25 @@ impl fmt::Debug for Job {
 
 impl Pulse {
     fn new(device: Arc<PathBuf>, gate: Arc<dyn Gate>) -> Self {
-        Self { device, gate, begun: Instant::now(), beat_millis: AtomicU64::new(0), abandoned: AtomicBool::new(false) }
+        let (asked, beat_millis) = (Instant::now(), AtomicU64::new(QUEUED));
+        Self { device, gate, asked, beat_millis, abandoned: AtomicBool::new(false) }
     }
 
     /// Notes that the next step begins; an error is to be treated as the step's own.
     pub(crate) fn step(&self, step: Step) -> io::Result<()> {
-        self.beat_millis.store(millis(self.begun.elapsed()), Ordering::Release);
+        self.beat();
         self.gate.pass(&self.device, step)
     }
 
-    /// Returns how long the present step takes already, or the call has been waiting for its first.
-    pub(crate) fn silence(&self) -> Duration {
-        self.begun.elapsed().saturating_sub(Duration::from_millis(self.beat_millis.load(Ordering::Acquire)))
+    /// Notes that there is a thread for it, or that it goes on.
+    fn beat(&self) {
+        self.beat_millis.store(millis(self.asked.elapsed()), Ordering::Release);
+    }
+
+    /// Returns how long the present step takes already; nothing while the call queues: it says nothing of the device then.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        let beat = Some(self.beat_millis.load(Ordering::Acquire)).filter(|beat| *beat != QUEUED)?;
+        Some(self.asked.elapsed().saturating_sub(Duration::from_millis(beat)))
     }
 
     /// Says that nobody waits for the result: the call need not begin any more.
@@ -133,7 +142,7 @@ impl Calls {
         let shared = Arc::clone(&self.shared);
         self.start(device, gate, move |pulse| {
             let result = work(pulse);
-            shared.note_latency(pulse.begun.elapsed());
+            shared.note_latency(pulse.asked.elapsed());
             drop(done.send(result)); // who asked may have it from elsewhere by now
         })
     }
@@ -145,7 +154,7 @@ impl Calls {
 
     /// Returns how long the slowest step that is under way takes already.
     pub(super) fn silence(&self) -> Duration {
-        self.shared.lock().open.iter().map(|pulse| pulse.silence()).max().unwrap_or_default()
+        self.shared.lock().open.iter().filter_map(|pulse| pulse.silence()).max().unwrap_or_default()
     }
 
     fn queue(
@@ -200,6 +209,7 @@ impl Shared {
     fn run(self: Arc<Self>) {
         while let Some(Job { pulse, work }) = self.next() {
             let call = Open { shared: &self, pulse: &pulse };
+            pulse.beat();
             if !pulse.is_abandoned() {
                 work(&pulse);
             }
@@ -252,4 +262,50 @@ impl Drop for Open<'_> {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Device;
+    use super::super::gate::OpenGate;
+    use super::*;
+
+    const ANSWER_MAX: Duration = Duration::from_secs(1);
+
+    /// Returns what became of a call that had to wait for all threads of its device, longer than a step may take, while
+    /// these did `work` again and again; and whether the device was taken to hang.
+    fn behind_others(work: impl Fn(&Pulse) + Clone + Send + 'static) -> (io::Result<u8>, bool) {
+        let device = Arc::new(Device::new("/nowhere".into(), Arc::new(OpenGate), ANSWER_MAX));
+        let ended = Arc::new(AtomicBool::new(false));
+        for _ in 0..THREADS_MAX {
+            let (work, ended) = (work.clone(), Arc::clone(&ended));
+            device.later(move |pulse| {
+                while !ended.load(Ordering::Acquire) {
+                    work(pulse);
+                    thread::park_timeout(ANSWER_MAX / 100);
+                }
+            });
+        }
+        let waiting = device.begin(|_| 7).unwrap();
+        let waiter = thread::spawn(move || waiting.wait(ANSWER_MAX));
+        let begun = Instant::now();
+        while begun.elapsed() < ANSWER_MAX * 3 / 2 {
+            thread::park_timeout(ANSWER_MAX / 100);
+        }
+        let hangs = device.note_silence();
+        ended.store(true, Ordering::Release);
+        (waiter.join().unwrap(), hangs)
+    }
+
+    #[test]
+    fn a_device_whose_queue_moves_on_is_busy_and_not_silent() {
+        let (answer, hangs) = behind_others(|pulse| pulse.step(Step::Read).unwrap());
+        assert_eq!((answer.unwrap(), hangs), (7, false));
+    }
+
+    #[test]
+    fn who_waits_behind_what_hangs_is_told() {
+        let (answer, hangs) = behind_others(|_| ());
+        assert_eq!((answer.unwrap_err().kind(), hangs), (io::ErrorKind::TimedOut, true));
+    }
 }

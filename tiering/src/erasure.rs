@@ -56,14 +56,14 @@ impl Erasure {
     }
 
     /// Computes every parity shard from k data shards; all slices must have one length.
-    pub fn encode(&self, data: &[Vec<u8>], parity: &mut [Vec<u8>]) {
+    pub fn encode<D: AsRef<[u8]>, P: AsRef<[u8]> + AsMut<[u8]>>(&self, data: &[D], parity: &mut [P]) {
         assert_eq!(data.len(), usize::from(self.code.data_shards), "a row has k data shards");
         assert_eq!(parity.len(), usize::from(self.code.parity_shards), "a row has m parity shards");
         if let Some(codec) = &self.codec {
             codec.encode_sep(data, parity).expect("shards have the number and the equal length that the code wants");
         } else if let [only] = data {
             for copy in parity {
-                copy.copy_from_slice(only);
+                copy.as_mut().copy_from_slice(only.as_ref());
             }
         }
     }

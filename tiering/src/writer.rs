@@ -2,6 +2,7 @@
 
 mod seal;
 mod staged;
+mod unit;
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use crate::layout::Layout;
 use crate::store::Inner;
 use crate::{CodeProfile, ContainerId, DeviceId, Error, Tier, Toc};
 use staged::{Body, Staged};
+use unit::Unit;
 
 /// Bytes taken from a source at one time.
 const SOURCE_CHUNK_BYTES: usize = 64 * 1024;
@@ -26,8 +28,8 @@ pub struct ContainerWriter {
     layout: Layout,
     shards: Vec<Staged>,
     /// The k units of the row being filled.
-    data: Vec<Vec<u8>>,
-    parity: Vec<Vec<u8>>,
+    data: Vec<Unit>,
+    parity: Vec<Unit>,
     logical_bytes: u64,
     tier: Tier,
     failed: bool,
@@ -81,7 +83,7 @@ impl ContainerWriter {
         });
         opened.map_err(|error| full(error, tier, plan.shard_bytes))?;
         let unit_bytes = usize::try_from(plan.layout.unit_bytes()).expect("at most 64 MiB");
-        let unit = || Vec::with_capacity(unit_bytes);
+        let unit = || Unit::with_room(unit_bytes);
         Ok(Self {
             id: plan.id,
             pool: plan.pool,
@@ -180,7 +182,7 @@ impl ContainerWriter {
             let room = usize::try_from(room).expect("units are at most 64 MiB").min(bytes.len());
             let (head, rest) = bytes.split_at_checked(room).expect("room is at most the length");
             let unit = self.data.get_mut(usize::from(self.layout.shard_at(self.logical_bytes)));
-            unit.expect("a row has k units").extend_from_slice(head);
+            unit.expect("a row has k units").extend(head);
             self.logical_bytes += u64::try_from(room).expect("a usize has at most 64 bits");
             bytes = rest;
             if self.logical_bytes.is_multiple_of(self.layout.row_bytes()) {
@@ -193,18 +195,18 @@ impl ContainerWriter {
     /// Codes the row and appends one unit, or the first bytes of one, to every shard.
     fn write_row(&mut self, unit_bytes: u64) -> Result<(), Error> {
         let bytes = usize::try_from(unit_bytes).expect("units are at most 64 MiB");
-        self.data.iter_mut().chain(&mut self.parity).for_each(|unit| unit.resize(bytes, 0));
+        self.data.iter_mut().chain(&mut self.parity).for_each(|unit| unit.resize(bytes));
         let pool = self.store.pools.get(self.pool).ok_or(Error::Missing { container: self.id })?;
         pool.erasure.encode(&self.data, &mut self.parity);
         let mut units = self.data.iter_mut().chain(&mut self.parity).map(std::mem::take);
         let written = on_all(&mut self.shards, |_| {
             let unit = units.next().unwrap_or_default();
-            move |body: &mut Body, pulse: &Pulse| body.write_unit(&unit, pulse).map(|()| unit)
+            move |body: &mut Body, pulse: &Pulse| body.write_unit(unit.as_ref(), pulse).map(|()| unit)
         })?;
         for (place, unit) in self.data.iter_mut().chain(&mut self.parity).zip(written) {
             *place = unit;
         }
-        self.data.iter_mut().for_each(Vec::clear);
+        self.data.iter_mut().for_each(Unit::clear);
         Ok(())
     }
 }

@@ -180,6 +180,11 @@ fn open(path: &Path) -> io::Result<File> {
 pub(crate) struct Table(Vec<u8>);
 
 impl Table {
+    /// Returns the checksums as they are stored, four bytes each.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Returns whether these are the bytes of the block.
     pub(crate) fn matches(&self, block: u64, bytes: &[u8]) -> bool {
         let at = usize::try_from(block).ok().and_then(|block| block.checked_mul(4));

@@ -178,17 +178,55 @@ pub(crate) fn examine_here(
     geometry: Option<&Geometry>,
     pulse: &Pulse,
 ) -> Examined {
-    let opened = pulse.step(Step::Open).map_err(ShardFault::from);
-    let opened = opened.and_then(|()| ShardFile::open(path, id, number, erasure));
-    let file = match opened {
-        Ok(file) if geometry.is_none_or(|geometry| geometry == file.geometry()) => file,
-        Ok(_) => {
-            return Examined::unusable(&ShardFault::Damaged("belongs to another writing of the container"));
-        }
-        Err(fault) => return Examined::unusable(&fault),
-    };
+    match open_expected(path, (id, number), erasure, geometry, pulse) {
+        Ok(file) => examine_open(&file, &Direct::reader(path), pulse),
+        Err(fault) => Err(fault),
+    }
+    .unwrap_or_else(|fault| Examined::unusable(&fault))
+}
+
+/// Reads a shard that was just written from its device and compares all of it with what was meant: `table` has the checksums of
+/// its blocks, taken before they were written. On the device's thread.
+///
+/// The hash is not computed again, which was a tenth of what packing took: it is for later, when no table of this process can
+/// tell whether block or checksum is wrong.
+pub(crate) fn is_as_written(
+    path: &Path,
+    shard: (ContainerId, u8),
+    erasure: &Erasure,
+    geometry: &Geometry,
+    table: &[u8],
+    pulse: &Pulse,
+) -> Result<bool, ShardFault> {
+    let file = open_expected(path, shard, erasure, Some(geometry), pulse)?;
+    pulse.step(Step::Read)?;
+    let found = file.table()?;
+    if found.as_bytes() != table {
+        return Ok(false);
+    }
+    let mut same = true;
+    for_each_chunk(&file, &Direct::reader(path), pulse, |at, chunk| {
+        same &= at < HEADER_BYTES || found.differing((at - HEADER_BYTES) / BLOCK_BYTES, chunk).is_empty();
+    })?;
+    let toc_whole = !geometry.code.carries_toc(file.shard()) || toc_fault(&file).is_none();
+    Ok(same && toc_whole && file.hashes().is_ok())
+}
+
+/// Opens a shard to read all of it from the device.
+fn open_expected(
+    path: &Path,
+    (id, number): (ContainerId, u8),
+    erasure: &Erasure,
+    geometry: Option<&Geometry>,
+    pulse: &Pulse,
+) -> Result<ShardFile, ShardFault> {
+    pulse.step(Step::Open)?;
+    let file = ShardFile::open(path, id, number, erasure)?;
+    if geometry.is_some_and(|geometry| geometry != file.geometry()) {
+        return Err(ShardFault::Damaged("belongs to another writing of the container"));
+    }
     file.forget_pages(); // what the device has counts, not what memory remembers
-    examine_open(&file, &Direct::reader(path), pulse).unwrap_or_else(|fault| Examined::unusable(&fault))
+    Ok(file)
 }
 
 fn examine_open(file: &ShardFile, direct: &Direct, pulse: &Pulse) -> Result<Examined, ShardFault> {
@@ -217,23 +255,36 @@ fn read_all(file: &ShardFile, direct: &Direct, pulse: &Pulse) -> Result<(Vec<u64
     pulse.step(Step::Read)?;
     let table = file.table()?;
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = Aligned::zeroed(CHUNK_BYTES);
-    let header = buffer.first_mut(usize::try_from(HEADER_BYTES).expect("4 KiB"));
-    file.read_file(direct, header, 0)?;
-    hasher.update(header);
-    let end = HEADER_BYTES + file.geometry().region_bytes;
-    let mut at = HEADER_BYTES;
     let mut differing = Vec::new();
+    for_each_chunk(file, direct, pulse, |at, chunk| {
+        hasher.update(chunk);
+        if at >= HEADER_BYTES {
+            differing.extend(table.differing((at - HEADER_BYTES) / BLOCK_BYTES, chunk));
+        }
+    })?;
+    Ok((differing, *hasher.finalize().as_bytes()))
+}
+
+/// Reads the header and then the unit region in whole blocks, and hands over each piece with its offset in the file.
+fn for_each_chunk(
+    file: &ShardFile,
+    direct: &Direct,
+    pulse: &Pulse,
+    mut take: impl FnMut(u64, &[u8]),
+) -> Result<(), ShardFault> {
+    let mut buffer = Aligned::zeroed(CHUNK_BYTES);
+    let end = HEADER_BYTES + file.geometry().region_bytes;
+    let (mut at, mut most) = (0, HEADER_BYTES);
     while at < end {
-        let bytes = usize::try_from(end - at).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+        let bytes = usize::try_from(most.min(end - at)).unwrap_or(CHUNK_BYTES);
         let chunk = buffer.first_mut(bytes);
         pulse.step(Step::Read)?;
         file.read_file(direct, chunk, at)?;
-        hasher.update(chunk);
-        differing.extend(table.differing((at - HEADER_BYTES) / BLOCK_BYTES, chunk));
+        take(at, chunk);
         at += u64::try_from(bytes).expect("at most 1 MiB");
+        most = u64::try_from(CHUNK_BYTES).expect("1 MiB");
     }
-    Ok((differing, *hasher.finalize().as_bytes()))
+    Ok(())
 }
 
 /// Returns what is wrong with the shard's copy of the table of contents.

@@ -12,7 +12,7 @@ use crate::checksum::crc32c;
 use crate::device::calls::Pulse;
 use crate::device::gate::Step;
 use crate::device::{Call, Device};
-use crate::direct::{Aligned, CHUNK_BYTES, Direct};
+use crate::direct::{CHUNK_BYTES, Direct};
 use crate::files::{publish, sync_directory};
 use crate::layout::Layout;
 use crate::shard::footer::{Footer, Geometry};
@@ -47,10 +47,9 @@ pub(super) struct Body {
     id: ContainerId,
     file: Option<(File, Direct)>,
     written_bytes: u64,
-    table: Vec<u8>,
+    /// CRC-32C of each block, taken before it was written.
+    pub(super) table: Vec<u8>,
     hasher: blake3::Hasher,
-    /// What the device takes bytes from.
-    bounce: Aligned,
     published: bool,
     kept: bool,
 }
@@ -82,7 +81,6 @@ impl Staged {
             written_bytes: 0,
             table: Vec::new(),
             hasher: blake3::Hasher::new(),
-            bounce: Aligned::zeroed(CHUNK_BYTES),
             published: false,
             kept: false,
         };
@@ -160,7 +158,7 @@ impl Body {
         Ok((file, Direct::writer(&self.tmp)))
     }
 
-    /// Appends a unit, whole blocks, and notes its checksums.
+    /// Appends a unit, whole blocks in aligned memory, and notes its checksums.
     pub(super) fn write_unit(&mut self, unit: &[u8], pulse: &Pulse) -> Result<(), Error> {
         for chunk in unit.chunks(CHUNK_BYTES) {
             let written = self.write_chunk(chunk, pulse);
@@ -170,15 +168,13 @@ impl Body {
     }
 
     fn write_chunk(&mut self, chunk: &[u8], pulse: &Pulse) -> io::Result<()> {
-        let aligned = self.bounce.first_mut(chunk.len());
-        aligned.copy_from_slice(chunk);
-        for block in aligned.chunks(usize::try_from(BLOCK_BYTES).expect("64 KiB")) {
+        for block in chunk.chunks(usize::try_from(BLOCK_BYTES).expect("64 KiB")) {
             self.table.extend_from_slice(&crc32c(block).to_le_bytes());
         }
-        self.hasher.update(aligned);
+        self.hasher.update(chunk);
         let (file, direct) = self.file.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
         pulse.step(Step::Write)?;
-        direct.write(file, aligned, self.written_bytes)?;
+        direct.write(file, chunk, self.written_bytes)?;
         self.written_bytes += u64::try_from(chunk.len()).expect("a usize has at most 64 bits");
         Ok(())
     }

@@ -26,6 +26,7 @@ mod committer;
 mod copies;
 mod disk;
 mod identity;
+mod in_order;
 mod large;
 mod prepare;
 mod read;
@@ -52,6 +53,7 @@ use crate::Uid;
 
 #[doc(hidden)]
 pub use disk::Fault;
+pub use in_order::InOrder;
 pub use large::{LargePayload, LargeWriter};
 pub use segments::{CopyStatus, JournalStatus};
 
@@ -328,10 +330,9 @@ impl Journal {
         self.shared.read_payload(at, range)
     }
 
-    /// Reads a whole payload that will not be read again soon: checked like [`Journal::read_payload`], but beside the page
-    /// cache where the file system can do that. Blocks.
-    pub fn read_once(&self, at: &RecordRef) -> Result<Bytes, Error> {
-        self.shared.read_once(at)
+    /// Reads whole payloads that will not be read again soon, in the order in which these records come.
+    pub fn in_order(&self, records: impl Iterator<Item = RecordRef>) -> InOrder<'_> {
+        InOrder::new(&self.shared, records)
     }
 
     /// Reads like [`Journal::read_payload`], but only what is in memory, so without waiting for a disk.

@@ -40,6 +40,8 @@ pub struct PackOptions {
     pub wait_max: Duration,
     /// Logical bytes of a full container.
     pub container_bytes: u64,
+    /// Instances of a full container, however small they are: what the packer knows of each is in memory meanwhile, some 2 KB.
+    pub container_instances_max: u32,
     /// Percent of the journal's limit above which studies are packed without waiting.
     pub pressure_percent: u8,
 }
@@ -50,6 +52,7 @@ impl Default for PackOptions {
             quiet: Duration::from_mins(2),
             wait_max: Duration::from_hours(1),
             container_bytes: 1 << 30,
+            container_instances_max: 1 << 15,
             pressure_percent: 50,
         }
     }

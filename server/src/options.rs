@@ -34,6 +34,7 @@ pub(crate) fn archive_options(config: &Config) -> ArchiveOptions {
             wait_max: config.pack.wait_max.0,
             container_bytes: config.pack.container.0,
             pressure_percent: config.pack.pressure_percent,
+            ..PackOptions::default()
         },
         instance_bytes_max: config.store.instance_max.0,
         barrier_wait_max: config.index.query_wait_max.0,

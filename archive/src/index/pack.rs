@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::instances::{HOT_COLUMNS, HotRow};
 use super::{Error, Index, json, signed, unsigned};
 use crate::Uid;
-use crate::journal::RecordRef;
+use crate::journal::{Lsn, RecordRef};
 
 /// A study with instances that are not yet sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,20 +118,32 @@ impl Index {
             .collect()
     }
 
-    /// Returns the hot instances of studies in the order given, each study's by series number and UID, instance number
-    /// and SOP Instance UID.
-    pub async fn hot_instances(&self, studies: &[Uid]) -> Result<Vec<Hot>, Error> {
+    /// Returns the first hot instances of studies in the order given, each study's by series number and UID, instance number
+    /// and SOP Instance UID; not those in `left_out`, and at most `instances_max`.
+    pub async fn hot_instances(
+        &self,
+        studies: &[Uid],
+        left_out: &[Lsn],
+        instances_max: usize,
+    ) -> Result<Vec<Hot>, Error> {
+        let left_out: Vec<i64> = left_out.iter().map(|at| signed(at.0)).collect();
         let mut found = Vec::new();
         for studies in studies.chunks(ASKED_MAX) {
             let uids: Vec<&str> = studies.iter().map(Uid::as_str).collect();
+            let more_max = instances_max.saturating_sub(found.len());
             let mut query = QueryBuilder::new("select t.study_instance_uid, s.series_instance_uid, ");
             query.push(HOT_COLUMNS).push(" from unnest(").push_bind(uids).push(
                 "::text[]) with ordinality as n (study, no)
                  join study t on t.study_instance_uid = n.study
                  join series s on s.study = t.id
                  join instance_hot h on h.series = s.id
-                 order by n.no, s.series_number, s.series_instance_uid, h.instance_number, h.sop_instance_uid",
+                 where h.lsn <> all(",
             );
+            query.push_bind(&left_out).push(
+                "::bigint[])
+                 order by n.no, s.series_number, s.series_instance_uid, h.instance_number, h.sop_instance_uid limit ",
+            );
+            query.push_bind(i64::try_from(more_max).unwrap_or(i64::MAX));
             let rows: Vec<NamedHotRow> = query.build_query_as().fetch_all(&self.pool).await?;
             found.reserve(rows.len());
             for row in rows {
@@ -139,6 +151,21 @@ impl Index {
             }
         }
         Ok(found)
+    }
+
+    /// Returns hot instances as they lie in their journals, behind one of them or from the first: at most `instances_max`.
+    pub async fn hot_in_order(&self, behind: Option<&Hot>, instances_max: usize) -> Result<Vec<Hot>, Error> {
+        let (journal, lsn) = behind.map_or((Uuid::nil(), -1), |hot| (hot.journal, signed(hot.record.lsn.0)));
+        let mut query = QueryBuilder::new("select t.study_instance_uid, s.series_instance_uid, ");
+        query.push(HOT_COLUMNS).push(
+            " from instance_hot h join series s on s.id = h.series join study t on t.id = s.study
+             where (h.journal, h.lsn) > (",
+        );
+        query.push_bind(journal.to_string()).push("::uuid, ").push_bind(lsn);
+        query.push(") order by h.journal, h.lsn limit ");
+        query.push_bind(i64::try_from(instances_max).unwrap_or(i64::MAX));
+        let rows: Vec<NamedHotRow> = query.build_query_as().fetch_all(&self.pool).await?;
+        rows.into_iter().map(NamedHotRow::read).collect()
     }
 
     /// Returns for each series, named by Study and Series Instance UID, all that is needed to make its row and those that

@@ -15,7 +15,7 @@ pub(crate) async fn delete(archive: &Arc<Inner>, tombstone: Tombstone) -> Result
         tombstone.series.as_ref().is_none_or(|series| *series == hot.series_instance_uid)
             && tombstone.instance.as_ref().is_none_or(|instance| *instance == hot.sop_instance_uid)
     };
-    let mut unsealed = index.hot_instances(std::slice::from_ref(&tombstone.study)).await?;
+    let mut unsealed = index.hot_instances(std::slice::from_ref(&tombstone.study), &[], usize::MAX).await?;
     unsealed.retain(covered);
     let keeper = Arc::clone(archive);
     let record = tombstones::encode(&tombstone);

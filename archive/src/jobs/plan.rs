@@ -13,7 +13,21 @@ pub(crate) type Month = Option<(i16, u8)>;
 pub(crate) struct Batch {
     pub(crate) month: Month,
     pub(crate) studies: Vec<String>,
+    bytes: u64,
+    instances: u64,
+}
+
+/// When a container is full.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Full {
     pub(crate) bytes: u64,
+    pub(crate) instances: u32,
+}
+
+impl Batch {
+    fn new(month: Month) -> Self {
+        Self { month, studies: Vec::new(), bytes: 0, instances: 0 }
+    }
 }
 
 /// When a container that is not full is sealed all the same.
@@ -26,22 +40,16 @@ pub(crate) enum Patience {
 }
 
 /// Sorts studies into containers. Studies are taken oldest first.
-pub(crate) fn batches(
-    mut studies: Vec<PackStudy>,
-    container_bytes: u64,
-    patience: Patience,
-    now_millis: i64,
-) -> Vec<Batch> {
+pub(crate) fn batches(mut studies: Vec<PackStudy>, full_at: Full, patience: Patience, now_millis: i64) -> Vec<Batch> {
     studies.sort_by_key(|study| study.oldest_received);
     let mut open: BTreeMap<Month, (Batch, i64)> = BTreeMap::new();
     let mut full = Vec::new();
     for study in studies {
-        let (batch, _) = open
-            .entry(study.month)
-            .or_insert_with(|| (Batch { month: study.month, studies: Vec::new(), bytes: 0 }, study.oldest_received));
+        let (batch, _) = open.entry(study.month).or_insert_with(|| (Batch::new(study.month), study.oldest_received));
         batch.studies.push(study.study_instance_uid.to_string());
         batch.bytes = batch.bytes.saturating_add(study.bytes);
-        if batch.bytes >= container_bytes
+        batch.instances = batch.instances.saturating_add(study.instances);
+        if (batch.bytes >= full_at.bytes || batch.instances >= u64::from(full_at.instances))
             && let Some((batch, _)) = open.remove(&study.month)
         {
             full.push(batch);
@@ -74,6 +82,8 @@ mod tests {
         }
     }
 
+    const FULL: Full = Full { bytes: 100, instances: 3 };
+
     fn names(batches: &[Batch]) -> Vec<String> {
         batches.iter().map(|b| b.studies.join("+")).collect()
     }
@@ -84,17 +94,25 @@ mod tests {
         let june = Some((2024, 6));
         let studies =
             vec![study("1", may, 60, 10), study("2", june, 10, 20), study("3", may, 60, 30), study("4", may, 1, 40)];
-        let patient = batches(studies.clone(), 100, Patience::Until(Duration::from_secs(1)), 500);
+        let patient = batches(studies.clone(), FULL, Patience::Until(Duration::from_secs(1)), 500);
         assert_eq!(names(&patient), ["1+3"]);
-        assert_eq!(names(&batches(studies, 100, Patience::None, 500)), ["1+3", "4", "2"]);
+        assert_eq!(names(&batches(studies, FULL, Patience::None, 500)), ["1+3", "4", "2"]);
+    }
+
+    #[test]
+    fn many_short_instances_fill_a_container() {
+        let studies = ["1", "2", "3", "4", "5"].map(|uid| study(uid, None, 1, 1)).to_vec();
+        assert_eq!(names(&batches(studies.clone(), FULL, Patience::None, 500)), ["1+2+3", "4+5"]);
+        let patient = batches(studies, FULL, Patience::Until(Duration::from_secs(9)), 500);
+        assert_eq!(names(&patient), ["1+2+3"]);
     }
 
     #[test]
     fn a_part_filled_container_is_sealed_when_its_oldest_has_waited_long_enough() {
         let studies = vec![study("1", None, 1, 1_000), study("2", None, 1, 9_000)];
         let wait = Patience::Until(Duration::from_secs(5));
-        assert!(batches(studies.clone(), 100, wait, 5_999).is_empty());
-        assert_eq!(names(&batches(studies.clone(), 100, wait, 6_000)), ["1+2"]);
-        assert_eq!(names(&batches(studies, 100, wait, -4_000)), ["1+2"], "the clock was set back");
+        assert!(batches(studies.clone(), FULL, wait, 5_999).is_empty());
+        assert_eq!(names(&batches(studies.clone(), FULL, wait, 6_000)), ["1+2"]);
+        assert_eq!(names(&batches(studies, FULL, wait, -4_000)), ["1+2"], "the clock was set back");
     }
 }

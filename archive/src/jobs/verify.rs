@@ -12,6 +12,9 @@ use crate::archive::Inner;
 use crate::receive::joined;
 use crate::source::verify_record;
 
+/// Unsealed instances that are listed at one time.
+const INSTANCES_AT_ONCE: usize = 10_000;
+
 /// What a verification found.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct VerifyReport {
@@ -104,17 +107,21 @@ fn fault(id: ContainerId, verification: &tiering::Verification) -> Option<Contai
 
 async fn verify_journal(archive: &Arc<Inner>, report: &mut VerifyReport) -> Result<(), Error> {
     let index = archive.link.get()?;
-    for study in index.quiet_studies(super::pack::NEVER).await? {
-        let hot = index.hot_instances(std::slice::from_ref(&study.study_instance_uid)).await?;
+    let mut last = None;
+    loop {
+        let hot = index.hot_in_order(last.as_ref(), INSTANCES_AT_ONCE).await?;
         let reader = Arc::clone(archive);
         let read = tokio::task::spawn_blocking(move || {
             let bad = hot.iter().filter(|hot| verify_record(&reader.journal, &hot.record).is_err());
             let bad: Vec<String> = bad.map(|hot| hot.sop_instance_uid.to_string()).collect();
-            (hot.len(), bad)
+            (hot, bad)
         });
-        let (count, bad) = joined(read.await)?;
-        report.journal_instances += u64::try_from(count).unwrap_or(0);
+        let (hot, bad) = joined(read.await)?;
+        report.journal_instances += u64::try_from(hot.len()).unwrap_or(0);
         report.journal_faults.extend(bad);
+        last = match hot.into_iter().next_back() {
+            Some(hot) => Some(hot),
+            None => return Ok(()),
+        };
     }
-    Ok(())
 }

@@ -19,16 +19,14 @@ use super::{Error, Lsn, Record, RecordHead, RecordRef};
 
 /// What the kernel is asked to read ahead at a time; it takes no more than about as much.
 const AHEAD_BYTES: u64 = 1 << 20;
-/// What is read beside the page cache begins and ends at multiples of this.
-const PAGE_BYTES: u64 = 4096;
 
 /// The files of one segment, healthy copies first, each with its copy's number.
-struct Sources {
-    number: u64,
-    epoch: u64,
-    start: u64,
+pub(super) struct Sources {
+    pub(super) number: u64,
+    pub(super) epoch: u64,
+    pub(super) start: u64,
     end: u64,
-    files: Vec<(usize, Arc<SegmentFile>)>,
+    pub(super) files: Vec<(usize, Arc<SegmentFile>)>,
 }
 
 impl Sources {
@@ -148,34 +146,6 @@ impl Shared {
         Err(Error::Damaged(at.lsn))
     }
 
-    pub(super) fn read_once(&self, at: &RecordRef) -> Result<Bytes, Error> {
-        match self.read_beside_cache(at) {
-            Some(payload) => Ok(payload),
-            None => self.read_payload(at, 0..at.payload_bytes),
-        }
-    }
-
-    /// Reads a payload that is not in a file of its own from the first copy that is there; nothing if anything is odd.
-    fn read_beside_cache(&self, at: &RecordRef) -> Option<Bytes> {
-        let sources = self.sources_of(at.lsn).filter(|_| !at.large)?;
-        let (_, file) = sources.files.first()?;
-        let offset = at.lsn.0 - sources.start;
-        let pages_at = offset - offset % PAGE_BYTES;
-        let record_bytes = u64::from(at.head_bytes).checked_add(at.payload_bytes)?;
-        let end = offset.checked_add(record_bytes)?.checked_next_multiple_of(PAGE_BYTES)?;
-        let bytes = usize::try_from(end.min(self.options.segment_bytes).checked_sub(pages_at)?).ok()?;
-        let mut pages = self.buffers.take(bytes);
-        file.read_pages(pages_at, pages.space()).ok()?;
-        let mut record = pages.into_bytes().split_off(usize::try_from(offset - pages_at).ok()?);
-        let header = record::decode(&record, sources.epoch, at.lsn)?;
-        let (head, payload) = (usize::try_from(at.head_bytes).ok()?, usize::try_from(at.payload_bytes).ok()?);
-        if header.placed.record_ref() != *at || record.len() < head.checked_add(payload)? {
-            return None;
-        }
-        let payload = record.split_off(head).split_to(payload);
-        (crc32c(&payload) == at.crc32c && self.is_present(sources.number)).then_some(payload)
-    }
-
     fn read_from_copy(
         &self,
         copy: usize,
@@ -264,7 +234,7 @@ impl Shared {
         Err(Error::Damaged(at.lsn))
     }
 
-    fn is_present(&self, number: u64) -> bool {
+    pub(super) fn is_present(&self, number: u64) -> bool {
         self.read_segments().contains_key(&number)
     }
 
@@ -274,7 +244,7 @@ impl Shared {
     }
 
     /// Returns the segment of a durable record.
-    fn sources_of(&self, at: Lsn) -> Option<Sources> {
+    pub(super) fn sources_of(&self, at: Lsn) -> Option<Sources> {
         let number = self.segment_of(at);
         let sources = self.sources_from(number)?;
         (sources.number == number && at.0 < sources.start + sources.end).then_some(sources)

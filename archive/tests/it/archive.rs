@@ -92,6 +92,15 @@ impl Rig {
         count
     }
 
+    /// Returns how many instances each container has, in the order of sealing.
+    async fn container_lengths(&self) -> Vec<i64> {
+        let pool = sqlx::PgPool::connect_with(self.fixture.as_ref().unwrap().options.clone()).await.unwrap();
+        let sql = "select instances from container order by arrival";
+        let lengths = sqlx::query_scalar(sql).fetch_all(&pool).await.unwrap();
+        pool.close().await;
+        lengths
+    }
+
     fn device(&self, number: usize) -> &Path {
         &self.options.pools[0].devices[number]
     }

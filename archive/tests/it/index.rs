@@ -163,7 +163,7 @@ pub(crate) async fn pack(index: &Index, studies: &[Uid], number: u128) -> Sealed
     let mut segments: Vec<SealedSegment> = Vec::new();
     let mut offset = 0;
     for study in studies {
-        let hot = index.hot_instances(std::slice::from_ref(study)).await.unwrap();
+        let hot = index.hot_instances(std::slice::from_ref(study), &[], usize::MAX).await.unwrap();
         let mut seen = BTreeSet::new();
         let series: Vec<Uid> =
             hot.iter().map(|h| h.series_instance_uid.clone()).filter(|s| seen.insert(s.clone())).collect();

@@ -150,6 +150,47 @@ fn flip(files: &[PathBuf], data_set: &[u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_container_has_only_so_many_instances_however_small() {
+    // Promise 10
+    let mut rig = Rig::new().await;
+    rig.options.pack.container_instances_max = 10;
+    let archive = rig.start().await;
+    // A study longer than two containers, and three of one month of which two fill one.
+    let mut instances = slices(1, 3, 9);
+    let spec = StudySpec { instances_per_series: 5, rows: 24, columns: 24, ..StudySpec::default() };
+    let of_may = |seed| testdata::study(StudySpec { seed, study_date: Some("20240505".into()), ..spec.clone() });
+    instances.extend((2..5).flat_map(of_may));
+    store_all(&archive, &instances).await;
+    drop(locate(&archive, &instances[0]).await);
+    let mut files = Vec::new();
+    files_below(&rig.home.path().join("journal"), &mut files);
+    flip(&files, &instances[12].data_set);
+    assert_eq!(pack(&archive).await, 41);
+    // One of the second ten is lost.
+    assert_eq!(rig.container_lengths().await, [10, 9, 7, 10, 5]);
+    let lost = instances.remove(12);
+    assert_served(&archive, &instances).await;
+    let report = archive.verify(Progress::silent()).await.unwrap();
+    assert_eq!((report.journal_instances, report.journal_faults), (1, vec![lost.sop_instance_uid]));
+    stop(archive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_one_listing_goes_with_the_next() {
+    let mut rig = Rig::new().await;
+    let instances = slices(1, 1, 11);
+    let longest = instances.iter().map(|instance| instance.data_set.len()).max().unwrap();
+    rig.options.pack.container_bytes = u64::try_from(4 * longest + longest / 2).unwrap();
+    rig.options.pack.container_instances_max = 6;
+    let archive = rig.start().await;
+    store_all(&archive, &instances).await;
+    assert_eq!(pack(&archive).await, 11);
+    assert_eq!(rig.container_lengths().await, [4, 4, 3]);
+    assert_served(&archive, &instances).await;
+    stop(archive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_with_nothing_else_to_pack_leaves_no_container() {
     let rig = Rig::new().await;
     let archive = rig.start().await;

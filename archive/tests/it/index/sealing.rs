@@ -155,7 +155,7 @@ async fn instances_are_located_in_reading_order() {
     };
     let expected = ["1.2.826.1.2.2", "1.2.826.1.2.11", "1.2.826.1.2.3", "1.2.826.1.10.1"];
     assert_eq!(order().await, expected);
-    let hot = f.index.hot_instances(&[uid("1.2.826.1")]).await.unwrap();
+    let hot = f.index.hot_instances(&[uid("1.2.826.1")], &[], usize::MAX).await.unwrap();
     assert_eq!(hot.iter().map(|h| h.sop_instance_uid.to_string()).collect::<Vec<_>>(), expected);
     f.index.seal(&pack(&f.index, &[uid("1.2.826.1")], 1).await).await.unwrap();
     assert_eq!(order().await, expected);

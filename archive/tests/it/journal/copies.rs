@@ -121,7 +121,7 @@ async fn damage_on_one_copy_is_read_from_the_other_and_healed() {
 }
 
 #[tokio::test]
-async fn what_is_read_once_is_what_was_written_from_whichever_copy_has_it() {
+async fn what_is_read_in_order_is_what_was_written_from_whichever_copy_has_it() {
     let (a, b) = pair();
     let journal = open_pair(a.path(), b.path(), 2).unwrap();
     let lengths = [0, 1, 4095, 4096, 9_999, 30_000, 8, 20_000];
@@ -137,13 +137,22 @@ async fn what_is_read_once_is_what_was_written_from_whichever_copy_has_it() {
     damage(&a, 4);
     damage(&a, 7);
     damage(&b, 7);
-    for (number, len) in lengths.into_iter().enumerate() {
-        match journal.read_once(&records[number]) {
-            Ok(payload) => assert_eq!(payload, bytes(number, len)),
-            Err(error) => assert!(number == 7 && matches!(error, Error::Damaged(at) if at == records[7].lsn)),
+    let orders: [Vec<usize>; 4] =
+        [(0..8).collect(), (0..8).rev().collect(), vec![5, 0, 7, 2, 6, 1, 4, 3], vec![0, 2, 4, 7, 6]];
+    for order in orders {
+        let mut reader = journal.in_order(order.iter().map(|number| records[*number].clone()));
+        for number in order {
+            match reader.read(&records[number]) {
+                Ok(payload) => assert!(payload == bytes(number, lengths[number]) && number != 7, "{number}"),
+                Err(error) => assert!(number == 7 && matches!(error, Error::Damaged(at) if at == records[7].lsn)),
+            }
         }
     }
-    assert!(journal.read_once(&records[7]).is_err());
+    // What was not announced is read all the same, also twice.
+    let mut reader = journal.in_order([records[3].clone()].into_iter());
+    for number in [5, 3, 3, 0] {
+        assert_eq!(reader.read(&records[number]).unwrap(), bytes(number, lengths[number]));
+    }
 }
 
 #[tokio::test]

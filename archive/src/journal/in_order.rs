@@ -1,0 +1,146 @@
+//! Reading payloads for the last time, in an order that is known: records that lie side by side are read at once, beside the
+//! page cache where the file system can do that. Short records are many, and a disk is asked for each once otherwise.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::record::{self, crc32c};
+use super::segments::Shared;
+use super::{Error, Lsn, RecordRef};
+
+/// Bytes of several records that are read at once; a longer record is read by itself. Buffers of this length are kept.
+const WINDOW_BYTES_MAX: u64 = 512 << 10;
+/// Bytes between two records that are read with them: costs less than asking the disk again.
+const GAP_BYTES_MAX: u64 = 32 << 10;
+/// What is read beside the page cache begins and ends at multiples of this.
+const PAGE_BYTES: u64 = 4096;
+
+/// Reads the payloads of records, each once and in this order.
+#[derive(Debug)]
+pub struct InOrder<'a> {
+    shared: &'a Shared,
+    /// What was not read yet; no large ones.
+    to_come: VecDeque<RecordRef>,
+    window: Option<Window>,
+}
+
+/// Part of a segment that was read at once.
+#[derive(Debug)]
+struct Window {
+    segment: u64,
+    epoch: u64,
+    start: u64,
+    bytes: Bytes,
+}
+
+impl<'a> InOrder<'a> {
+    pub(super) fn new(shared: &'a Shared, records: impl Iterator<Item = RecordRef>) -> Self {
+        Self { shared, to_come: records.filter(|record| !record.large).collect(), window: None }
+    }
+
+    /// Reads a payload, checked like [`super::Journal::read_payload`]. Blocks.
+    pub fn read(&mut self, at: &RecordRef) -> Result<Bytes, Error> {
+        while self.to_come.pop_front().is_some_and(|passed| passed != *at) {}
+        if self.in_window(at).is_none() {
+            self.window = if at.large {
+                None
+            } else {
+                self.read_window(&span(at, &self.to_come, self.shared.options.segment_bytes))
+            };
+        }
+        match self.in_window(at) {
+            Some(payload) => Ok(payload),
+            None => self.shared.read_payload(at, 0..at.payload_bytes),
+        }
+    }
+
+    /// Reads part of a segment from the first copy that is there; nothing if anything is odd.
+    fn read_window(&self, span: &Range<u64>) -> Option<Window> {
+        let sources = self.shared.sources_of(Lsn(span.start))?;
+        let (_, file) = sources.files.first()?;
+        let offset = span.start - sources.start;
+        let pages_at = offset - offset % PAGE_BYTES;
+        let end = (span.end - sources.start).checked_next_multiple_of(PAGE_BYTES)?;
+        let bytes = usize::try_from(end.min(self.shared.options.segment_bytes).checked_sub(pages_at)?).ok()?;
+        let mut pages = self.shared.buffers.take(bytes);
+        file.read_pages(pages_at, pages.space()).ok()?;
+        let start = sources.start + pages_at;
+        Some(Window { segment: sources.number, epoch: sources.epoch, start, bytes: pages.into_bytes() })
+    }
+
+    /// Returns the payload if the window has it whole and its segment was not released meanwhile.
+    fn in_window(&self, at: &RecordRef) -> Option<Bytes> {
+        let window = self.window.as_ref()?;
+        let offset = usize::try_from(at.lsn.0.checked_sub(window.start)?).ok()?;
+        let record = window.bytes.get(offset..)?;
+        let header = record::decode(record, window.epoch, at.lsn)?;
+        let (head, payload) = (usize::try_from(at.head_bytes).ok()?, usize::try_from(at.payload_bytes).ok()?);
+        let range = head..head.checked_add(payload)?;
+        if header.placed.record_ref() != *at || crc32c(record.get(range.clone())?) != at.crc32c {
+            return None;
+        }
+        let payload = window.bytes.slice(offset + range.start..offset + range.end);
+        self.shared.is_present(window.segment).then_some(payload)
+    }
+}
+
+/// Returns what to read at once: a record and those to come that lie beside it, until one lies elsewhere.
+fn span(first: &RecordRef, to_come: &VecDeque<RecordRef>, segment_bytes: u64) -> Range<u64> {
+    let segment = first.lsn.0 / segment_bytes;
+    let mut span = extent(first);
+    for next in to_come.iter().take_while(|next| next.lsn.0 / segment_bytes == segment) {
+        let next = extent(next);
+        let gap = next.start.saturating_sub(span.end).max(span.start.saturating_sub(next.end));
+        let joined = span.start.min(next.start)..span.end.max(next.end);
+        if gap > GAP_BYTES_MAX || joined.end - joined.start > WINDOW_BYTES_MAX {
+            break;
+        }
+        span = joined;
+    }
+    span
+}
+
+/// Returns where a record lies, which is not large.
+fn extent(at: &RecordRef) -> Range<u64> {
+    let bytes = u64::from(at.head_bytes).saturating_add(at.payload_bytes);
+    at.lsn.0..at.lsn.0.saturating_add(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEGMENT: u64 = 1 << 20;
+
+    fn at(lsn: u64, bytes: u64) -> RecordRef {
+        RecordRef { lsn: Lsn(lsn), head_bytes: 500, payload_bytes: bytes - 500, crc32c: 0, large: false }
+    }
+
+    fn read_at_once(records: &[RecordRef]) -> Range<u64> {
+        let (first, to_come) = records.split_first().unwrap();
+        span(first, &to_come.iter().cloned().collect(), SEGMENT)
+    }
+
+    #[test]
+    fn records_side_by_side_are_read_at_once_in_any_order() {
+        let side_by_side = [at(1_000, 2_000), at(3_000, 2_000), at(5_000, 2_000)];
+        assert_eq!(read_at_once(&side_by_side), 1_000..7_000);
+        let [a, b, c] = side_by_side;
+        assert_eq!(read_at_once(&[c.clone(), b, a.clone()]), 1_000..7_000);
+        assert_eq!(read_at_once(&[a, c]), 1_000..7_000, "the gap is short");
+    }
+
+    #[test]
+    fn what_lies_elsewhere_or_makes_it_long_is_not_read_with_it() {
+        let far = 3_000 + GAP_BYTES_MAX + 1;
+        assert_eq!(read_at_once(&[at(1_000, 2_000), at(far, 2_000), at(3_000, 2_000)]), 1_000..3_000);
+        assert_eq!(read_at_once(&[at(far, 2_000), at(1_000, 2_000)]), far..far + 2_000);
+        let long = WINDOW_BYTES_MAX - 2_000;
+        assert_eq!(read_at_once(&[at(0, 2_000), at(2_000, long), at(2_000 + long, 501)]), 0..WINDOW_BYTES_MAX);
+        assert_eq!(read_at_once(&[at(SEGMENT - 2_000, 2_000), at(SEGMENT, 2_000)]), SEGMENT - 2_000..SEGMENT);
+        let longest = 3 * WINDOW_BYTES_MAX / 2;
+        assert_eq!(read_at_once(&[at(0, longest), at(longest, 600)]), 0..longest, "a long one by itself");
+    }
+}

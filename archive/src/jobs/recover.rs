@@ -2,9 +2,11 @@
 //! that the index does not know. Rebuilding an index is the same, after emptying it.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tiering::{ContainerId, ContainerPlaces, ManifestInstance, Toc};
 
 use super::{Progress, describe, pack};
@@ -15,6 +17,8 @@ use crate::receive::joined;
 use crate::source::verify_record;
 use crate::{Error, Uid, follower, tombstones};
 
+/// Containers that are taken in at a time; the table of contents of each is in memory.
+const CONTAINERS_AT_ONCE: usize = 3;
 /// Records read from the journal at a time.
 const RECORDS_AT_ONCE: usize = 10_000;
 
@@ -73,12 +77,16 @@ pub(crate) async fn take_in(archive: &Arc<Inner>, index: &Index, progress: &Prog
     let known: HashSet<ContainerId> = index.containers().await?.into_iter().map(|container| container.id).collect();
     let unknown: Vec<_> = archive.store.containers().into_iter().filter(|c| !known.contains(&c.id)).collect();
     let total = u64::try_from(unknown.len()).unwrap_or(u64::MAX);
-    let mut instances = 0;
-    for (done, places) in (0..).zip(&unknown) {
+    // Those of one study, or of new patients, wait for each other in the database; the rest of the work need not.
+    let taken = stream::iter(unknown).map(|places| take_in_one(archive, index, places));
+    let mut taken = pin!(taken.buffer_unordered(CONTAINERS_AT_ONCE));
+    let (mut done, mut instances) = (0, 0);
+    progress.report(done, total);
+    while let Some(more) = taken.try_next().await? {
+        done += 1;
+        instances += more;
         progress.report(done, total);
-        instances += take_in_one(archive, index, places).await?;
     }
-    progress.report(total, total);
     archive.sealed_series.all_changed();
     if total > 0 {
         index.analyze_if_grown().await?;
@@ -86,7 +94,7 @@ pub(crate) async fn take_in(archive: &Arc<Inner>, index: &Index, progress: &Prog
     Ok(instances)
 }
 
-async fn take_in_one(archive: &Arc<Inner>, index: &Index, places: &ContainerPlaces) -> Result<u64, Error> {
+async fn take_in_one(archive: &Arc<Inner>, index: &Index, places: ContainerPlaces) -> Result<u64, Error> {
     let toc = match archive.store.toc(places.id).await {
         Ok(toc) => toc,
         Err(error) => {
@@ -95,14 +103,14 @@ async fn take_in_one(archive: &Arc<Inner>, index: &Index, places: &ContainerPlac
             return Ok(0);
         }
     };
-    if !is_sound(archive, places, &toc).await? && all_elsewhere(archive, index, &toc).await? {
+    if !is_sound(archive, &places, &toc).await? && all_elsewhere(archive, index, &toc).await? {
         // A crash while it was sealed: the journal still has every instance.
         tracing::warn!(container = %places.id, shards = places.places.len(), "a container that was not finished is removed");
         let (remover, id) = (Arc::clone(archive), places.id);
         joined(archive.tasks.spawn_blocking(move || remover.store.remove(id)).await)??;
         return Ok(0);
     }
-    let container = describe::found(archive, places, &toc)?;
+    let container = describe::found(archive, &places, &toc)?;
     index.restore(&container).await?;
     let instances = toc.segments.iter().map(|segment| segment.manifest.instances.len()).sum::<usize>();
     tracing::info!(container = %places.id, instances, "container taken into the index");

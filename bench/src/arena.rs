@@ -55,6 +55,8 @@ pub struct Arena {
     pub sizes: Sizes,
     /// A quick smoke test: ours, storescp and nginx only, verdicts are not judged.
     pub smoke: bool,
+    /// Where archives of row A8g lie to be used again; without, they are made anew and removed.
+    pub growth_directory: Option<PathBuf>,
     /// The destination `SINK` that all peers know.
     pub sink: Sink,
     /// The port of the destination `SLOWSINK` that all peers know; nothing listens there until a row starts something.
@@ -137,6 +139,7 @@ impl Arena {
             runs,
             sizes,
             smoke,
+            growth_directory: None,
             sink,
             slow_sink_port,
             holders: BTreeMap::new(),

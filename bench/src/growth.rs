@@ -153,9 +153,7 @@ pub fn run(options: &Options, mut report: impl FnMut(&Line) -> anyhow::Result<()
 fn open(options: &Options, population: Population) -> anyhow::Result<(Size, Archive)> {
     let directory = options.directory.join(population.studies.to_string());
     let data = directory.join("data");
-    let mark = directory.join("filled");
-    let filled = if mark.exists() { None } else { Some(fill(&data, population)?) };
-    std::fs::write(mark, "").context("mark what was filled")?;
+    let filled = fill_once(&directory, population)?;
     let config = config(&data);
     let place = Place::with(&options.binary, &directory, &config)?;
     let ready = || {
@@ -173,6 +171,18 @@ fn open(options: &Options, population: Population) -> anyhow::Result<(Size, Arch
     Ok((size, Archive { population, server, pid }))
 }
 
+/// Fills the archive in a directory unless a mark says that it was done.
+fn fill_once(directory: &Path, population: Population) -> anyhow::Result<Option<Filled>> {
+    let (data, mark) = (directory.join("data"), directory.join("filled"));
+    if mark.exists() {
+        return Ok(None);
+    }
+    ensure!(!data.exists(), "{} was not filled to its end: remove it", data.display());
+    let filled = fill(&data, population)?;
+    std::fs::write(mark, "").context("mark what was filled")?;
+    Ok(Some(filled))
+}
+
 /// The defaults of `filmroom serve` on free ports.
 fn config(data: &Path) -> String {
     let listen = "listen = \"127.0.0.1:0\"";
@@ -181,4 +191,21 @@ fn config(data: &Path) -> String {
 
 fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_that_is_filled_is_used_again_and_a_part_of_one_is_not() {
+        let kept = tempfile::tempdir().unwrap();
+        // Nothing is filled here: the mark decides first, then what was left behind.
+        let population = Population { first: 0, studies: 1 };
+        std::fs::create_dir(kept.path().join("data")).unwrap();
+        let error = fill_once(kept.path(), population).unwrap_err().to_string();
+        assert!(error.ends_with("was not filled to its end: remove it"), "{error}");
+        std::fs::write(kept.path().join("filled"), "").unwrap();
+        assert!(fill_once(kept.path(), population).unwrap().is_none());
+    }
 }

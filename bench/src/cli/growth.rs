@@ -36,6 +36,7 @@ pub(crate) fn run(arguments: Growth) -> anyhow::Result<ExitCode> {
     // The embedded Postgres of root is another user's.
     fs::set_permissions(temporary.path(), Permissions::from_mode(0o755))?;
     let directory = arguments.directory.unwrap_or_else(|| temporary.path().to_owned());
+    let directory = std::path::absolute(directory)?;
     fs::create_dir_all(&directory)?;
     let (sizes, asked_max) = if arguments.smoke { (vec![500, 1_000], 5) } else { (arguments.studies, 1_000) };
     let binary = std::path::absolute(arguments.binary)?;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, anyhow, ensure};
@@ -62,6 +62,16 @@ pub(crate) struct Table {
     /// Studies of the archives between which growth is measured; absent: 10,000 and 1,000,000.
     #[arg(long, value_delimiter = ',', value_name = "SMALL,LARGE")]
     growth: Vec<u64>,
+    /// Where to keep those archives, to use them again, as `bench growth` does; absent: made anew and removed.
+    #[arg(long, value_name = "DIR")]
+    growth_directory: Option<PathBuf>,
+}
+
+/// A line of JSON: what was measured.
+#[derive(Debug, Serialize)]
+struct Measured {
+    /// What our binary says with `--version`.
+    version: String,
 }
 
 /// Where lines of JSON go.
@@ -78,6 +88,7 @@ pub(crate) fn run(arguments: Table) -> anyhow::Result<ExitCode> {
     let temporary = temporary.with_context(|| format!("create a directory in {}", parent.display()))?;
     let machine = (Machine::here(), Limits::measure(temporary.path())?);
     lines.add(&machine)?;
+    lines.add(&Measured { version: version(&arguments.binary)? })?;
     let mut arena = arena(arguments, temporary.path())?;
     let (mut outcomes, mut failed) = (Vec::new(), Vec::new());
     for row in rows {
@@ -101,6 +112,14 @@ pub(crate) fn run(arguments: Table) -> anyhow::Result<ExitCode> {
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn version(binary: &Path) -> anyhow::Result<String> {
+    let binary = std::path::absolute(binary).context("find the binary")?;
+    let output = Command::new(&binary).arg("--version").output();
+    let output = output.with_context(|| format!("run {}", binary.display()))?;
+    ensure!(output.status.success(), "{} --version: {}", binary.display(), output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
 fn rows(names: &[String]) -> anyhow::Result<Vec<&'static Row>> {
     let unknown = names.iter().find(|name| !ROWS.iter().any(|row| row.name.eq_ignore_ascii_case(name)));
     ensure!(unknown.is_none(), "there is no row {}", unknown.map_or("", String::as_str));
@@ -116,6 +135,7 @@ fn arena(arguments: Table, directory: &Path) -> anyhow::Result<Arena> {
     if !arguments.growth.is_empty() {
         sizes.growth = arguments.growth.try_into().map_err(|_| anyhow!("--growth takes two numbers of studies"))?;
     }
+    let growth_directory = arguments.growth_directory.map(std::path::absolute).transpose();
     let programs = Programs {
         filmroom: arguments.binary,
         orthanc: arguments.orthanc,
@@ -125,7 +145,9 @@ fn arena(arguments: Table, directory: &Path) -> anyhow::Result<Arena> {
         destinations: Vec::new(),
     };
     let runs = if arguments.smoke { 1 } else { arguments.runs.max(1) };
-    Arena::open(programs, directory, runs, sizes, arguments.smoke)
+    let mut arena = Arena::open(programs, directory, runs, sizes, arguments.smoke)?;
+    arena.growth_directory = growth_directory.context("find the directory of the growing archives")?;
+    Ok(arena)
 }
 
 /// A row without a figure of ours, or with one that is no number, was not measured.

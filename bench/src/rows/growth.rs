@@ -23,7 +23,8 @@ const ASKED_FOR_MAX: Duration = Duration::from_secs(10);
 /// Measures row A8g: the question that grew most counts, of those that find as much in both archives.
 pub fn a8g(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
     let sizes = arena.sizes.growth.to_vec();
-    let directory = arena.directory.join("growth");
+    let kept = arena.growth_directory.clone();
+    let directory = kept.clone().unwrap_or_else(|| arena.directory.join("growth"));
     let asked_max = if arena.smoke { ASKED_OF_SMOKE } else { ASKED_MAX };
     let binary = arena.programs.filmroom.clone();
     let options =
@@ -37,7 +38,9 @@ pub fn a8g(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
         }
         Ok(())
     })?;
-    std::fs::remove_dir_all(&directory).with_context(|| format!("remove {}", directory.display()))?;
+    if kept.is_none() {
+        std::fs::remove_dir_all(&directory).with_context(|| format!("remove {}", directory.display()))?;
+    }
     large.retain(|asked: &Asked| {
         let before = small.iter().find(|small: &&Asked| small.shape == asked.shape);
         before.is_some_and(|small| asked.matches <= small.matches * MATCHES_RATIO_MAX)

@@ -151,20 +151,25 @@ pub(super) fn push_infix_grams(sql: &mut QueryBuilder<Postgres>, query: &Query) 
     }
 }
 
+/// Tells whether conditions are on columns of the patient.
+pub(super) fn reads_patient(query: &Query, infix: Infix<'_>) -> bool {
+    // Who has the name is known: that is a condition on the study.
+    let known = |key: &Key| matches!(infix, Infix::Patients(_)) && infix_of(key).is_some();
+    query.keys.iter().any(|key| is_of_patient(&key.path) && !known(key))
+}
+
 /// Returns the key of a patient's name with a wild card at its beginning, and its grams.
 fn infix(query: &Query) -> Option<([&'static str; 3], &Matching, Vec<i32>)> {
-    let names = |key: &Key| match column(&key.path) {
-        Some(Column::Name(names)) if names.iter().all(|name| is_patients(name)) => Some(names),
-        Some(_) | None => None,
-    };
-    let (key, names) = query.keys.iter().find_map(|key| Some((key, names(key)?)))?;
-    if query.level == Level::Patient || !Query::is_matched(&key.path, query.level) {
-        return None;
-    }
+    let mut matched = query.keys.iter().filter(|key| Query::is_matched(&key.path, query.level));
+    if query.level == Level::Patient { None } else { matched.find_map(infix_of) }
+}
+
+fn infix_of(key: &Key) -> Option<([&'static str; 3], &Matching, Vec<i32>)> {
+    let Some(Column::Name(names)) = column(&key.path) else { return None };
     let Matching::WildCard(pattern) = &key.matching else { return None };
     let (any_group, groups) = text::fold_name_pattern(pattern, true);
     let grams = infix_grams(any_group, &groups);
-    (!grams.is_empty()).then_some((names, &key.matching, grams))
+    (names.iter().all(|name| is_patients(name)) && !grams.is_empty()).then_some((names, &key.matching, grams))
 }
 
 fn is_patients(name: &str) -> bool {
@@ -327,7 +332,12 @@ fn push_name(sql: &mut QueryBuilder<Postgres>, names: [&'static str; 3], matchin
         Infix::Grams => {
             sql.push(" and p.name_grams @> ").push_bind(grams);
         }
-        Infix::Many => {}
+        Infix::Many => {
+            // Most studies of others are passed without a look at their patient. Null: stored before there were bits.
+            let bits = text::gram_bits(&grams);
+            sql.push(" and case when (t.name_bits & ").push_bind(bits).push(") <> ").push_bind(bits);
+            sql.push(" then false else true end");
+        }
     }
     // `case`, so that the planner does not guess how many patients have such names: that is known better.
     sql.push(" and case when ");

@@ -232,13 +232,13 @@ impl Search {
 
     async fn page(&self, limit: u64, offset: u64) -> Result<Vec<Row>, Error> {
         let mut sql = QueryBuilder::new("");
-        let tables = Tables::of(&self.query);
-        self.push_select(&mut sql, tables);
         let infix = match &self.infix {
             Infix::Grams => condition::Infix::Grams,
             Infix::Patients(patients) => condition::Infix::Patients(patients),
             Infix::Many => condition::Infix::Many,
         };
+        let tables = Tables::of(&self.query, infix);
+        self.push_select(&mut sql, tables);
         condition::push(&mut sql, &self.query, condition::Narrowed { infix, listed: self.listed })?;
         condition::push_sop_classes(&mut sql, &self.query);
         if let Some(series) = &self.series_only {
@@ -255,6 +255,7 @@ impl Search {
                 sql.push(PATIENT);
                 return;
             }
+            Level::Study if self.is_walk() => sql.push(WALK),
             Level::Study => sql.push(STUDY).push(tables.rank).push(STUDY_COLUMNS),
             Level::Series | Level::Instance => sql.push(SERIES).push(tables.rank).push(SERIES_COLUMNS),
         };
@@ -265,6 +266,11 @@ impl Search {
             sql.push(" join study_modality x on x.study = t.id");
         }
         sql.push(" where true");
+    }
+
+    /// Tells whether many studies are passed by for a page: the index of their order has all that decides.
+    fn is_walk(&self) -> bool {
+        self.query.level == Level::Study && matches!(self.infix, Infix::Many)
     }
 
     fn push_order(&self, sql: &mut QueryBuilder<Postgres>, tables: Tables, limit: u64, offset: u64) {
@@ -302,6 +308,9 @@ impl Search {
         if offset > 0 {
             sql.push(" offset ").push_bind(super::signed(offset));
         }
+        if self.is_walk() {
+            sql.push(WALKED);
+        }
         // Counts, and patients that nobody asked for, only for the rows of the page.
         sql.push(") as m");
         if self.query.level > Level::Patient {
@@ -326,6 +335,13 @@ const STUDY: &str = "select m.*, c.*, p.attributes as patient_attributes from (
 
 const STUDY_COLUMNS: &str = ", t.patient, t.modalities, t.attributes as study_attributes from study t";
 
+/// As `STUDY`, but rows are read for the page only: what is read of all others is in `study_order`.
+const WALK: &str = "select m.*, c.*, p.attributes as patient_attributes from (
+    select t.id, w.date_rank, w.study_instance_uid, w.patient, t.modalities, t.attributes as study_attributes from (
+    select t.date_rank, t.study_instance_uid, t.patient from study t";
+
+const WALKED: &str = ") as w join study t on t.study_instance_uid = w.study_instance_uid";
+
 const SERIES: &str = "select m.*, c.*, p.attributes as patient_attributes from (
     select t.id, ";
 
@@ -340,17 +356,17 @@ struct Tables {
     rank: &'static str,
     /// From the list of one modality.
     by_modality: bool,
-    /// A key is of the patient.
+    /// Conditions are on columns of the patient.
     patient_inside: bool,
 }
 
 impl Tables {
-    fn of(query: &Query) -> Self {
+    fn of(query: &Query, infix: condition::Infix<'_>) -> Self {
         let by_modality = condition::by_modality(query).is_some();
         Self {
             rank: if by_modality { "x.date_rank, x.study_instance_uid" } else { "t.date_rank, t.study_instance_uid" },
             by_modality,
-            patient_inside: query.keys.iter().any(|key| condition::is_of_patient(&key.path)),
+            patient_inside: condition::reads_patient(query, infix),
         }
     }
 }

@@ -128,18 +128,20 @@ async fn deleted_studies(tx: &mut PgConnection, uids: impl Iterator<Item = &Uid>
 async fn insert_studies(tx: &mut PgConnection, missing: &[(&Uid, NewStudy<'_>)]) -> Result<bool, Error> {
     let patients: Vec<PatientRow> = missing.iter().map(|(uid, new)| PatientRow::new(uid, new.patient)).collect();
     let ids = lock_patients(tx, &patients).await?;
-    let Some(patient_ids) = patients.iter().map(|p| ids.get(&p.identity).copied()).collect::<Option<Vec<i64>>>() else {
+    let Some(found) = patients.iter().map(|p| ids.get(&p.identity).copied()).collect::<Option<Vec<_>>>() else {
         return Ok(false);
     };
+    let (patient_ids, name_bits): (Vec<i64>, Vec<i64>) = found.into_iter().unzip();
     let rows: Vec<StudyRow> = missing.iter().map(|(_, new)| StudyRow::new(new.study)).collect();
     sqlx::query(
         "insert into study (patient, study_instance_uid, study_date, study_time, accession_number, study_id, \
              study_description, referring_physician_alphabetic, referring_physician_ideographic, \
-             referring_physician_phonetic, attributes)
-         select n.patient, n.uid, n.day::date, n.time, n.accession, n.study_id, n.description, n.a, n.i, n.p, n.attributes
+             referring_physician_phonetic, attributes, name_bits)
+         select n.patient, n.uid, n.day::date, n.time, n.accession, n.study_id, n.description, n.a, n.i, n.p, \
+             n.attributes, n.bits
          from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], \
-             $9::text[], $10::text[], $11::text[])
-             as n (patient, uid, day, time, accession, study_id, description, a, i, p, attributes)
+             $9::text[], $10::text[], $11::text[], $12::bigint[])
+             as n (patient, uid, day, time, accession, study_id, description, a, i, p, attributes, bits)
          order by n.uid collate \"C\"
          on conflict on constraint study_identity do nothing",
     )
@@ -154,16 +156,21 @@ async fn insert_studies(tx: &mut PgConnection, missing: &[(&Uid, NewStudy<'_>)])
     .bind(rows.iter().map(|r| r.referring[1].as_deref()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.referring[2].as_deref()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.attributes.as_str()).collect::<Vec<_>>())
+    .bind(name_bits)
     .execute(tx)
     .await?;
     Ok(true)
 }
 
+/// A patient's row, and the bits of the name that it has there (`text::gram_bits`): the first that was stored, which
+/// another study's may differ from.
+type Patient = (i64, i64);
+
 /// Makes missing patients and keeps all from being removed until the end of the transaction.
 async fn lock_patients(
     tx: &mut PgConnection,
     patients: &[PatientRow],
-) -> Result<HashMap<(String, String, String), i64>, Error> {
+) -> Result<HashMap<(String, String, String), Patient>, Error> {
     let mut firsts: BTreeMap<&(String, String, String), &PatientRow> = BTreeMap::new();
     for patient in patients {
         firsts.entry(&patient.identity).or_insert(patient);
@@ -194,8 +201,10 @@ async fn lock_patients(
     .bind(rows.iter().map(|r| r.name_grams.as_str()).collect::<Vec<_>>())
     .execute(&mut *tx)
     .await?;
-    let locked: Vec<(String, String, String, i64)> = sqlx::query_as(
-        "select p.patient_id, p.issuer_of_patient_id, p.only_study_instance_uid, p.id
+    let locked: Vec<(String, String, String, i64, i64)> = sqlx::query_as(
+        "select p.patient_id, p.issuer_of_patient_id, p.only_study_instance_uid, p.id, (
+             select coalesce(bit_or(1::bigint << ((gram & 31) + case when gram < 0 then 32 else 0 end)), 0)
+             from unnest(p.name_grams) as gram)
          from patient p
          join unnest($1::text[], $2::text[], $3::text[]) as n (id, issuer, study)
              on p.patient_id = n.id and p.issuer_of_patient_id = n.issuer and p.only_study_instance_uid = n.study
@@ -207,7 +216,7 @@ async fn lock_patients(
     .bind(&studies)
     .fetch_all(tx)
     .await?;
-    Ok(locked.into_iter().map(|(id, issuer, study, row)| ((id, issuer, study), row)).collect())
+    Ok(locked.into_iter().map(|(id, issuer, study, row, bits)| ((id, issuer, study), (row, bits))).collect())
 }
 
 async fn find_series(

@@ -74,6 +74,13 @@ pub(crate) fn grams<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<i32> {
     grams.into_iter().collect()
 }
 
+/// Returns a bit for each gram: 32 for characters, 32 above them for pairs. Text that has the grams has the bits, too; so
+/// has other text now and then. The index makes the same of the grams of a stored name (`archive::index`, in SQL).
+pub(crate) fn gram_bits(grams: &[i32]) -> i64 {
+    let bit = |gram: &i32| 1_u64 << ((gram & 31) + if *gram < 0 { 32 } else { 0 });
+    grams.iter().map(bit).fold(0, |bits, bit| bits | bit).cast_signed()
+}
+
 /// Tells whether `text` matches `pattern`, where `*` stands for any characters and `?` for one.
 pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     // Greedy with one point of return: linear for one star, at worst |pattern| * |text|.
@@ -214,6 +221,15 @@ mod tests {
         }
         assert!(!has("王^小明", "李") && !has("doe^john", "ej"));
         assert_eq!((grams(["ab"]).len(), grams(["王"]).len(), grams(["a"]).len()), (1, 1, 0));
+    }
+
+    #[test]
+    fn bits_of_grams_are_those_that_the_index_makes() {
+        // `archive::index` has the same in SQL: characters below, pairs above, each by its last five bits.
+        assert_eq!(gram_bits(&[]), 0);
+        assert_eq!(gram_bits(&[29_579, 29_579 + 32]), 1 << (29_579 % 32));
+        assert_eq!(gram_bits(&[i32::MIN]), 1 << 32);
+        assert_eq!(gram_bits(&[-1, 0]), i64::MIN | 1);
     }
 
     #[test]

@@ -340,6 +340,72 @@ async fn what_many_have_is_found_as_what_few_have() {
 }
 
 #[tokio::test]
+async fn a_name_of_few_goes_with_other_keys_of_the_patient() {
+    let f = five().await;
+    let birth_date: &[Tag] = &[Tag(0x0010, 0x0030)];
+    for (key, value, expected) in [
+        (birth_date, "19100101", "1"),
+        (birth_date, "19200101", ""),
+        (PATIENT_ID, "P5", "5"),
+        (STUDY_TIME, "08-09", "1"),
+    ] {
+        for keys in [[(PATIENT_NAME, "*ull*"), (key, value)], [(key, value), (PATIENT_NAME, "*ull*")]] {
+            let query = query(Level::Study, &keys, false);
+            assert_eq!(found(&f, &query).await, expected, "{keys:?}");
+            let count = u64::try_from(expected.len()).unwrap();
+            assert_eq!(f.index.count(&query, 10).await.unwrap(), Some(count), "{keys:?}");
+        }
+    }
+    let series = query(Level::Series, &[(PATIENT_NAME, "*王*")], false);
+    assert_eq!(found(&f, &series).await, "2 2");
+    let instances = query(Level::Instance, &[(PATIENT_NAME, "*王*"), (PATIENT_ID, "A_2")], false);
+    assert_eq!(found(&f, &instances).await, "2 2");
+}
+
+#[tokio::test]
+async fn a_name_of_many_is_the_one_that_the_patient_has() {
+    // QR-050, QR-066
+    let f = fixture().await;
+    let named = |t: u32, ideographic: &str, patient: u32| {
+        let mut a = arrival(t, 1, 1);
+        a.patient.put_text(PATIENT_ID[0], VR::LO, format!("P{patient}"));
+        a.patient.0.insert(PATIENT_NAME[0], name(&format!("Doe{patient}"), ideographic, ""));
+        a
+    };
+    // More than are looked up, and some whose bits are among those of the key.
+    let mut batch: Vec<Arrival> = (0..1_100).map(|t| named(t, "王^小東", t)).collect();
+    batch.extend((1_100..1_160).map(|t| named(t, "李^小王八", t)));
+    let others = ["", "王", "東^小", "王^東小"].into_iter().cycle();
+    batch.extend((1_160..1_300).zip(others).map(|(t, other)| named(t, other, t)));
+    f.index.apply(JOURNAL, &batch, Lsn(1)).await.unwrap();
+    // A patient keeps the name that came first: 1400 is found by it, 1401 is not by its own.
+    f.index.apply(JOURNAL, &[named(1_400, "李", 7), named(1_401, "王^小東", 1_101)], Lsn(2)).await.unwrap();
+    let whole = found(&f, &query(Level::Study, &[], false)).await;
+    let has = |uid: &&str| uid.parse::<u32>().is_ok_and(|t| t < 1_100 || t == 1_400);
+    let expected: Vec<&str> = whole.split(' ').filter(has).collect();
+    assert_eq!(expected.len(), 1_101);
+    let database = sqlx::PgPool::connect_with(f.options.clone()).await.unwrap();
+    // As they are made; some of an older schema; all of it.
+    for forget in ["where false", "where id % 3 = 0", ""] {
+        let forget = sqlx::AssertSqlSafe(format!("update study set name_bits = null {forget}"));
+        sqlx::raw_sql(forget).execute(&database).await.unwrap();
+        for key in ["*王^小東*", "*小東", "?^小東"] {
+            let query = query(Level::Study, &[(PATIENT_NAME, key)], false);
+            assert!(found(&f, &query).await == expected.join(" "), "{key}");
+            let page = Query { limit: Some(5), offset: 1_000, ..query };
+            assert_eq!(found(&f, &page).await, expected[1_000..1_005].join(" "), "{key}");
+            let dated = [(PATIENT_NAME, key), (STUDY_DATE, "20240108"), (MODALITIES, "CT")];
+            let dated = found(&f, &self::query(Level::Study, &dated, false)).await;
+            let of_day = |uid: &&&str| uid.parse::<u32>().is_ok_and(|t| t % 28 == 7);
+            assert_eq!(dated, expected.iter().filter(of_day).copied().collect::<Vec<_>>().join(" "), "{key}");
+        }
+        let series = query(Level::Series, &[(PATIENT_NAME, "*小東*")], false);
+        assert_eq!(search(&f.index, &series).await.len(), expected.len());
+    }
+    database.close().await;
+}
+
+#[tokio::test]
 async fn sealed_studies_match_as_hot_ones() {
     let f = five().await;
     let keys: &[&[(&[Tag], &str)]] = &[

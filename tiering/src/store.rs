@@ -38,8 +38,6 @@ pub struct StoreOptions {
     pub files_max: usize,
     /// Checksum tables kept in memory, 64 bytes for each MiB of a shard. 1,024.
     pub tables_max: usize,
-    /// Tables of contents kept in memory, some 3 MB each for a full container of slices. 16.
-    pub tocs_max: usize,
     /// Reads that wait for devices at one time. 64.
     pub waiting_reads_max: usize,
     /// Errors in a row after which a device is not used until it is probed. 8.
@@ -71,7 +69,6 @@ impl Default for StoreOptions {
             unit_bytes_max: 4 << 20,
             files_max: 4_096,
             tables_max: 1_024,
-            tocs_max: 16,
             waiting_reads_max: 64,
             device_errors_max: 8,
             device_answer_max: Duration::from_secs(30),
@@ -198,15 +195,12 @@ impl Store {
     }
 
     /// Returns the table of contents from any shard that has a whole one. Changes nothing; may be dropped at any time.
-    pub async fn toc(&self, id: ContainerId) -> Result<Arc<Toc>, Error> {
-        if let Some(toc) = self.inner.cache.toc(id) {
-            return Ok(toc);
-        }
+    pub async fn toc(&self, id: ContainerId) -> Result<Toc, Error> {
         self.waiting(move |inner| inner.toc(id)).await
     }
 
     /// Returns the table of contents as [`Store::toc`] does. Blocks.
-    pub fn toc_blocking(&self, id: ContainerId) -> Result<Arc<Toc>, Error> {
+    pub fn toc_blocking(&self, id: ContainerId) -> Result<Toc, Error> {
         self.inner.toc(id)
     }
 

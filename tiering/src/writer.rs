@@ -137,7 +137,7 @@ impl ContainerWriter {
     /// Seals the container: returns once every shard is fsynced, has its name, and was read back from its device. Blocks.
     ///
     /// After an error nothing is left of it.
-    pub fn seal(self, toc: Toc) -> Result<Sealed, Error> {
+    pub fn seal(self, toc: &Toc) -> Result<Sealed, Error> {
         seal::seal(self, toc)
     }
 

@@ -11,13 +11,13 @@ use crate::dataset;
 use crate::index::{self, SealedContainer, SealedSegment, SealedShard};
 
 /// Describes a container that was just sealed.
-pub(super) fn sealed(archive: &Inner, sealed: &Sealed, month: Month, toc: &Toc) -> Result<SealedContainer, Error> {
+pub(super) fn sealed(archive: &Inner, sealed: &Sealed, month: Month, toc: Toc) -> Result<SealedContainer, Error> {
     let place = Place { id: sealed.id, pool: &sealed.pool, code: sealed.code, shards: &sealed.shards };
     describe(archive, &place, (sealed.logical_bytes, sealed.stored_bytes), month, toc)
 }
 
 /// Describes a container that the devices have and the index does not.
-pub(super) fn found(archive: &Inner, places: &ContainerPlaces, toc: &Toc) -> Result<SealedContainer, Error> {
+pub(super) fn found(archive: &Inner, places: &ContainerPlaces, toc: Toc) -> Result<SealedContainer, Error> {
     let place = Place { id: places.id, pool: &places.pool, code: places.code, shards: &places.places };
     let ends = toc.segments.iter().map(|segment| segment.metadata.offset + segment.metadata.bytes);
     let bytes = ends.max().unwrap_or(0);
@@ -39,7 +39,7 @@ fn describe(
     place: &Place<'_>,
     (bytes, stored_bytes): (u64, u64),
     month: Month,
-    toc: &Toc,
+    toc: Toc,
 ) -> Result<SealedContainer, Error> {
     let mut pools = archive.options.pools.iter();
     let tier = pools.find(|pool| pool.name == place.pool).map(|pool| pool.tier.to_string());
@@ -56,18 +56,18 @@ fn describe(
         stored_bytes,
         sealed_millis: archive.options.clock.now().as_millisecond(),
         shards: shards.map(|(number, device)| SealedShard { number: *number, device: *device }).collect(),
-        segments: toc.segments.iter().map(segment).collect::<Result<_, _>>()?,
+        segments: toc.segments.into_iter().map(segment).collect::<Result<_, _>>()?,
     })
 }
 
-fn segment(segment: &tiering::TocSegment) -> Result<SealedSegment, Error> {
+fn segment(segment: tiering::TocSegment) -> Result<SealedSegment, Error> {
     let damaged = |_| Error::from(index::Error::Damaged { what: "container's table of contents" });
     Ok(SealedSegment {
         study: segment.study_instance_uid.parse().map_err(damaged)?,
         series: segment.series_instance_uid.parse().map_err(damaged)?,
         metadata: segment.metadata,
-        manifest: Arc::new(segment.manifest.clone()),
-        summary: segment.summary.clone(),
+        manifest: Arc::new(segment.manifest),
+        summary: segment.summary,
     })
 }
 

@@ -136,7 +136,7 @@ async fn pack_container(archive: &Arc<Inner>, index: &Index, month: Month, insta
     let written = joined(archive.tasks.spawn_blocking(move || write_container(&writer, series)).await)??;
     leave_out(archive, &written.lost);
     let Some((sealed, toc)) = written.sealed else { return Ok(0) };
-    let container = describe::sealed(archive, &sealed, month, &toc)?;
+    let container = describe::sealed(archive, &sealed, month, toc)?;
     let recorded = match used_pools::remember(archive).await {
         Ok(()) => index.seal(&container).await.map_err(Error::from),
         Err(error) => Err(error),

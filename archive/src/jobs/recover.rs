@@ -110,9 +110,9 @@ async fn take_in_one(archive: &Arc<Inner>, index: &Index, places: ContainerPlace
         joined(archive.tasks.spawn_blocking(move || remover.store.remove(id)).await)??;
         return Ok(0);
     }
-    let container = describe::found(archive, &places, &toc)?;
+    let container = describe::found(archive, &places, toc)?;
     index.restore(&container).await?;
-    let instances = toc.segments.iter().map(|segment| segment.manifest.instances.len()).sum::<usize>();
+    let instances = container.segments.iter().map(|segment| segment.manifest.instances.len()).sum::<usize>();
     tracing::info!(container = %places.id, instances, "container taken into the index");
     Ok(u64::try_from(instances).unwrap_or(u64::MAX))
 }

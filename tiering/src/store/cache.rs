@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lru::LruCache;
 
 use super::StoreOptions;
+use crate::ContainerId;
 use crate::device::Device;
 use crate::shard::file::{ShardFile, Table};
 use crate::shard::footer::Geometry;
-use crate::{ContainerId, Toc};
 
 /// Containers whose geometry is kept, some 150 bytes each.
 const LOCATED_MAX: usize = 65_536;
@@ -47,18 +47,12 @@ pub(crate) struct Cache {
     files: Mutex<LruCache<(ContainerId, u8), Arc<OpenShard>>>,
     /// By the checksum of the table too, so that a shard of another generation never meets an old table.
     tables: Mutex<LruCache<(ContainerId, u8, u32), Arc<Table>>>,
-    tocs: Mutex<LruCache<ContainerId, Arc<Toc>>>,
 }
 
 impl Cache {
     /// Returns empty caches.
     pub(crate) fn new(options: &StoreOptions) -> Self {
-        Self {
-            located: sized(LOCATED_MAX),
-            files: sized(options.files_max),
-            tables: sized(options.tables_max),
-            tocs: sized(options.tocs_max),
-        }
+        Self { located: sized(LOCATED_MAX), files: sized(options.files_max), tables: sized(options.tables_max) }
     }
 
     /// Returns where a container lies, if known.
@@ -89,7 +83,6 @@ impl Cache {
     /// Forgets what shards said of containers, because more shards have come.
     pub(crate) fn forget_located(&self) {
         lock(&self.located).clear();
-        lock(&self.tocs).clear();
     }
 
     /// Closes all shards of devices that are not in use.
@@ -111,20 +104,9 @@ impl Cache {
         lock(&self.tables).put((id, file.shard(), file.table_crc()), table);
     }
 
-    /// Returns a table of contents, if known.
-    pub(crate) fn toc(&self, id: ContainerId) -> Option<Arc<Toc>> {
-        lock(&self.tocs).get(&id).cloned()
-    }
-
-    /// Keeps a table of contents.
-    pub(crate) fn put_toc(&self, id: ContainerId, toc: Arc<Toc>) {
-        lock(&self.tocs).put(id, toc);
-    }
-
     /// Forgets a container of so many shards.
     pub(crate) fn forget(&self, id: ContainerId, shards: u8) {
         lock(&self.located).pop(&id);
-        lock(&self.tocs).pop(&id);
         for shard in 0..shards {
             self.forget_file(id, shard);
         }

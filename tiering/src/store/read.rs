@@ -139,10 +139,7 @@ impl Inner {
     }
 
     /// Returns the table of contents from any shard that has a whole one. Blocks.
-    pub(super) fn toc(self: &Arc<Self>, id: ContainerId) -> Result<Arc<Toc>, Error> {
-        if let Some(toc) = self.cache.toc(id) {
-            return Ok(toc);
-        }
+    pub(super) fn toc(self: &Arc<Self>, id: ContainerId) -> Result<Toc, Error> {
         let at = self.locate(id)?;
         let code = at.geometry.code;
         let mut carriers = self.places(&at).into_iter().filter(|(shard, _)| code.carries_toc(*shard));
@@ -157,11 +154,7 @@ impl Inner {
             }
             let until = deadline.min(Instant::now() + patience);
             match asked.next(until) {
-                Some((_, Ok(toc))) => {
-                    let toc = Arc::new(toc);
-                    self.cache.put_toc(id, Arc::clone(&toc));
-                    return Ok(toc);
-                }
+                Some((_, Ok(toc))) => return Ok(toc),
                 Some((shard, Err(fault))) => self.note(id, shard, &fault),
                 None if Instant::now() >= deadline => {
                     asked.note_silence();

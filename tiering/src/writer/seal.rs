@@ -18,12 +18,11 @@ use crate::{Error, Toc};
 const ZSTD_LEVEL: i32 = 6;
 
 /// Seals a container as [`ContainerWriter::seal`] says.
-pub(super) fn seal(mut writer: ContainerWriter, toc: Toc) -> Result<Sealed, Error> {
+pub(super) fn seal(mut writer: ContainerWriter, toc: &Toc) -> Result<Sealed, Error> {
     let raw = toc.encode()?;
     let stored = zstd::bulk::compress(&raw, ZSTD_LEVEL)
         .map_err(|_| Error::Malformed { what: "table of contents", reason: "it cannot be compressed" })?;
     let geometry = writer.guarded(|writer| spread(writer, &raw, &stored))?;
-    writer.store.cache.put_toc(writer.id, Arc::new(toc));
     Ok(keep(writer, &geometry))
 }
 

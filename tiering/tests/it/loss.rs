@@ -149,7 +149,7 @@ async fn reads_that_do_not_block_return_the_same_bytes() {
                 assert!(store.read_checked(id, range.clone(), instance.crc32c).await.unwrap() == want);
                 assert!(store.read(id, range).await.unwrap() == want);
             }
-            assert_eq!(*store.toc(id).await.unwrap(), victim.filled.toc);
+            assert_eq!(store.toc(id).await.unwrap(), victim.filled.toc);
         }
         assert_eq!(store.damage().degraded_reads > 0, lost > 0);
     }

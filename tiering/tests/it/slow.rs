@@ -212,7 +212,7 @@ fn a_container_whose_device_hangs_half_way_fails_and_leaves_nothing() {
         valve.close(rig.device(1), &[step]);
         let written = store.create(Tier::Hot, 560_000).and_then(|mut writer| {
             LENGTHS.iter().zip(0..).try_for_each(|(bytes, seed)| writer.append(&pattern(seed, *bytes)).map(drop))?;
-            writer.seal(before.toc.clone()).map(drop)
+            writer.seal(&before.toc).map(drop)
         });
         let error = written.unwrap_err();
         assert!(matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::TimedOut), "{error:?}");

@@ -105,7 +105,7 @@ pub(crate) fn fill(mut writer: ContainerWriter, lengths: &[usize]) -> Filled {
         items.push((offset, *bytes));
     }
     let toc = toc(&items, &logical);
-    let sealed = writer.seal(toc.clone()).unwrap();
+    let sealed = writer.seal(&toc).unwrap();
     assert_eq!(sealed.logical_bytes, logical.len() as u64);
     Filled { sealed, logical, items, toc }
 }
@@ -127,7 +127,7 @@ pub(crate) fn assert_readable(store: &Store, filled: &Filled) {
         let got = store.read_blocking(id, start as u64..stop as u64).unwrap();
         assert!(got == filled.logical[start..stop], "range {start}..{stop}");
     }
-    assert_eq!(*store.toc_blocking(id).unwrap(), filled.toc);
+    assert_eq!(store.toc_blocking(id).unwrap(), filled.toc);
 }
 
 pub(crate) fn crc32c(bytes: &[u8]) -> u32 {

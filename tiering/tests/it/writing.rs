@@ -20,9 +20,9 @@ fn sealed_tells_what_was_stored() {
 #[test]
 fn an_empty_container_can_be_sealed() {
     let rig = Rig::new("2+1", 3);
-    let sealed = rig.open().create(Tier::Hot, 0).unwrap().seal(Toc::default()).unwrap();
+    let sealed = rig.open().create(Tier::Hot, 0).unwrap().seal(&Toc::default()).unwrap();
     let store = rig.open();
-    assert_eq!(*store.toc_blocking(sealed.id).unwrap(), Toc::default());
+    assert_eq!(store.toc_blocking(sealed.id).unwrap(), Toc::default());
     assert!(store.read_blocking(sealed.id, 0..0).unwrap().is_empty());
     assert!(store.verify(sealed.id).unwrap().is_healthy());
 }
@@ -48,7 +48,7 @@ fn a_source_is_appended_in_pieces() {
     assert_eq!(writer.logical_bytes(), 4_033_333);
     let at = writer.append_from(400_000, &mut io::repeat(2)).unwrap();
     assert_eq!(at, 4 << 20, "padded to the next unit");
-    let sealed = writer.seal(Toc::default()).unwrap();
+    let sealed = writer.seal(&Toc::default()).unwrap();
     assert!(store.read_blocking(sealed.id, 700_000..4_033_333).unwrap() == bytes);
     assert!(store.read_blocking(sealed.id, at..at + 400_000).unwrap() == vec![2; 400_000]);
 }
@@ -60,7 +60,7 @@ fn a_source_that_ends_early_spoils_the_container() {
     let mut writer = store.create(Tier::Hot, 1_000).unwrap();
     assert!(matches!(writer.append_from(10, &mut [1; 9].as_slice()), Err(Error::Source { .. })));
     assert!(matches!(writer.append(&[1]), Err(Error::WriterFailed { .. })));
-    assert!(matches!(writer.seal(Toc::default()), Err(Error::WriterFailed { .. })));
+    assert!(matches!(writer.seal(&Toc::default()), Err(Error::WriterFailed { .. })));
     assert!(store.containers().is_empty());
     assert_eq!(rig.files().len(), 3, "only device.json is left");
 }
@@ -118,7 +118,7 @@ fn a_device_lost_while_writing_fails_the_seal_and_not_the_next() {
     let lost = rig.device_of(&path);
     fs::rename(rig.device(lost), rig.home.path().join("away")).unwrap();
     let id = writer.id();
-    assert!(writer.seal(Toc::default()).is_err());
+    assert!(writer.seal(&Toc::default()).is_err());
     assert!(matches!(store.read_blocking(id, 0..1), Err(Error::Missing { .. })));
     let shards = rig.shards(id);
     assert!(shards.iter().all(|path| path.starts_with(rig.home.path().join("away"))), "{shards:?}");
@@ -134,7 +134,7 @@ fn a_name_that_is_taken_is_never_overwritten() {
     let filled = make(&store, &[1_000]);
     let mut writer = store.create_as(filled.sealed.id, Tier::Hot, 10).unwrap();
     writer.append(b"other").unwrap();
-    assert!(writer.seal(Toc::default()).is_err());
+    assert!(writer.seal(&Toc::default()).is_err());
     assert_readable(&rig.open(), &filled);
 }
 

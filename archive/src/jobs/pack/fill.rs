@@ -56,7 +56,7 @@ pub(super) fn write_container(archive: &Inner, series: Vec<SeriesPart>) -> Resul
     let mut written = Written { sealed: None, series: filled, lost: filling.lost };
     if !segments.is_empty() {
         let toc = Toc { segments };
-        written.sealed = Some((filling.writer.seal(toc.clone())?, toc));
+        written.sealed = Some((filling.writer.seal(&toc)?, toc));
     }
     Ok(written)
 }

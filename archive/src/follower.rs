@@ -25,7 +25,7 @@ const BATCH_RECORDS_MAX: usize = 5_000;
 const BATCH_ATTRIBUTES_BYTES_MAX: usize = 32 << 20;
 /// Journal bytes that one batch covers at most.
 const BATCH_BYTES_MAX: u64 = 512 * 1024 * 1024;
-/// How long a batch gathers when nobody waits for it: every query hurries it, so this is only the price of a transaction
+/// How long a batch gathers when nobody waits for it and no more was there before: every query hurries it, so this is only the price of a transaction
 /// against the length of the next one.
 const GATHER: Duration = Duration::from_millis(250);
 /// Pause after a transaction failed.
@@ -69,9 +69,12 @@ pub(crate) async fn run(archive: Arc<Inner>, cancel: CancellationToken) {
     let follow = async {
         let mut at = start(&archive).await;
         archive.applied.send_replace(Some(at));
+        let mut behind = true;
         loop {
-            gather(&archive, at).await;
-            at = step(&archive, at).await;
+            if !behind {
+                gather(&archive, at).await;
+            }
+            (at, behind) = step(&archive, at).await;
             archive.journal.forget_recent(at);
             archive.applied.send_replace(Some(at));
         }
@@ -113,11 +116,12 @@ async fn gather(archive: &Inner, at: Lsn) {
     tracing::trace!(hurried = hurried.is_ok(), "records gathered");
 }
 
-/// Applies one batch, again and again until it is in; returns where it ends.
-async fn step(archive: &Arc<Inner>, at: Lsn) -> Lsn {
+/// Applies one batch, again and again until it is in; returns where it ends, and whether more was there when it began.
+async fn step(archive: &Arc<Inner>, at: Lsn) -> (Lsn, bool) {
     loop {
+        let durable = archive.journal.durable_end();
         match apply_batch(archive, at).await {
-            Ok(end) => return end,
+            Ok(end) => return (end, end < durable),
             Err(error) => {
                 tracing::warn!(
                     error = %Chain(&error),

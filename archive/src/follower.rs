@@ -25,8 +25,8 @@ const BATCH_RECORDS_MAX: usize = 5_000;
 const BATCH_ATTRIBUTES_BYTES_MAX: usize = 32 << 20;
 /// Journal bytes that one batch covers at most.
 const BATCH_BYTES_MAX: u64 = 512 * 1024 * 1024;
-/// How long a batch gathers when nobody waits for it and no more was there before: every query hurries it, so this is only the price of a transaction
-/// against the length of the next one.
+/// How long a batch gathers when nobody waits for it and it is not behind: every query hurries it, so this is only the price
+/// of a transaction against the length of the next one.
 const GATHER: Duration = Duration::from_millis(250);
 /// Pause after a transaction failed.
 const RETRY_AFTER: Duration = Duration::from_millis(200);

@@ -107,7 +107,8 @@ async fn pack_batch(archive: &Arc<Inner>, index: &Index, batch: &Batch) -> Resul
             sealed += pack_container(archive, index, batch.month, rest).await?;
             rest = later;
         }
-        if !cut {
+        // What came since the batch was planned is for the next.
+        if !cut || sealed >= batch.instances {
             return Ok(sealed);
         }
     }

@@ -14,7 +14,7 @@ pub(crate) struct Batch {
     pub(crate) month: Month,
     pub(crate) studies: Vec<String>,
     bytes: u64,
-    instances: u64,
+    pub(crate) instances: u64,
 }
 
 /// When a container is full.

@@ -40,7 +40,7 @@ pub struct PackOptions {
     pub wait_max: Duration,
     /// Logical bytes of a full container.
     pub container_bytes: u64,
-    /// Instances of a full container, however small they are: what the packer knows of each is in memory meanwhile, some 2 KB.
+    /// Instances of a full container, however small they are: what the packer knows of each is in memory meanwhile.
     pub container_instances_max: u32,
     /// Percent of the journal's limit above which studies are packed without waiting.
     pub pressure_percent: u8,

@@ -17,7 +17,7 @@ use crate::receive::joined;
 use crate::source::verify_record;
 use crate::{Error, Uid, follower, tombstones};
 
-/// Containers that are taken in at a time; the table of contents of each is in memory.
+/// Containers that are taken in at a time where nothing was deleted; the table of contents of each is in memory.
 const CONTAINERS_AT_ONCE: usize = 3;
 /// Records read from the journal at a time.
 const RECORDS_AT_ONCE: usize = 10_000;
@@ -69,6 +69,8 @@ pub(crate) async fn take_in(archive: &Arc<Inner>, index: &Index, progress: &Prog
     let reader = Arc::clone(archive);
     let deleted = joined(archive.tasks.spawn_blocking(move || deletions(&reader)).await)??;
     let known: HashSet<_> = index.tombstones().await?.into_iter().map(|t| (t.study, t.series, t.instance)).collect();
+    // Filing what was deleted removes studies and patients, which another container's transaction may just be using.
+    let at_once = if deleted.is_empty() && known.is_empty() { CONTAINERS_AT_ONCE } else { 1 };
     for tombstone in deleted {
         if !known.contains(&(tombstone.study.clone(), tombstone.series.clone(), tombstone.instance.clone())) {
             index.add_tombstone(&tombstone).await?;
@@ -79,7 +81,7 @@ pub(crate) async fn take_in(archive: &Arc<Inner>, index: &Index, progress: &Prog
     let total = u64::try_from(unknown.len()).unwrap_or(u64::MAX);
     // Those of one study, or of new patients, wait for each other in the database; the rest of the work need not.
     let taken = stream::iter(unknown).map(|places| take_in_one(archive, index, places));
-    let mut taken = pin!(taken.buffer_unordered(CONTAINERS_AT_ONCE));
+    let mut taken = pin!(taken.buffer_unordered(at_once));
     let (mut done, mut instances) = (0, 0);
     progress.report(done, total);
     while let Some(more) = taken.try_next().await? {

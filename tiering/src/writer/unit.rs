@@ -37,7 +37,7 @@ impl Unit {
 
 impl AsRef<[u8]> for Unit {
     fn as_ref(&self) -> &[u8] {
-        self.room.as_slice().get(..self.filled).unwrap_or_default()
+        self.room.as_slice().get(..self.filled).expect("a unit is filled within its room")
     }
 }
 

@@ -14,21 +14,22 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::dataset::{Attributes, BulkPath, Identifiers};
 use crate::held::Held;
-use crate::index::Tombstone;
 use crate::jobs::{self, Progress};
-use crate::journal::{Journal, Lsn};
 use crate::link::IndexLink;
-use crate::lock::DirLock;
 use crate::parsing::Parsing;
 use crate::presence::Presence;
-use crate::query::Query;
 use crate::receive::{Origin, Receiver, joined};
-use crate::retrieve::{self, Frames, InstanceBody, InstanceRef, Layouts, Selector};
+use crate::retrieve::{self, Frames, InstanceBody, Layouts};
 use crate::sealed::SealedSeries;
 use crate::tombstones::Tombstones;
 use crate::{ArchiveOptions, Error, Metrics, Status, VerifyReport, follower, used_pools};
+use dicom_data::query::Query;
+use dicom_data::{Attributes, BulkPath, Identifiers};
+use disk::DirLock;
+use index::Tombstone;
+use index::{InstanceRef, Selector};
+use journal::{Journal, Lsn};
 
 /// Pieces of long instances that are written at a time: each is a thread, and with one for each sender those that answer
 /// everybody else hardly get to run.

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::query::InvalidKey;
-use crate::{index, journal};
+use dicom_data::query::InvalidKey;
 
 /// An error of the archive.
 #[derive(Debug, thiserror::Error)]

@@ -11,13 +11,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::Inner;
-use crate::dataset::{self, Limits};
-use crate::index::{Applied, Arrival, ArrivalHead, Index};
 use crate::jobs::{self, Progress};
-use crate::journal::{Lsn, Record};
 use crate::receive::joined;
 use crate::source::{head_source, record_source};
 use crate::{Chain, Error, quarantine};
+use dicom_data::Limits;
+use index::{Applied, Arrival, ArrivalHead, Index};
+use journal::{Lsn, Record};
 
 /// Instances in one transaction at most.
 const BATCH_RECORDS_MAX: usize = 5_000;
@@ -226,18 +226,18 @@ fn read_batch(archive: &Inner, at: Lsn) -> Result<Vec<(Record, Arrival)>, Error>
 /// Reads what the index keeps of one instance. Parts that cannot be read stay empty: the instance is acknowledged and
 /// must be found by its UIDs at least. Also returns about how much memory it takes.
 fn arrival(archive: &Inner, record: &Record) -> (Arrival, usize) {
-    let all = dataset::transfer_syntax(record.head.transfer_syntax_uid.as_str())
+    let all = dicom_data::transfer_syntax(record.head.transfer_syntax_uid.as_str())
         .and_then(|syntax| {
             let limits = Limits::default();
             if record.at.lsn < archive.replayed_up_to {
-                return dataset::read_levels(&record_source(&archive.journal, &record.at), syntax, &limits).ok();
+                return dicom_data::read_levels(&record_source(&archive.journal, &record.at), syntax, &limits).ok();
             }
-            dataset::read_levels(&head_source(&archive.journal, &record.at), syntax, &limits).ok()
+            dicom_data::read_levels(&head_source(&archive.journal, &record.at), syntax, &limits).ok()
         })
         .unwrap_or_default();
-    let levels = dataset::level_attributes(&all);
+    let levels = dicom_data::level_attributes(&all);
     let mut detail = Vec::new();
-    dataset::write_json(&levels.instance, &|_| String::new(), &mut detail);
+    dicom_data::write_json(&levels.instance, &|_| String::new(), &mut detail);
     let head = &record.head;
     let arrival = Arrival {
         record: record.at.clone(),

@@ -8,8 +8,8 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::index::{self, EmbeddedPostgres, Index};
 use crate::{ArchiveOptions, Error};
+use index::{EmbeddedPostgres, Index};
 
 /// How often our own cluster is looked at, and a connection is tried again.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

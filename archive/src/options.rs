@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Clock;
-use crate::journal::JournalOptions;
+use journal::JournalOptions;
 
 /// What the archive needs to know to start.
 #[derive(Debug, Clone)]

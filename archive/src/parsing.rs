@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::dataset::TransferSyntax;
+use dicom_data::TransferSyntax;
 
 /// Memory of all headers that are being read, in KiB.
 const ALL_KIB: u32 = 256 << 10;

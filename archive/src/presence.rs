@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::Uid;
-use crate::journal::{Record, RecordRef};
+use dicom_data::Uid;
+use journal::{Record, RecordRef};
 
 /// 128 bits of two independently keyed hashes: at 10^9 entries a collision has a chance of 10^-21.
 type Key = (u64, u64);
@@ -144,7 +144,7 @@ impl Drop for Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::Lsn;
+    use journal::Lsn;
 
     fn uid(text: &str) -> Uid {
         text.parse().unwrap()

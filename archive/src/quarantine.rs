@@ -6,9 +6,9 @@ use std::io::{self, Write};
 
 use crate::Error;
 use crate::archive::Inner;
-use crate::dataset::write_file_meta;
-use crate::journal::{self, Record};
 use crate::source::verify_record;
+use dicom_data::write_file_meta;
+use journal::Record;
 
 /// Bytes copied at a time.
 const COPY_BYTES: u64 = 1 << 20;

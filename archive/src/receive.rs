@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::Error;
 use crate::archive::Inner;
-use crate::checksum::Crc32c;
-use crate::dataset::{self, Identifiers, ReadError, TransferSyntax};
-use crate::journal::{self, LargeWriter, Payload, RecordHead};
 use crate::presence::{Reservation, Reserved};
-use crate::retrieve::{InstanceRef, Location};
 use crate::source::file_source;
-use crate::{Error, Uid};
+use dicom_data::Uid;
+use dicom_data::{Identifiers, ReadError, TransferSyntax};
+use disk::Crc32c;
+use index::{InstanceRef, Location};
+use journal::{LargeWriter, Payload, RecordHead};
 
 /// Where an instance comes from and what was said about it before its data set.
 #[derive(Debug, Clone)]
@@ -80,7 +81,7 @@ pub enum Outcome {
 
 impl Receiver {
     pub(crate) fn new(archive: Arc<Inner>, origin: Origin) -> Result<Self, Error> {
-        let syntax = dataset::transfer_syntax(origin.transfer_syntax_uid.as_str())
+        let syntax = dicom_data::transfer_syntax(origin.transfer_syntax_uid.as_str())
             .filter(|syntax| syntax.accepted)
             .ok_or(Error::TransferSyntaxNotSupported)?;
         let (chunks, gathered) = (Vec::new(), BytesMut::new());
@@ -194,13 +195,13 @@ impl Receiver {
                 let file = File::open(payload.path())
                     .map_err(|source| Error::Io { doing: "open a large payload just written", source })?;
                 let bytes = payload.bytes();
-                let identifiers = dataset::read_identifiers(&file_source(file, bytes), syntax)?;
+                let identifiers = dicom_data::read_identifiers(&file_source(file, bytes), syntax)?;
                 Ok(Received { payload: Payload::Large(payload), bytes, identifiers })
             });
             return joined(ended.await)?;
         }
         let data_set = join(std::mem::take(&mut self.chunks));
-        let identifiers = dataset::read_identifiers(&data_set[..], syntax)?;
+        let identifiers = dicom_data::read_identifiers(&data_set[..], syntax)?;
         let bytes = self.total_bytes;
         Ok(Received { payload: Payload::Inline(vec![data_set]), bytes, identifiers })
     }
@@ -253,7 +254,7 @@ fn check(origin: &Origin, identifiers: &Identifiers) -> Result<(), Error> {
             return Err(Error::Contradiction { keyword });
         }
     }
-    if !dataset::is_storage(identifiers.sop_class_uid.as_str()) {
+    if !dicom_data::is_storage(identifiers.sop_class_uid.as_str()) {
         return Err(Error::SopClassNotSupported);
     }
     Ok(())

@@ -10,10 +10,11 @@ use lru::LruCache;
 use tiering::{ContainerId, Extent};
 use tokio::time::Instant;
 
+use crate::Error;
 use crate::archive::Inner;
-use crate::index::{self, Segment};
-use crate::retrieve::InstanceRef;
-use crate::{Error, Uid};
+use dicom_data::Uid;
+use index::InstanceRef;
+use index::Segment;
 
 /// Series remembered. The manifests themselves are shared with the index's cache, which bounds their memory.
 const SERIES_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("it is not zero");

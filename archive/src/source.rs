@@ -8,9 +8,9 @@ use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 
-use crate::checksum::Crc32c;
-use crate::dataset::{Source, SourceError};
-use crate::journal::{self, Journal, RecordRef};
+use dicom_data::{Source, SourceError};
+use disk::Crc32c;
+use journal::{Journal, RecordRef};
 
 /// Bytes fetched at once: the header of most instances, pixel data left alone.
 const WINDOW_BYTES: usize = 32 * 1024;

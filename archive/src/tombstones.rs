@@ -5,9 +5,10 @@ use std::sync::{PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::Identifiers;
-use crate::index::Tombstone;
-use crate::{Error, Uid};
+use crate::Error;
+use dicom_data::Identifiers;
+use dicom_data::Uid;
+use index::Tombstone;
 
 /// A deletion as the pools keep it, in JSON.
 #[derive(Serialize, Deserialize)]

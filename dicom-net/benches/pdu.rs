@@ -7,11 +7,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
-use archive::dataset::Attributes;
-use archive::query::Query;
 use archive::{Error, InstanceRef, Metrics, Origin, Outcome, Selector, Stored};
 use bench::association::Association;
 use bytes::Bytes;
+use dicom_data::Attributes;
+use dicom_data::query::Query;
 use dicom_net::{Backend, Opened, Receive, Results, Server, ServerOptions};
 use divan::Bencher;
 use divan::counter::BytesCount;

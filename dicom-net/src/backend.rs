@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use archive::dataset::Attributes;
-use archive::query::Query;
 use archive::{Archive, Error, InstanceBody, InstanceRef, Metrics, Origin, Receiver, Selector, Stored};
 use bytes::Bytes;
+use dicom_data::Attributes;
+use dicom_data::query::Query;
 use futures_util::Stream;
 
 /// A stream that ends at the first error.

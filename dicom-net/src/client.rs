@@ -1,7 +1,7 @@
 //! The asking side: a small user of the services, for demonstrations and tests.
 
-use archive::dataset::{self, Attributes, Limits, TransferSyntax};
 use bytes::Bytes;
+use dicom_data::{Attributes, Limits, TransferSyntax};
 
 use crate::ae_title::AeTitle;
 use crate::association::{self, Association, Incoming};
@@ -145,12 +145,12 @@ impl Client {
         let (context_id, syntax) = self.context_and_syntax(sop_class_uid)?;
         let command = CommandSet::request(0x0020, self.next_id(), sop_class_uid).with_u16(element::PRIORITY, 0);
         let message_id = command.message_id().unwrap_or(0);
-        let data = Some(dataset::encode(identifier, syntax).into());
+        let data = Some(dicom_data::encode(identifier, syntax).into());
         let mut found = Vec::new();
         let mut response = self.ask(context_id, command, data).await.map_err(ended("query"))?;
         while response.status().category() == Category::Pending {
             let data = self.association.read_data(DATA_BYTES_MAX).await.map_err(ended("query"))?;
-            let parsed = dataset::read(&data.unwrap_or_default()[..], syntax, &Limits::default());
+            let parsed = dicom_data::read(&data.unwrap_or_default()[..], syntax, &Limits::default());
             found.push(
                 parsed.map_err(|error| Error::Association { doing: "read match", source: Box::new(error) })?.attributes,
             );
@@ -175,7 +175,7 @@ impl Client {
             .with_u16(element::PRIORITY, 0)
             .with_text(element::MOVE_DESTINATION, destination.as_str());
         let message_id = command.message_id().unwrap_or(0);
-        let data = Some(dataset::encode(identifier, syntax).into());
+        let data = Some(dicom_data::encode(identifier, syntax).into());
         let mut response = self.ask(context_id, command, data).await.map_err(ended("move"))?;
         while response.status().category() == Category::Pending {
             let next = self.association.response(message_id, |_| {}).await;
@@ -194,7 +194,7 @@ impl Client {
     ) -> Result<Retrieved, Error> {
         let (context_id, syntax) = self.context_and_syntax(sop_class_uid)?;
         let command = CommandSet::request(0x0010, self.next_id(), sop_class_uid).with_u16(element::PRIORITY, 0);
-        let data = dataset::encode(identifier, syntax).into();
+        let data = dicom_data::encode(identifier, syntax).into();
         let sent = self.association.send_with_data(context_id, command, data).await;
         sent.map_err(ended("get"))?;
         loop {
@@ -271,7 +271,7 @@ impl Client {
 
     fn context_and_syntax(&self, sop_class_uid: &str) -> Result<(u8, &'static TransferSyntax), Error> {
         let context = self.context(sop_class_uid)?;
-        let syntax = dataset::transfer_syntax(&context.transfer_syntax)
+        let syntax = dicom_data::transfer_syntax(&context.transfer_syntax)
             .ok_or_else(|| Error::NoContext { sop_class_uid: sop_class_uid.to_owned() })?;
         Ok((context.id, syntax))
     }

@@ -3,18 +3,18 @@
 
 use std::sync::Arc;
 
-use archive::dataset::{Attributes, BulkPath};
-use archive::journal::{Lsn, RecordRef};
-use archive::query::Query;
 use archive::{Error, Frames, InstanceBody, InstanceRef, Location, Metrics, Origin, Selector, Stored};
 use axum::body::Body;
 use bytes::Bytes;
+use dicom_data::query::Query;
+use dicom_data::{Attributes, BulkPath};
 use dicomweb::{Backend, Opened, Options, Receive, Results, router};
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use futures_util::{StreamExt as _, stream};
 use http::Request;
 use http_body_util::BodyExt as _;
+use journal::{Lsn, RecordRef};
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt as _;
 

@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use archive::dataset::{Attributes, BulkPath};
-use archive::query::Query;
 use archive::{Archive, Error, Frames, InstanceBody, InstanceRef, Metrics, Origin, Receiver, Selector, Stored};
 use bytes::Bytes;
+use dicom_data::query::Query;
+use dicom_data::{Attributes, BulkPath};
 use futures_core::Stream;
 
 /// Instances being opened one after the other.

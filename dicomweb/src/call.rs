@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use archive::{Selector, Uid};
+use archive::Selector;
 use axum::extract::{FromRequestParts, RawPathParams};
+use dicom_data::Uid;
 use http::header::{ACCEPT, ACCEPT_CHARSET, IF_NONE_MATCH, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};

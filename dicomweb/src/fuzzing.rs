@@ -1,6 +1,6 @@
 //! Entry points of the fuzz targets: what reads a client's bytes, without its connection.
 
-use archive::query::Level;
+use dicom_data::query::Level;
 
 use crate::accept::{Accept, Offer};
 use crate::call::{Call, Target};

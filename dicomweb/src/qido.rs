@@ -4,9 +4,9 @@ mod answer;
 mod page;
 mod request;
 
-use archive::query::Level;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use dicom_data::query::Level;
 use futures_util::StreamExt as _;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WARNING};
 use http::{HeaderValue, StatusCode};

@@ -6,11 +6,11 @@ mod answer;
 mod part;
 mod request;
 
-use archive::Uid;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
+use dicom_data::Uid;
 use futures_util::StreamExt as _;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};

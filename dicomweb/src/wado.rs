@@ -10,9 +10,10 @@ mod syntax;
 
 use std::pin::Pin;
 
-use archive::{Error, InstanceRef, Uid};
+use archive::{Error, InstanceRef};
 use axum::body::Body;
 use bytes::Bytes;
+use dicom_data::Uid;
 use futures_core::Stream;
 use http::StatusCode;
 

@@ -1,6 +1,6 @@
 //! What the targets do that use only what the crates give everybody: data sets and character sets.
 
-use archive::dataset::{
+use dicom_data::{
     FileMetaRead, Limits, TransferSyntax, encode, find_bulk, fragment_table, native_frame_range, read, read_file_meta,
     read_identifiers, read_json, transfer_syntax, write_json,
 };

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::{env, fs, io};
 
-use archive::dataset::write_file_meta;
+use dicom_data::write_file_meta;
 
 fn main() -> io::Result<()> {
     let directory = env::args().nth(1).unwrap_or_else(|| "fuzz".to_owned());

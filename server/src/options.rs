@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use archive::journal::JournalOptions;
 use archive::{ArchiveOptions, Clock, PackOptions};
 use dicom_net::{Destination, ServerOptions, Timeouts};
 use dicomweb::{Cors, Forwarded, StowLimits};
+use journal::JournalOptions;
 
 use crate::config::Config;
 

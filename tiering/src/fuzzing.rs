@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::checksum::crc32c;
 use crate::shard::footer::{Footer, TAIL_BYTES};
 use crate::toc::manifest::{Extent, InstanceKind, Manifest, ManifestInstance};
 use crate::toc::{Toc, TocSegment};
+use disk::crc32c;
 
 /// Where a footer's checksum stands in its bytes.
 const FOOTER_CRC: std::ops::Range<usize> = 80..84;

@@ -14,11 +14,8 @@
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub mod buffers;
-mod checksum;
 mod damage;
 mod device;
-pub mod direct;
 mod erasure;
 mod error;
 mod files;

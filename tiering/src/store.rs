@@ -16,7 +16,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use crate::buffers::Buffers;
 use crate::damage::Damage;
 use crate::device::Device;
 use crate::device::gate::{Gate, OpenGate};
@@ -27,6 +26,7 @@ use crate::{
 };
 use cache::Cache;
 use catalog::Catalog;
+use disk::Buffers;
 use read::Way;
 
 /// Limits of the store.

@@ -22,7 +22,6 @@ use bytes::Bytes;
 use tracing::{error, warn};
 
 use crate::Error;
-use crate::checksum::crc32c;
 use crate::device::Device;
 use crate::device::calls::Pulse;
 use crate::device::gate::Step;
@@ -30,6 +29,7 @@ use crate::device::identity::{Found, inspect};
 use crate::files::sync_directory;
 use crate::store::{Inner, Pool};
 use crate::wire::Reader;
+use disk::crc32c;
 
 const FILE_NAME: &str = "tombstones.log";
 const MAGIC: &[u8; 4] = b"FRTS";

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::pack;
 use crate::archive::Inner;
-use crate::index::{Hot, Tombstone};
 use crate::receive::joined;
 use crate::{Error, tombstones};
+use index::{Hot, Tombstone};
 
 /// Deletes as [`crate::Archive::delete`] says. The index must have caught up.
 pub(crate) async fn delete(archive: &Arc<Inner>, tombstone: Tombstone) -> Result<(), Error> {

@@ -7,8 +7,7 @@ use tiering::{CodeProfile, ContainerId, ContainerPlaces, DeviceId, Sealed, Toc};
 use super::plan::Month;
 use crate::Error;
 use crate::archive::Inner;
-use crate::dataset;
-use crate::index::{self, SealedContainer, SealedSegment, SealedShard};
+use index::{SealedContainer, SealedSegment, SealedShard};
 
 /// Describes a container that was just sealed.
 pub(super) fn sealed(archive: &Inner, sealed: &Sealed, month: Month, toc: Toc) -> Result<SealedContainer, Error> {
@@ -75,7 +74,7 @@ fn segment(segment: tiering::TocSegment) -> Result<SealedSegment, Error> {
 fn month_of(summary: &[u8]) -> Month {
     let summary: serde_json::Value = serde_json::from_slice(summary).ok()?;
     let study = serde_json::to_vec(summary.get("study")?).ok()?;
-    let study = dataset::read_json(&study).ok()?;
+    let study = dicom_data::read_json(&study).ok()?;
     let date = study.text(dicom_dictionary_std::tags::STUDY_DATE)?;
     Some((date.get(..4)?.parse().ok()?, date.get(4..6)?.parse().ok()?))
 }

@@ -18,11 +18,12 @@ use super::plan::{Batch, Full, Month, Patience, batches};
 use super::recover::recheck;
 use super::{Progress, describe};
 use crate::archive::Inner;
-use crate::index::{Hot, Index};
-use crate::journal::Lsn;
 use crate::receive::joined;
-use crate::{Error, Uid, used_pools};
+use crate::{Error, used_pools};
+use dicom_data::Uid;
 use fill::{SeriesPart, write_container};
+use index::{Hot, Index};
+use journal::Lsn;
 
 /// No time at all, in milliseconds: every study is quiet in it.
 pub(super) const NEVER: RangeInclusive<i64> = RangeInclusive::new(i64::MAX, i64::MIN);

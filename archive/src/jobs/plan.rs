@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::index::PackStudy;
+use index::PackStudy;
 
 /// Year and month of study date; `None` for studies without a date.
 pub(crate) type Month = Option<(i16, u8)>;

@@ -11,11 +11,12 @@ use tiering::{ContainerId, ContainerPlaces, ManifestInstance, Toc};
 
 use super::{Progress, describe, pack};
 use crate::archive::Inner;
-use crate::index::{Index, Tombstone};
-use crate::journal::{Lsn, Record};
 use crate::receive::joined;
 use crate::source::verify_record;
-use crate::{Error, Uid, follower, tombstones};
+use crate::{Error, follower, tombstones};
+use dicom_data::Uid;
+use index::{Index, Tombstone};
+use journal::{Lsn, Record};
 
 /// Containers that are taken in at a time where nothing was deleted; the table of contents of each is in memory.
 const CONTAINERS_AT_ONCE: usize = 3;

@@ -11,12 +11,13 @@ use futures_util::future::{BoxFuture, Either, Ready, ready};
 use futures_util::stream::{self, FuturesOrdered};
 use futures_util::{Stream, StreamExt};
 
-use super::{InstanceBody, InstanceRef, Location, Sealed, Selector, Shared};
+use super::{InstanceBody, Shared};
 use crate::Error;
 use crate::archive::{Inner, Opened};
 use crate::held::Room;
-use crate::journal::{self, Payload};
 use crate::receive::joined;
+use index::{InstanceRef, Location, Sealed, Selector};
+use journal::Payload;
 
 /// An instance up to this length is read at once and verified by its own CRC.
 const WHOLE_BYTES_MAX: u64 = 512 * 1024;
@@ -256,7 +257,7 @@ impl Inner {
             series: vec![instance.series_instance_uid.clone()],
             instances: vec![instance.sop_instance_uid.clone()],
         };
-        Ok(self.link.get()?.locate(&selector).await?.into_iter().next().map(InstanceRef::from))
+        Ok(self.link.get()?.locate(&selector).await?.into_iter().next().map(|located| located.instance))
     }
 
     /// Compares a stored instance with a payload that just came, byte by byte.

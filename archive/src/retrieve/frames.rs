@@ -9,12 +9,14 @@ use dicom_core::VR;
 use futures_util::{StreamExt, stream};
 
 use super::body::{chunked, first_piece, following, kept, open, pieces, read_range};
-use super::{Frame, Frames, InstanceBody, InstanceRef, Location, Sealed, Shared};
+use super::{Frame, Frames, InstanceBody, Shared};
+use crate::Error;
 use crate::archive::Inner;
-use crate::dataset::{self, Attributes, BulkPath, ByteOrder, FragmentTable, Limits, Parsed, PixelData, TransferSyntax};
 use crate::receive::joined;
 use crate::source::{PayloadSource, Windowed, record_source};
-use crate::{Error, Uid};
+use dicom_data::Uid;
+use dicom_data::{Attributes, BulkPath, ByteOrder, FragmentTable, Limits, Parsed, PixelData, TransferSyntax};
+use index::{InstanceRef, Location, Sealed};
 
 /// An instance up to this length is read whole before its header is looked at.
 const WHOLE_BYTES_MAX: u64 = 512 * 1024;
@@ -51,7 +53,7 @@ pub(crate) async fn frames(archive: &Shared, instance: &InstanceRef, numbers: &[
         Layout::Encapsulated(_) => instance.transfer_syntax_uid.clone(),
         // Native frames are sent little endian (PS3.18 §8.7.3), whatever the data set is stored in.
         Layout::Native { .. } | Layout::Here { .. } => {
-            dataset::EXPLICIT_VR_LITTLE_ENDIAN.parse::<Uid>().expect("it is a UID")
+            dicom_data::EXPLICIT_VR_LITTLE_ENDIAN.parse::<Uid>().expect("it is a UID")
         }
     };
     let mut frames = Vec::with_capacity(numbers.len());
@@ -65,7 +67,7 @@ pub(crate) async fn frames(archive: &Shared, instance: &InstanceRef, numbers: &[
 /// Returns the number of frames.
 pub(crate) async fn frame_count(archive: &Shared, instance: &InstanceRef) -> Result<u32, Error> {
     match layout(archive, instance, syntax_of(instance)?).await? {
-        Layout::Native { attributes, .. } | Layout::Here { attributes, .. } => Ok(dataset::frame_count(&attributes)),
+        Layout::Native { attributes, .. } | Layout::Here { attributes, .. } => Ok(dicom_data::frame_count(&attributes)),
         Layout::Encapsulated(table) => Ok(u32::try_from(table.frames()).unwrap_or(u32::MAX)),
     }
 }
@@ -97,9 +99,9 @@ async fn find_value(archive: &Shared, instance: InstanceRef, path: BulkPath) -> 
     let source = instance_source(archive, &instance).await?;
     let looked = tokio::task::spawn_blocking(move || {
         let (source, _permit) = (source.open(), permit);
-        let found = dataset::find_bulk(&source, syntax, &path)?.ok_or(Error::NotFound { what: "bulk data" })?;
+        let found = dicom_data::find_bulk(&source, syntax, &path)?.ok_or(Error::NotFound { what: "bulk data" })?;
         if syntax.deflated {
-            let data_set = Bytes::from(dataset::inflate(&source, &Limits::default())?);
+            let data_set = Bytes::from(dicom_data::inflate(&source, &Limits::default())?);
             let value = slice(&data_set, found.offset..found.offset.saturating_add(found.bytes))?;
             return Ok(Value::Here(value));
         }
@@ -108,7 +110,7 @@ async fn find_value(archive: &Shared, instance: InstanceRef, path: BulkPath) -> 
             return Ok(Value::Range(found.offset..found.offset.saturating_add(found.bytes), swap));
         }
         let pixel_data = PixelData { offset: found.offset, bytes: found.bytes, encapsulated: true, vr: found.vr };
-        let table = dataset::fragment_table(&source, &pixel_data, &Attributes::default())?;
+        let table = dicom_data::fragment_table(&source, &pixel_data, &Attributes::default())?;
         let ranges = table.all().iter().map(|part| part.offset..part.offset.saturating_add(part.bytes));
         Ok(Value::Ranges(ranges.collect()))
     });
@@ -137,7 +139,7 @@ impl Layout {
         let found = match self {
             Self::Encapsulated(table) => frame_of(table, index).is_some_and(|frame| !frame.is_empty()),
             Self::Native { attributes, pixel_data, .. } | Self::Here { attributes, pixel_data, .. } => {
-                dataset::native_frame_range(attributes, pixel_data.end - pixel_data.start, index).is_some()
+                dicom_data::native_frame_range(attributes, pixel_data.end - pixel_data.start, index).is_some()
             }
         };
         if found { Ok(()) } else { Err(missing) }
@@ -162,8 +164,8 @@ impl Layout {
             }
             Self::Native { attributes, pixel_data, swap } => {
                 let length = pixel_data.end - pixel_data.start;
-                let frame = dataset::native_frame_range(attributes, length, index).ok_or_else(missing)?;
-                let wide = swap.map_or(frame.bytes.clone(), |vr| dataset::whole_numbers(vr, &frame.bytes, length));
+                let frame = dicom_data::native_frame_range(attributes, length, index).ok_or_else(missing)?;
+                let wide = swap.map_or(frame.bytes.clone(), |vr| dicom_data::whole_numbers(vr, &frame.bytes, length));
                 let range = pixel_data.start + wide.start..pixel_data.start + wide.end;
                 let untouched = swap.is_none() && is_aligned(&frame);
                 if untouched && alone && range.end - range.start <= WHOLE_BYTES_MAX {
@@ -179,7 +181,7 @@ impl Layout {
             }
             Self::Here { data_set, attributes, pixel_data } => {
                 let length = pixel_data.end - pixel_data.start;
-                let frame = dataset::native_frame_range(attributes, length, index).ok_or_else(missing)?;
+                let frame = dicom_data::native_frame_range(attributes, length, index).ok_or_else(missing)?;
                 let range = pixel_data.start + frame.bytes.start..pixel_data.start + frame.bytes.end;
                 Ok(InstanceBody::whole(aligned(&frame, slice(data_set, range)?)))
             }
@@ -187,27 +189,27 @@ impl Layout {
     }
 }
 
-fn frame_of(table: &FragmentTable, index: u32) -> Option<&[dataset::Fragment]> {
+fn frame_of(table: &FragmentTable, index: u32) -> Option<&[dicom_data::Fragment]> {
     table.frame(usize::try_from(index).ok()?)
 }
 
-fn is_aligned(frame: &dataset::NativeFrame) -> bool {
+fn is_aligned(frame: &dicom_data::NativeFrame) -> bool {
     frame.shift == 0 && frame.bits.is_multiple_of(8)
 }
 
-fn aligned(frame: &dataset::NativeFrame, bytes: Bytes) -> Bytes {
+fn aligned(frame: &dicom_data::NativeFrame, bytes: Bytes) -> Bytes {
     if is_aligned(frame) {
         return bytes;
     }
     let mut moved = bytes.to_vec();
-    dataset::align_frame(frame, &mut moved);
+    dicom_data::align_frame(frame, &mut moved);
     moved.into()
 }
 
 fn swapped(bytes: Bytes, big_endian: Option<VR>) -> Bytes {
     let Some(vr) = big_endian else { return bytes };
     let mut turned = bytes.to_vec();
-    dataset::swap_byte_order(vr, &mut turned);
+    dicom_data::swap_byte_order(vr, &mut turned);
     turned.into()
 }
 
@@ -221,7 +223,7 @@ fn slice(data_set: &Bytes, range: Range<u64>) -> Result<Bytes, Error> {
 }
 
 fn syntax_of(instance: &InstanceRef) -> Result<&'static TransferSyntax, Error> {
-    dataset::transfer_syntax(instance.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)
+    dicom_data::transfer_syntax(instance.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)
 }
 
 /// Finds how the frames lie: by the manifest if it says so, else by the header.
@@ -271,20 +273,20 @@ fn known_native_layout(
     let attributes = archive.layouts.attributes(&sealed.detail)?;
     let pixel_data = sealed.pixel_data..instance.bytes.max(sealed.pixel_data);
     // An instance that was indexed by its UIDs only has nothing here: its header is asked.
-    let usable = dataset::native_frame_range(&attributes, pixel_data.end - pixel_data.start, 0).is_some();
+    let usable = dicom_data::native_frame_range(&attributes, pixel_data.end - pixel_data.start, 0).is_some();
     usable.then_some(Layout::Native { attributes, pixel_data, swap: None })
 }
 
 fn read_layout(source: &PayloadSource, syntax: &TransferSyntax) -> Result<Layout, Error> {
-    let Parsed { attributes, pixel_data, .. } = dataset::read_frame_layout(source, syntax, &Limits::default())?;
+    let Parsed { attributes, pixel_data, .. } = dicom_data::read_frame_layout(source, syntax, &Limits::default())?;
     let pixel_data = pixel_data.ok_or(Error::NotFound { what: "pixel data" })?;
     if pixel_data.encapsulated {
-        return Ok(Layout::Encapsulated(dataset::fragment_table(source, &pixel_data, &attributes)?));
+        return Ok(Layout::Encapsulated(dicom_data::fragment_table(source, &pixel_data, &attributes)?));
     }
     let attributes = Arc::new(attributes);
     let range = pixel_data.offset..pixel_data.offset.saturating_add(pixel_data.bytes);
     if syntax.deflated {
-        let data_set = dataset::inflate(source, &Limits::default())?.into();
+        let data_set = dicom_data::inflate(source, &Limits::default())?.into();
         return Ok(Layout::Here { data_set, attributes, pixel_data: range });
     }
     match (source, syntax.byte_order) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use lru::LruCache;
 
-use crate::dataset::{self, Attributes};
+use dicom_data::Attributes;
 
 /// Texts that are remembered, about one for each series and device that is looked at.
 const LAYOUTS_MAX: NonZeroUsize = NonZeroUsize::new(1_024).expect("it is not zero");
@@ -33,7 +33,7 @@ impl Layouts {
         if let Some(attributes) = known().get(detail) {
             return Some(Arc::clone(attributes));
         }
-        let attributes = Arc::new(dataset::read_json(detail).ok()?);
+        let attributes = Arc::new(dicom_data::read_json(detail).ok()?);
         if detail.len() <= LAYOUT_BYTES_MAX {
             // A copy: the text itself is a part of a whole manifest.
             known().put(Bytes::copy_from_slice(detail), Arc::clone(&attributes));
@@ -51,7 +51,7 @@ mod tests {
         let layouts = Layouts::default();
         let text = r#"{"00280010":{"vr":"US","Value":[512]}}"#;
         let first = layouts.attributes(text.as_bytes()).unwrap();
-        assert_eq!(*first, dataset::read_json(text.as_bytes()).unwrap());
+        assert_eq!(*first, dicom_data::read_json(text.as_bytes()).unwrap());
         assert!(Arc::ptr_eq(&first, &layouts.attributes(text.as_bytes()).unwrap()));
         let long = format!("{text}{}", " ".repeat(LAYOUT_BYTES_MAX));
         let long = long.as_bytes();

@@ -1,9 +1,9 @@
 //! Finding instances: one alone by what memory knows of the journal or by the cached manifests, else by the index.
 
-use super::{InstanceRef, Location, Selector};
 use crate::archive::Inner;
-use crate::index::Located;
-use crate::{Error, Uid, follower};
+use crate::{Error, follower};
+use dicom_data::Uid;
+use index::{InstanceRef, Location, Selector};
 
 impl Inner {
     /// Finds instances, in the order of answers.
@@ -26,7 +26,7 @@ impl Inner {
     async fn locate_by_index(&self, selector: &Selector) -> Result<Vec<InstanceRef>, Error> {
         follower::catch_up(self).await?;
         let located = self.link.get()?.locate(selector).await?;
-        Ok(located.into_iter().map(InstanceRef::from).collect())
+        Ok(located.into_iter().map(|located| located.instance).collect())
     }
 
     /// Returns an instance that the journal holds and the index serves from there; Postgres is not asked, the record's head
@@ -51,11 +51,5 @@ impl Inner {
             bytes: record.payload_bytes,
             location: Location::Journal(record),
         })
-    }
-}
-
-impl From<Located> for InstanceRef {
-    fn from(located: Located) -> Self {
-        located.instance
     }
 }

@@ -9,13 +9,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream;
 
+use super::Shared;
 use super::block::Block;
-use super::{InstanceRef, Location, Sealed, Shared};
+use crate::Error;
 use crate::archive::{Inner, Results};
-use crate::dataset::{self, InstanceUids};
 use crate::receive::joined;
 use crate::source::record_source;
-use crate::{Error, Uid, index, journal};
+use dicom_data::InstanceUids;
+use dicom_data::Uid;
+use index::{InstanceRef, Location, Sealed};
 
 /// How often a place is asked for again when the instance moved meanwhile.
 const MOVES_MAX: usize = 3;
@@ -97,7 +99,7 @@ fn inflating(source: io::Error) -> Error {
 async fn unsealed(archive: &Arc<Inner>, instance: &InstanceRef, record: &journal::RecordRef) -> Result<Bytes, Error> {
     let (journal, record, instance) = (archive.journal.clone(), record.clone(), instance.clone());
     let syntax =
-        dataset::transfer_syntax(instance.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)?;
+        dicom_data::transfer_syntax(instance.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)?;
     let permit = archive.parsing.permit(instance.bytes, syntax).await;
     let made = tokio::task::spawn_blocking(move || {
         let _permit = permit;
@@ -106,7 +108,7 @@ async fn unsealed(archive: &Arc<Inner>, instance: &InstanceRef, record: &journal
             series_instance_uid: &instance.series_instance_uid,
             sop_instance_uid: &instance.sop_instance_uid,
         };
-        Ok(Bytes::from(dataset::metadata_json(&record_source(&journal, &record), syntax, uids)?))
+        Ok(Bytes::from(dicom_data::metadata_json(&record_source(&journal, &record), syntax, uids)?))
     });
     joined(made.await)?
 }

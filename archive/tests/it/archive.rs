@@ -6,20 +6,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use archive::dataset::{Attributes, BulkPath};
-use archive::journal::JournalOptions;
-use archive::query::{Level, Query};
 use archive::{
     Archive, ArchiveOptions, Clock, Error, InstanceBody, InstanceRef, Location, Origin, Outcome, PackOptions, Progress,
     Selector, Stored,
 };
 use bytes::Bytes;
+use dicom_data::query::{Level, Query};
+use dicom_data::{Attributes, BulkPath};
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use journal::JournalOptions;
 use sqlx::ConnectOptions as _;
 use tempfile::TempDir;
 use testdata::{Encoding, Instance, Modality, StudySpec};
 
-use crate::index::{Fixture, fixture, query, uid};
+use crate::fixture::{Fixture, fixture, query, uid};
 
 mod away;
 mod deleting;
@@ -61,7 +61,7 @@ impl Rig {
         let options = ArchiveOptions {
             data,
             index_url,
-            index_cache_bytes: crate::index::CACHE,
+            index_cache_bytes: crate::fixture::CACHE,
             index_connections_max: 6,
             journal,
             pools: vec![pool],

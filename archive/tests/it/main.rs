@@ -1,7 +1,5 @@
 //! The archive at its real boundaries.
 
 mod archive;
-mod dataset;
-mod index;
-mod journal;
-mod query;
+#[path = "../../../index/tests/it/fixture.rs"]
+mod fixture;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
-use archive::journal::JournalOptions;
 use archive::{Archive, ArchiveOptions, Clock, Origin, Outcome, PackOptions, Progress};
+use journal::JournalOptions;
 use serde::Serialize;
 use testdata::{Population, SmallStudy};
 use tokio::runtime::Runtime;
@@ -92,8 +92,8 @@ async fn receive(archive: &Archive, population: Population, begin: u64, end: u64
         instances += sent.context("a sender ended")??;
     }
     // A query waits for the index.
-    let query = archive::query::Query {
-        level: archive::query::Level::Study,
+    let query = dicom_data::query::Query {
+        level: dicom_data::query::Level::Study,
         keys: Vec::new(),
         limit: Some(1),
         offset: 0,

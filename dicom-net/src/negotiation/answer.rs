@@ -1,6 +1,6 @@
 //! Answering an association request (PS3.8 §9.3.3).
 
-use archive::dataset::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
+use dicom_data::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 use dicom_ul::pdu::{
     AssociationAC, Pdu, PresentationContextProposed, PresentationContextResult, PresentationContextResultReason,
     RequestorRoles, UserVariableItem, write_pdu,

@@ -1,7 +1,7 @@
 //! Requesting an association: the A-ASSOCIATE-RQ we send and the A-ASSOCIATE-AC we get.
 
-use archive::dataset::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 use bytes::Bytes;
+use dicom_data::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 use dicom_ul::pdu::{
     AssociationRQ, Pdu, PresentationContextProposed, PresentationContextResultReason, RequestorRoles, UserVariableItem,
     read_pdu, write_pdu,

@@ -1,7 +1,5 @@
 //! Which SOP classes are served, and in which transfer syntaxes.
 
-use archive::dataset;
-
 use crate::options::Rules;
 
 pub(crate) const IMPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2";
@@ -36,7 +34,7 @@ impl Service {
             "1.2.840.10008.5.1.4.1.2.2.1" => Some(Self::Find(Root::Study)),
             "1.2.840.10008.5.1.4.1.2.2.2" => Some(Self::Move(Root::Study)),
             "1.2.840.10008.5.1.4.1.2.2.3" => Some(Self::Get(Root::Study)),
-            uid if dataset::is_storage(uid) => Some(Self::Storage),
+            uid if dicom_data::is_storage(uid) => Some(Self::Storage),
             _ => None,
         }
     }
@@ -64,7 +62,7 @@ impl Service {
             Self::Storage => match &rules.transfer_syntaxes {
                 Some(listed) => listed.iter().any(|one| one == uid),
                 None => {
-                    dataset::transfer_syntax(uid).map_or(rules.store_opaque && is_uid(uid), |syntax| syntax.accepted)
+                    dicom_data::transfer_syntax(uid).map_or(rules.store_opaque && is_uid(uid), |syntax| syntax.accepted)
                 }
             },
         }
@@ -72,7 +70,7 @@ impl Service {
 }
 
 fn is_uid(text: &str) -> bool {
-    text.parse::<archive::Uid>().is_ok()
+    text.parse::<dicom_data::Uid>().is_ok()
 }
 
 #[cfg(test)]

@@ -262,7 +262,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use archive::Location;
-    use archive::journal::{Lsn, RecordRef};
+    use journal::{Lsn, RecordRef};
 
     use super::*;
 

@@ -1,8 +1,7 @@
 //! C-FIND SCP (PS3.4 §C.4.1): matches are sent as they are found.
 
 use archive::Error;
-use archive::dataset;
-use archive::dataset::Attributes;
+use dicom_data::Attributes;
 use futures_util::StreamExt;
 use tracing::{debug, warn};
 
@@ -148,8 +147,8 @@ pub(super) fn encoded(
     attributes: &Attributes,
 ) -> Result<bytes::Bytes, End> {
     let syntax = &association.context(request.context_id)?.transfer_syntax;
-    let syntax = dataset::transfer_syntax(syntax).ok_or(End::Torn("response identifier has no transfer syntax"))?;
-    Ok(dataset::encode(attributes, syntax).into())
+    let syntax = dicom_data::transfer_syntax(syntax).ok_or(End::Torn("response identifier has no transfer syntax"))?;
+    Ok(dicom_data::encode(attributes, syntax).into())
 }
 
 /// Maps an error to a status of PS3.4 §C.4.1.1.4.

@@ -1,9 +1,10 @@
 //! Identifiers of queries and retrieves (PS3.4 §C.4): data sets that say what is looked for.
 
-use archive::dataset::{self, Attribute, Attributes, Limits, TagPath, Value};
-use archive::query::{Key, Level, Matching, Query, known_key};
-use archive::{Selector, Uid};
+use archive::Selector;
 use dicom_core::{Tag, VR};
+use dicom_data::Uid;
+use dicom_data::query::{Key, Level, Matching, Query, known_key};
+use dicom_data::{Attribute, Attributes, Limits, TagPath, Value};
 
 use crate::negotiation::Root;
 use crate::status::Status;
@@ -62,8 +63,8 @@ impl Identifier {
     /// Reads an identifier in the transfer syntax of its context.
     pub(super) fn read(bytes: &[u8], syntax: &str, root: Root) -> Result<Self, BadIdentifier> {
         let unreadable = BadIdentifier { status: Status::CANNOT_UNDERSTAND, comment: "identifier cannot be read" };
-        let syntax = dataset::transfer_syntax(syntax).ok_or(unreadable)?;
-        let parsed = dataset::read(bytes, syntax, &Limits::default()).map_err(|_| unreadable)?;
+        let syntax = dicom_data::transfer_syntax(syntax).ok_or(unreadable)?;
+        let parsed = dicom_data::read(bytes, syntax, &Limits::default()).map_err(|_| unreadable)?;
         if !parsed.complete {
             return Err(unreadable);
         }
@@ -314,8 +315,8 @@ mod tests {
             let vr = if *tag == PATIENT_ID { VR::LO } else { VR::UI };
             attributes.0.insert(*tag, Attribute { vr, value: Value::Text(values) });
         }
-        let syntax = dataset::transfer_syntax(EXPLICIT_LITTLE_ENDIAN).unwrap();
-        let bytes = dataset::encode(&attributes, syntax);
+        let syntax = dicom_data::transfer_syntax(EXPLICIT_LITTLE_ENDIAN).unwrap();
+        let bytes = dicom_data::encode(&attributes, syntax);
         Identifier::read(&bytes, EXPLICIT_LITTLE_ENDIAN, root).unwrap()
     }
 
@@ -385,8 +386,8 @@ mod tests {
         let uid: Uid = "1.2.840.113619.2.55.3.604688119.969.1268071029.320".parse().unwrap();
         let many = vec![uid; 5_000];
         let list = failed_list(many.iter());
-        let syntax = dataset::transfer_syntax(EXPLICIT_LITTLE_ENDIAN).unwrap();
-        let bytes = dataset::encode(&list, syntax);
+        let syntax = dicom_data::transfer_syntax(EXPLICIT_LITTLE_ENDIAN).unwrap();
+        let bytes = dicom_data::encode(&list, syntax);
         assert_eq!(bytes.get(4..6), Some(&b"UI"[..]));
         assert!(bytes.len() > 65_000 && bytes.len() < 65_600, "{}", bytes.len());
     }

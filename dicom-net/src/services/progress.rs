@@ -1,6 +1,7 @@
 //! How far the sub-operations of a retrieve have come (PS3.4 §C.4.2.1.6 to §C.4.2.1.9).
 
-use archive::{InstanceRef, Uid};
+use archive::InstanceRef;
+use dicom_data::Uid;
 
 use crate::command::{CommandSet, element};
 use crate::status::{Category, Status};

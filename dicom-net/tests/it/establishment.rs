@@ -338,9 +338,9 @@ async fn ul_060_ul_066_maximum_length_and_implementation_are_told() {
     let running = start(|_| {}).await;
     let (_peer, answer) = Peer::associate(&running, &Ask::default()).await;
     assert_eq!(answer.user_items(0x51), [131_072_u32.to_be_bytes()]);
-    let class = archive::dataset::IMPLEMENTATION_CLASS_UID.as_bytes().to_vec();
+    let class = dicom_data::IMPLEMENTATION_CLASS_UID.as_bytes().to_vec();
     assert_eq!(answer.user_items(0x52), [class]);
-    let version = archive::dataset::IMPLEMENTATION_VERSION_NAME.as_bytes().to_vec();
+    let version = dicom_data::IMPLEMENTATION_VERSION_NAME.as_bytes().to_vec();
     assert_eq!(answer.user_items(0x55), [version]);
 }
 

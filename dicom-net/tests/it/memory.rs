@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use archive::dataset::{Attribute, Attributes, Value};
-use archive::query::{Level, Query};
-use archive::{Error, InstanceBody, InstanceRef, Location, Metrics, Origin, Outcome, Selector, Stored, Uid};
+use archive::{Error, InstanceBody, InstanceRef, Location, Metrics, Origin, Outcome, Selector, Stored};
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
+use dicom_data::Uid;
+use dicom_data::query::{Level, Query};
+use dicom_data::{Attribute, Attributes, Value};
 use dicom_net::{Backend, Opened, Receive, Results};
 use futures_util::{StreamExt, stream};
 
@@ -248,8 +249,8 @@ impl Receive for MemoryReceiver {
 }
 
 fn location() -> Location {
-    Location::Journal(archive::journal::RecordRef {
-        lsn: archive::journal::Lsn(0),
+    Location::Journal(journal::RecordRef {
+        lsn: journal::Lsn(0),
         head_bytes: 0,
         payload_bytes: 0,
         crc32c: 0,

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use archive::dataset::{self, Attribute, Attributes, Limits, Value};
-use archive::query::{Level, Matching};
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
+use dicom_data::query::{Level, Matching};
+use dicom_data::{Attribute, Attributes, Limits, Value};
 use dicom_net::client::{Client, Error, Proposal};
 use dicom_net::command::CommandSet;
 use dicom_net::{Rules, Status};
@@ -214,8 +214,8 @@ async fn qr_065_private_keys_come_with_their_creator_only() {
 /// Sends a C-FIND-RQ by hand.
 async fn ask_by_hand(peer: &mut Peer, keys: &Attributes) {
     let command = CommandSet::request(0x0020, 3, STUDY_FIND).with_data_set().encode();
-    let syntax = dataset::transfer_syntax(EXPLICIT).unwrap();
-    let data = dataset::encode(keys, syntax);
+    let syntax = dicom_data::transfer_syntax(EXPLICIT).unwrap();
+    let data = dicom_data::encode(keys, syntax);
     peer.send(&pdu(4, &[value(1, 3, &command), value(1, 2, &data)].concat())).await;
 }
 
@@ -227,8 +227,8 @@ async fn match_by_hand(peer: &mut Peer) -> (u16, Option<Attributes>) {
     }
     let (_, body) = peer.read().await;
     assert_eq!(body[5], 2, "last fragment of a data set");
-    let syntax = dataset::transfer_syntax(EXPLICIT).unwrap();
-    let parsed = dataset::read(&body[6..], syntax, &Limits::default()).unwrap();
+    let syntax = dicom_data::transfer_syntax(EXPLICIT).unwrap();
+    let parsed = dicom_data::read(&body[6..], syntax, &Limits::default()).unwrap();
     (response.status().0, Some(parsed.attributes))
 }
 
@@ -290,7 +290,7 @@ async fn di_012_a_message_id_in_use_is_refused() {
     let running = start(|_| {}).await;
     fill(&running, &["1.1.1.1"]).await;
     let mut peer = by_hand(&running).await;
-    let keys = dataset::encode(&identifier("STUDY", &[]), dataset::transfer_syntax(IMPLICIT).unwrap());
+    let keys = dicom_data::encode(&identifier("STUDY", &[]), dicom_data::transfer_syntax(IMPLICIT).unwrap());
     let ask = |id| {
         let command = CommandSet::request(0x0020, id, STUDY_FIND).with_data_set().encode();
         pdu(4, &[value(1, 3, &command), value(1, 2, &keys)].concat())

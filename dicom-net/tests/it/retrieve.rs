@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use archive::dataset;
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
 use dicom_net::client::{Proposal, Received, Retrieved};
@@ -20,7 +19,7 @@ const RLE: &str = "1.2.840.10008.1.2.5";
 const STUDY_UID: Tag = Tag(0x0020, 0x000D);
 const SOP_UID: Tag = Tag(0x0008, 0x0018);
 
-fn study(uid: &str) -> dataset::Attributes {
+fn study(uid: &str) -> dicom_data::Attributes {
     identifier("STUDY", &[(STUDY_UID, VR::UI, uid)])
 }
 
@@ -42,7 +41,7 @@ async fn pair(sink_rules: Rules) -> (Running, Running) {
     (source, sink)
 }
 
-async fn move_to(running: &Running, destination: &str, keys: &dataset::Attributes) -> Retrieved {
+async fn move_to(running: &Running, destination: &str, keys: &dicom_data::Attributes) -> Retrieved {
     let mut client = client(running, &[Proposal::new(STUDY_MOVE, &[EXPLICIT])]).await;
     let retrieved = client.move_to(STUDY_MOVE, &destination.parse().unwrap(), keys).await.unwrap();
     client.release().await.unwrap();
@@ -100,10 +99,10 @@ async fn di_090_a_list_of_1000_uids_works() {
     assert_eq!(sink.memory.len(), 1_000);
 }
 
-async fn ask_move(peer: &mut Peer, keys: &dataset::Attributes) {
+async fn ask_move(peer: &mut Peer, keys: &dicom_data::Attributes) {
     let command =
         CommandSet::request(0x0021, 3, STUDY_MOVE).with_text(element::MOVE_DESTINATION, "SINK").with_data_set();
-    let data = dataset::encode(keys, dataset::transfer_syntax(EXPLICIT).unwrap());
+    let data = dicom_data::encode(keys, dicom_data::transfer_syntax(EXPLICIT).unwrap());
     peer.send(&pdu(4, &[value(1, 3, &command.encode()), value(1, 2, &data)].concat())).await;
 }
 
@@ -144,8 +143,8 @@ async fn di_084_di_086_di_087_di_088_pending_responses_and_cancel() {
     assert!(remaining > 500, "stopped early: {remaining}");
     assert_eq!(usize::from(completed), sink.memory.len());
     let (_, body) = peer.read().await;
-    let syntax = dataset::transfer_syntax(EXPLICIT).unwrap();
-    let list = dataset::read(&body[6..], syntax, &dataset::Limits::default()).unwrap().attributes;
+    let syntax = dicom_data::transfer_syntax(EXPLICIT).unwrap();
+    let list = dicom_data::read(&body[6..], syntax, &dicom_data::Limits::default()).unwrap().attributes;
     assert_eq!(list.text(Tag(0x0008, 0x0058)), Some("1.1.1.0"));
     assert_eq!(list.0.len(), 1, "no character set, nothing else (QR-053)");
     peer.release().await;
@@ -237,7 +236,7 @@ async fn di_103_a_cancel_between_sub_operations_of_a_get_is_seen() {
     ask = ask.with_user(&role(CT, 0, 1));
     let (mut peer, _) = Peer::associate(&running, &ask).await;
     let command = CommandSet::request(0x0010, 1, STUDY_GET).with_data_set().encode();
-    let data = dataset::encode(&study("1.1"), dataset::transfer_syntax(EXPLICIT).unwrap());
+    let data = dicom_data::encode(&study("1.1"), dicom_data::transfer_syntax(EXPLICIT).unwrap());
     peer.send(&pdu(4, &[value(1, 3, &command), value(1, 2, &data)].concat())).await;
     let store = peer.response().await; // any command set
     assert_ne!(store.message_id(), Some(1), "message IDs are distinct");

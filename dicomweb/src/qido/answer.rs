@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use archive::dataset::{Attribute, Attributes, Value, write_json};
-use archive::query::Level;
 use dicom_core::{Tag, VR};
+use dicom_data::query::Level;
+use dicom_data::{Attribute, Attributes, Value, write_json};
 use dicom_dictionary_std::tags;
 
 use super::request::SearchRequest;

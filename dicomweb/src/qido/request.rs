@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use archive::dataset::TagPath;
-use archive::query::{Key, Level, Matching, Query};
 use dicom_core::dictionary::{DataDictionary as _, DataDictionaryEntry as _};
 use dicom_core::{Tag, VR};
+use dicom_data::TagPath;
+use dicom_data::query::{Key, Level, Matching, Query};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
 
 use crate::call::Call;

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use archive::dataset::{Attribute, Attributes, Value, write_json};
-use archive::{Error, Stored, Uid};
+use archive::{Error, Stored};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use dicom_core::{Tag, VR};
+use dicom_data::Uid;
+use dicom_data::{Attribute, Attributes, Value, write_json};
 use dicom_dictionary_std::tags;
 use http::header::{CONTENT_LOCATION, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode};

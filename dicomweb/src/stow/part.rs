@@ -1,8 +1,9 @@
 //! One part on its way into the archive.
 
-use archive::dataset::{FileMeta, FileMetaRead, read_file_meta, transfer_syntax};
-use archive::{Error, Origin, Uid};
+use archive::{Error, Origin};
 use bytes::{Bytes, BytesMut};
+use dicom_data::Uid;
+use dicom_data::{FileMeta, FileMetaRead, read_file_meta, transfer_syntax};
 
 use super::answer::{Failure, Outcome};
 use crate::backend::{Backend, Receive};

@@ -3,11 +3,11 @@
 
 use std::pin::Pin;
 
-use archive::dataset::BulkPath;
 use archive::{Error, InstanceBody, InstanceRef};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use dicom_data::BulkPath;
 use dicom_dictionary_std::tags;
 use futures_core::Stream;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};

@@ -1,10 +1,10 @@
 //! Bulk values by the URIs that the metadata hands out (PS3.18 §10.4.1.1.5).
 
 use archive::InstanceBody;
-use archive::dataset::{BulkPath, transfer_syntax};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use dicom_data::{BulkPath, transfer_syntax};
 use dicom_dictionary_std::tags;
 use futures_util::{StreamExt as _, stream};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE};

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use archive::dataset::write_file_meta;
 use archive::{Error, InstanceBody, InstanceRef};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use dicom_data::write_file_meta;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE};
@@ -339,7 +339,7 @@ impl Stream for PartStream {
 #[cfg(test)]
 mod tests {
     use archive::Location;
-    use archive::journal::{Lsn, RecordRef};
+    use journal::{Lsn, RecordRef};
 
     use super::*;
 

@@ -18,7 +18,7 @@ use crate::problem::Problem;
 
 /// Stands for the base URL in what the archive keeps.
 const BASE_URL_MARK: u8 = 1;
-const _: () = assert!(archive::dataset::BASE_URL_MARK == '\u{1}');
+const _: () = assert!(dicom_data::BASE_URL_MARK == '\u{1}');
 /// Objects are put together into pieces of about this length.
 const PIECE_BYTES: usize = 64 * 1024;
 

@@ -1,6 +1,6 @@
 //! Which stored transfer syntaxes satisfy a request (PS3.18 §8.7.3.5.2). Nothing is transcoded here.
 
-use archive::dataset::{TransferSyntax, transfer_syntax};
+use dicom_data::{TransferSyntax, transfer_syntax};
 
 use crate::accept::Requested;
 

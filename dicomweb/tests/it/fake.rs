@@ -4,19 +4,18 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use archive::dataset::{Attributes, BulkPath};
-use archive::journal::{Lsn, RecordRef};
-use archive::query::Query;
-use archive::{
-    Error, Frame, Frames, InstanceBody, InstanceRef, Location, Metrics, Origin, Outcome, Selector, Stored, Uid,
-};
+use archive::{Error, Frame, Frames, InstanceBody, InstanceRef, Location, Metrics, Origin, Outcome, Selector, Stored};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use dicom_data::Uid;
+use dicom_data::query::Query;
+use dicom_data::{Attributes, BulkPath};
 use dicomweb::{Backend, Opened, Options, Receive, Results, router};
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use journal::{Lsn, RecordRef};
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use archive::dataset::write_file_meta;
 use bytes::Bytes;
+use dicom_data::write_file_meta;
 
 use crate::fake::{BASE, EXPLICIT, Fake, IMPLICIT, JPEG, JPEG_LOSSLESS, Kept, State, kept};
 

@@ -1,9 +1,9 @@
 //! QIDO-RS.
 
-use archive::dataset::{Attribute, Attributes, Value};
-use archive::query::{Level, Matching};
 use axum::body::Body;
 use dicom_core::{Tag, VR};
+use dicom_data::query::{Level, Matching};
+use dicom_data::{Attribute, Attributes, Value};
 use dicom_dictionary_std::tags;
 use dicomweb::{EmptySearch, Options};
 

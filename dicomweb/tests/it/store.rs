@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use archive::dataset::write_file_meta;
 use axum::body::Body;
 use bytes::Bytes;
+use dicom_data::write_file_meta;
 use dicomweb::{Options, StowLimits};
 use futures_util::stream;
 

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use archive::dataset::{Attributes, FileMetaRead, read_file_meta};
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
+use dicom_data::{Attributes, FileMetaRead, read_file_meta};
 use dicom_net::client::{Client, Proposal};
 use dicom_net::{AeTitle, Status};
 use testdata::{Instance, StudySpec};

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use archive::dataset::{FileMeta, FileMetaRead, read_file_meta};
-use archive::{Archive, Error, Origin, Outcome, Uid};
+use archive::{Archive, Error, Origin, Outcome};
 use bytes::{Bytes, BytesMut};
+use dicom_data::Uid;
+use dicom_data::{FileMeta, FileMetaRead, read_file_meta};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 

@@ -12,10 +12,10 @@ use super::footer::{Footer, Geometry, TAIL_BYTES};
 use super::header::Header;
 use super::{BLOCK_BYTES, HEADER_BYTES};
 use crate::ContainerId;
-use crate::checksum::crc32c;
-use crate::direct::Direct;
 use crate::erasure::Erasure;
 use crate::files::{read_at, read_now};
+use disk::Direct;
+use disk::crc32c;
 
 /// Why a shard cannot be used.
 #[derive(Debug)]

@@ -24,10 +24,10 @@
 use uuid::Uuid;
 
 use super::{BLOCK_BYTES, FORMAT_VERSION, HASH_BYTES, HEADER_BYTES};
-use crate::checksum::crc32c;
 use crate::layout::{Layout, UNIT_BYTES_LIMIT};
 use crate::wire::Reader;
 use crate::{CodeProfile, ContainerId};
+use disk::crc32c;
 
 const MAGIC: &[u8; 8] = b"FRFOOTER";
 const END_MAGIC: &[u8; 8] = b"FRSHEND1";

@@ -23,11 +23,11 @@
 use uuid::Uuid;
 
 use super::{BLOCK_BYTES, FORMAT_VERSION, HEADER_BYTES};
-use crate::checksum::crc32c;
 use crate::erasure::{Erasure, POLYNOMIAL};
 use crate::layout::UNIT_BYTES_LIMIT;
 use crate::wire::Reader;
 use crate::{CodeProfile, ContainerId};
+use disk::crc32c;
 
 const MAGIC: &[u8; 8] = b"FRSHARD1";
 const BYTES: usize = 4096;

@@ -12,7 +12,6 @@ use super::cache::{Located, OpenShard};
 use super::catalog::Entry;
 use super::gather::{Part, Region};
 use super::{Inner, Pool};
-use crate::checksum::crc32c;
 use crate::device::Device;
 use crate::device::asked::Asked;
 use crate::device::calls::Pulse;
@@ -22,6 +21,7 @@ use crate::shard::file::{ShardFault, ShardFile, Table};
 use crate::shard::footer::Geometry;
 use crate::shard::{BLOCK_BYTES, name};
 use crate::{ContainerId, Error, Toc};
+use disk::crc32c;
 
 /// How a range is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,12 +11,12 @@ use super::Inner;
 use super::catalog::Entry;
 use crate::device::calls::Pulse;
 use crate::device::gate::Step;
-use crate::direct::{Aligned, CHUNK_BYTES, Direct};
 use crate::erasure::Erasure;
 use crate::shard::file::{ShardFault, ShardFile};
 use crate::shard::footer::Geometry;
 use crate::shard::{BLOCK_BYTES, HASH_BYTES, HEADER_BYTES, name};
 use crate::{ContainerId, DeviceId, Error, Toc};
+use disk::{Aligned, CHUNK_BYTES, Direct};
 
 /// Shards read at one time.
 const SHARDS_AT_ONCE: usize = 8;

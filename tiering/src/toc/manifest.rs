@@ -22,8 +22,8 @@ use bytes::Bytes;
 
 use super::column::{Line, put_difference, put_signed, put_strings, take_difference, take_signed, take_strings};
 use crate::Error;
-use crate::checksum::crc32c;
 use crate::wire::{Reader, put_bytes, put_varint};
+use disk::crc32c;
 
 const VERSION: u8 = 1;
 const PLAIN: u8 = 0;

@@ -7,12 +7,12 @@ use tracing::debug;
 
 use super::staged::{Body, Staged};
 use super::{ContainerWriter, Sealed, on_all, on_each};
-use crate::checksum::crc32c;
 use crate::device::calls::Pulse;
 use crate::shard::FIRST_GENERATION;
 use crate::shard::footer::Geometry;
 use crate::store::verify::is_as_written;
 use crate::{Error, Toc};
+use disk::crc32c;
 
 /// Compression of the table of contents.
 const ZSTD_LEVEL: i32 = 6;

@@ -8,11 +8,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::checksum::crc32c;
 use crate::device::calls::Pulse;
 use crate::device::gate::Step;
 use crate::device::{Call, Device};
-use crate::direct::{CHUNK_BYTES, Direct};
 use crate::files::{publish, sync_directory};
 use crate::layout::Layout;
 use crate::shard::footer::{Footer, Geometry};
@@ -21,6 +19,8 @@ use crate::shard::name::{self, CONTAINERS_DIRECTORY};
 use crate::shard::{BLOCK_BYTES, FIRST_GENERATION, HASH_BYTES, HEADER_BYTES};
 use crate::store::Inner;
 use crate::{ContainerId, DeviceId, Error};
+use disk::crc32c;
+use disk::{CHUNK_BYTES, Direct};
 
 /// How long dropping a shard waits until what was written is removed; it is removed later where that takes longer.
 const REMOVED_MAX: Duration = Duration::from_secs(5);

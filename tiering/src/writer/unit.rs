@@ -1,6 +1,6 @@
 //! The units of the row being filled.
 
-use crate::direct::Aligned;
+use disk::Aligned;
 
 /// A unit, in memory that devices take bytes from as it is.
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ mod tests {
         assert_eq!(unit.as_mut().len(), 5);
         unit.resize(2);
         assert_eq!(unit.as_ref(), [9, 9]);
-        assert_eq!(unit.as_ref().as_ptr().align_offset(crate::direct::ALIGN_BYTES), 0);
+        assert_eq!(unit.as_ref().as_ptr().align_offset(disk::ALIGN_BYTES), 0);
     }
 
     #[test]

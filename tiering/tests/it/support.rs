@@ -131,7 +131,7 @@ pub(crate) fn assert_readable(store: &Store, filled: &Filled) {
 }
 
 pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
-    crc_fast::crc32_iscsi(bytes)
+    disk::crc32c(bytes)
 }
 
 fn toc(items: &[(u64, usize)], logical: &[u8]) -> Toc {

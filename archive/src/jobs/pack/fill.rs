@@ -7,14 +7,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tiering::{ContainerWriter, Extent, InstanceKind, Manifest, ManifestInstance, Tier, Toc, TocSegment};
 
+use crate::Error;
 use crate::archive::Inner;
-use crate::checksum::crc32c;
-use crate::dataset::{self, Attributes, InstanceUids, Limits, Parsed, ReadError};
-use crate::index::Hot;
-use crate::journal::{self, InOrder, Journal, RecordRef};
 use crate::retrieve::BlockPacker;
 use crate::source::{PayloadSource, record_source, verify_record};
-use crate::{Error, Uid};
+use dicom_data::Uid;
+use dicom_data::{Attributes, InstanceUids, Limits, Parsed, ReadError};
+use disk::crc32c;
+use index::Hot;
+use journal::{InOrder, Journal, RecordRef};
 
 /// Instances of one series that go into one container.
 pub(super) struct SeriesPart {
@@ -129,12 +130,13 @@ impl Filling<'_> {
     /// Returns where the pixel data is, and lists the fragments of encapsulated frames beside it.
     fn layout(&mut self, source: &PayloadSource, parsed: &Parsed, hot: &Hot) -> Result<(u64, Option<Extent>), Error> {
         // Offsets into what a deflated data set becomes say nothing about what is stored.
-        let deflated = dataset::transfer_syntax(hot.transfer_syntax_uid.as_str()).is_none_or(|syntax| syntax.deflated);
+        let deflated =
+            dicom_data::transfer_syntax(hot.transfer_syntax_uid.as_str()).is_none_or(|syntax| syntax.deflated);
         let Some(pixel_data) = parsed.pixel_data.as_ref().filter(|_| !deflated) else { return Ok((0, None)) };
         if !pixel_data.encapsulated {
             return Ok((pixel_data.offset, None));
         }
-        match dataset::fragment_table(source, pixel_data, &parsed.attributes) {
+        match dicom_data::fragment_table(source, pixel_data, &parsed.attributes) {
             Ok(table) => Ok((pixel_data.offset, Some(self.append(&table.encode())?))),
             Err(_) => Ok((pixel_data.offset, None)),
         }
@@ -191,8 +193,9 @@ fn kind_of(hot: &Hot, kinds: &mut Vec<Arc<InstanceKind>>) -> Arc<InstanceKind> {
 /// Reads the header; nothing of it if it cannot be made out: such an instance is packed all the same, its metadata has its
 /// UIDs, and its frames are looked for when they are asked for.
 fn parse(source: &PayloadSource, hot: &Hot) -> Result<Parsed, Error> {
-    let syntax = dataset::transfer_syntax(hot.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)?;
-    match dataset::read(source, syntax, &Limits::default()) {
+    let syntax =
+        dicom_data::transfer_syntax(hot.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)?;
+    match dicom_data::read(source, syntax, &Limits::default()) {
         Err(ReadError::Malformed { .. } | ReadError::Missing { .. }) => {
             Ok(Parsed { attributes: Attributes::default(), pixel_data: None, complete: false })
         }
@@ -206,5 +209,5 @@ fn object(attributes: Attributes, part: &SeriesPart, hot: &Hot) -> Vec<u8> {
         series_instance_uid: &part.series,
         sop_instance_uid: &hot.sop_instance_uid,
     };
-    dataset::attributes_json(attributes, uids)
+    dicom_data::attributes_json(attributes, uids)
 }

@@ -1,11 +1,11 @@
 //! Postgres that is away: at the start, in the middle, killed.
 
-use archive::dataset::write_file_meta;
-use archive::index::EmbeddedPostgres;
+use dicom_data::write_file_meta;
+use index::EmbeddedPostgres;
 
 use super::deleting::tombstone;
 use super::*;
-use crate::index::{CACHE, directory};
+use crate::fixture::{CACHE, directory};
 
 /// A server of the test's own, that can be stopped.
 struct Server {

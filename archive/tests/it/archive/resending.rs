@@ -15,7 +15,7 @@ async fn what_is_acknowledged_is_found_at_once_by_every_sender() {
                 assert_eq!(archive.locate(&of_study(&instance)).await.unwrap().len(), sent);
                 assert_eq!(locate(&archive, &instance).await.sop_instance_uid.as_str(), instance.sop_instance_uid);
                 let sop = &[dicom_core::Tag(0x0008, 0x0018)];
-                let matching = archive::query::Matching::Single(instance.sop_instance_uid.clone());
+                let matching = dicom_data::query::Matching::Single(instance.sop_instance_uid.clone());
                 let found = archive.search(query(Level::Instance, &[(sop, matching)])).await.unwrap();
                 assert_eq!(found.count().await, 1);
             }

@@ -1,0 +1,3 @@
+//! Data sets at the crate's real boundary.
+
+mod dataset;

@@ -1,0 +1,125 @@
+//! From attributes to the columns of patient, study and series. Pure.
+
+use dicom_core::Tag;
+
+use super::json;
+use dicom_data::Uid;
+use dicom_data::query::{dates, text};
+use dicom_data::{Attributes, PersonName, Value};
+
+/// Columns of a patient.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PatientRow {
+    /// Patient ID, issuer, and the only study of a patient without ID: the patient's identity (ST-053).
+    pub(super) identity: (String, String, String),
+    pub(super) name: [Option<String>; 3],
+    pub(super) birth_date: Option<String>,
+    pub(super) sex: Option<String>,
+    /// Grams of the names, separated by commas.
+    pub(super) name_grams: String,
+    pub(super) attributes: String,
+}
+
+/// Columns of a study.
+#[derive(Debug, Clone)]
+pub(super) struct StudyRow {
+    pub(super) date: Option<String>,
+    pub(super) time: Option<i64>,
+    pub(super) accession_number: Option<String>,
+    pub(super) study_id: Option<String>,
+    pub(super) description: Option<String>,
+    pub(super) referring: [Option<String>; 3],
+    pub(super) attributes: String,
+}
+
+/// Columns of a series.
+#[derive(Debug, Clone)]
+pub(super) struct SeriesRow {
+    pub(super) modality: Option<String>,
+    pub(super) number: Option<i64>,
+    pub(super) description: Option<String>,
+    pub(super) start_date: Option<String>,
+    pub(super) start_time: Option<i64>,
+    /// Scheduled Procedure Step ID and Requested Procedure ID of each request.
+    pub(super) requests: Vec<(Option<String>, Option<String>)>,
+    pub(super) attributes: String,
+}
+
+/// Most items of Request Attributes Sequence that are indexed.
+const REQUESTS_MAX: usize = 64;
+
+impl PatientRow {
+    pub(super) fn new(study: &Uid, attributes: &Attributes) -> Self {
+        let patient_id = column(attributes, Tag(0x0010, 0x0020)).unwrap_or_default();
+        let only = if patient_id.is_empty() { study.as_str().to_owned() } else { String::new() };
+        let issuer = column(attributes, Tag(0x0010, 0x0021)).unwrap_or_default();
+        let name = name(attributes, Tag(0x0010, 0x0010));
+        let name_grams = text::grams(name.iter().flatten().map(String::as_str));
+        Self {
+            identity: (patient_id, issuer, only),
+            name_grams: name_grams.iter().map(i32::to_string).collect::<Vec<_>>().join(","),
+            name,
+            birth_date: date(attributes, Tag(0x0010, 0x0030)),
+            sex: column(attributes, Tag(0x0010, 0x0040)),
+            attributes: json::write(attributes),
+        }
+    }
+}
+
+impl StudyRow {
+    pub(super) fn new(attributes: &Attributes) -> Self {
+        Self {
+            date: date(attributes, Tag(0x0008, 0x0020)),
+            time: time(attributes, Tag(0x0008, 0x0030)),
+            accession_number: column(attributes, Tag(0x0008, 0x0050)),
+            study_id: column(attributes, Tag(0x0020, 0x0010)),
+            description: column(attributes, Tag(0x0008, 0x1030)),
+            referring: name(attributes, Tag(0x0008, 0x0090)),
+            attributes: json::write(attributes),
+        }
+    }
+}
+
+impl SeriesRow {
+    pub(super) fn new(attributes: &Attributes) -> Self {
+        let requests = match attributes.get(Tag(0x0040, 0x0275)).map(|a| &a.value) {
+            Some(Value::Sequence(items)) => items
+                .iter()
+                .take(REQUESTS_MAX)
+                .map(|item| (column(item, Tag(0x0040, 0x0009)), column(item, Tag(0x0040, 0x1001))))
+                .collect(),
+            Some(_) | None => Vec::new(),
+        };
+        Self {
+            modality: column(attributes, Tag(0x0008, 0x0060)),
+            number: attributes.integer(Tag(0x0020, 0x0011)),
+            description: column(attributes, Tag(0x0008, 0x103E)),
+            start_date: date(attributes, Tag(0x0040, 0x0244)),
+            start_time: time(attributes, Tag(0x0040, 0x0245)),
+            requests,
+            attributes: json::write(attributes),
+        }
+    }
+}
+
+fn column(attributes: &Attributes, tag: Tag) -> Option<String> {
+    text::normal(attributes.text(tag)?)
+}
+
+/// ISO 8601, as Postgres reads it whatever its settings are.
+fn date(attributes: &Attributes, tag: Tag) -> Option<String> {
+    Some(dates::date(attributes.text(tag)?)?.to_string())
+}
+
+fn time(attributes: &Attributes, tag: Tag) -> Option<i64> {
+    Some(dates::time(attributes.text(tag)?)?.first)
+}
+
+fn name(attributes: &Attributes, tag: Tag) -> [Option<String>; 3] {
+    let none = PersonName::default();
+    let name = match attributes.get(tag).map(|a| &a.value) {
+        Some(Value::PersonNames(names)) => names.first().unwrap_or(&none),
+        Some(_) | None => &none,
+    };
+    text::fold_name(name)
+}

@@ -1,0 +1,285 @@
+//! Reading records and payloads back, from whichever copy has them whole.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustix::fs::Advice;
+use rustix::io::ReadWriteFlags;
+use uuid::Uuid;
+
+use super::record::{self, ALIGN_BYTES, Header, crc32c};
+use super::scan::{SegmentView, read_up_to};
+use super::segment_file::SegmentFile;
+use super::segments::Shared;
+use super::{Error, Lsn, Record, RecordHead, RecordRef};
+
+/// What the kernel is asked to read ahead at a time; it takes no more than about as much.
+const AHEAD_BYTES: u64 = 1 << 20;
+
+/// The files of one segment, healthy copies first, each with its copy's number.
+pub(super) struct Sources {
+    pub(super) number: u64,
+    pub(super) epoch: u64,
+    pub(super) start: u64,
+    end: u64,
+    pub(super) files: Vec<(usize, Arc<SegmentFile>)>,
+}
+
+impl Sources {
+    /// Has the kernel read what comes next from the first copy, without waiting for it.
+    fn read_ahead(&self, offset: u64) {
+        let Some((copy, file)) = self.files.first() else { return };
+        let advised = rustix::fs::fadvise(file.file(), offset, NonZeroU64::new(AHEAD_BYTES), Advice::WillNeed);
+        if let Err(error) = advised {
+            tracing::debug!(copy, %error, "journal segment not read ahead");
+        }
+    }
+
+    fn views(&self) -> impl Iterator<Item = (usize, SegmentView<'_>)> {
+        let Self { epoch, start, end: len, .. } = *self;
+        self.files.iter().map(move |(copy, file)| (*copy, SegmentView { file: file.file(), epoch, start, len }))
+    }
+}
+
+/// What one copy said about a payload.
+enum Answer {
+    Bytes(Bytes),
+    /// Another record or no large file: the payload was released.
+    Gone,
+    Damaged,
+}
+
+impl Shared {
+    pub(super) fn read_from(&self, from: Lsn, records_max: usize, bytes_max: u64) -> Result<Vec<Record>, Error> {
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        let segment_bytes = self.options.segment_bytes;
+        let mut number = self.segment_of(from);
+        let mut offset = (from.0 % segment_bytes).next_multiple_of(ALIGN_BYTES);
+        while let Some(sources) = self.sources_from(number) {
+            if sources.number != number {
+                (number, offset) = (sources.number, 0);
+            }
+            let mut ahead = 0;
+            while let Some(header) = self.recent_or_next(&sources, offset, &mut ahead)? {
+                bytes += header.placed.payload_bytes;
+                if records.len() == records_max || (bytes > bytes_max && !records.is_empty()) {
+                    return Ok(records);
+                }
+                offset = header.placed.end().0 - sources.start;
+                records.push(Record { at: header.placed.record_ref(), end: header.placed.end(), head: header.head });
+            }
+            number += 1;
+            offset = 0;
+        }
+        Ok(records)
+    }
+
+    /// Returns the durable record at `offset` from memory, else as `next_record`. Who follows far behind reads the disk in
+    /// order: `ahead` is how far the kernel has been asked to.
+    fn recent_or_next(&self, sources: &Sources, offset: u64, ahead: &mut u64) -> Result<Option<Header>, Error> {
+        let recent = (offset < sources.end).then(|| self.recent.header(Lsn(sources.start + offset))).flatten();
+        if recent.is_some() {
+            return Ok(recent);
+        }
+        if offset >= *ahead && offset < sources.end {
+            sources.read_ahead(offset);
+            *ahead = offset + AHEAD_BYTES / 2;
+        }
+        self.next_record(sources, offset)
+    }
+
+    /// Returns the first durable record at or behind `offset` that any copy can read.
+    fn next_record(&self, sources: &Sources, offset: u64) -> Result<Option<Header>, Error> {
+        if offset >= sources.end {
+            return Ok(None);
+        }
+        for (copy, view) in sources.views() {
+            match view.header_at(offset) {
+                Ok(Some(header)) => return Ok(Some(header)),
+                Ok(None) => {}
+                Err(error) => self.log_read(copy, &error),
+            }
+        }
+        let mut nearest: Option<Header> = None;
+        let mut failed = None;
+        for (copy, view) in sources.views() {
+            match view.next_header(offset) {
+                Ok(Some(found)) if nearest.as_ref().is_none_or(|known| found.placed.lsn < known.placed.lsn) => {
+                    nearest = Some(found);
+                }
+                Ok(Some(_) | None) => {}
+                Err(error) => failed = Some((copy, error)),
+            }
+        }
+        if let (None, Some((copy, error))) = (&nearest, failed) {
+            let path = self.disks.get(copy).map(|disk| disk.path().to_owned()).unwrap_or_default();
+            return Err(Error::Io { doing: "read journal copy", path, source: error });
+        }
+        if self.is_present(sources.number) {
+            self.report_damage(Lsn(sources.start + offset));
+        }
+        Ok(nearest)
+    }
+
+    pub(super) fn read_payload(&self, at: &RecordRef, range: Range<u64>) -> Result<Bytes, Error> {
+        check_range(at, &range)?;
+        let sources = self.sources_of(at.lsn).ok_or(Error::Gone)?;
+        let mut gone = false;
+        for (copy, view) in sources.views() {
+            match self.read_from_copy(copy, view, at, &range) {
+                // What was read is the record's only if its segment was not released meanwhile.
+                Ok(Answer::Bytes(bytes)) if self.is_present(sources.number) => return Ok(bytes),
+                Ok(Answer::Bytes(_) | Answer::Gone) => gone = true,
+                Ok(Answer::Damaged) => {}
+                Err(error) => self.log_read(copy, &error),
+            }
+        }
+        if gone || !self.is_present(sources.number) {
+            return Err(Error::Gone);
+        }
+        self.report_damage(at.lsn);
+        Err(Error::Damaged(at.lsn))
+    }
+
+    fn read_from_copy(
+        &self,
+        copy: usize,
+        view: SegmentView<'_>,
+        at: &RecordRef,
+        range: &Range<u64>,
+    ) -> io::Result<Answer> {
+        let offset = at.lsn.0 - view.start;
+        let Some(header) = view.header_at(offset)? else {
+            return Ok(Answer::Damaged);
+        };
+        if header.placed.record_ref() != *at {
+            return Ok(Answer::Gone);
+        }
+        let mut buffer = self.buffers.take(range_len(range));
+        let buf = buffer.space();
+        let read = match (header.placed.large, self.disks.get(copy)) {
+            (Some(id), Some(disk)) => match File::open(disk.large_path(id)) {
+                Ok(file) => read_up_to(&file, buf, range.start)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Answer::Gone),
+                Err(error) => return Err(error),
+            },
+            (Some(_), None) | (None, _) => read_up_to(view.file, buf, offset + u64::from(at.head_bytes) + range.start)?,
+        };
+        let whole = *range == (0..at.payload_bytes);
+        if read < buf.len() || (whole && crc32c(buf) != at.crc32c) {
+            tracing::warn!(copy, lsn = at.lsn.0, "journal payload damaged on one copy");
+            return Ok(Answer::Damaged);
+        }
+        Ok(Answer::Bytes(buffer.into_bytes()))
+    }
+
+    pub(super) fn read_payload_now(&self, at: &RecordRef, range: Range<u64>) -> Option<Bytes> {
+        check_range(at, &range).ok()?;
+        let sources = self.sources_of(at.lsn)?;
+        if at.large {
+            return None; // opening its file may wait for a disk
+        }
+        if let Some(front) = self.recent.payload(at, &range) {
+            return self.is_present(sources.number).then_some(front);
+        }
+        let (_, view) = sources.views().next()?;
+        let offset = at.lsn.0 - view.start;
+        let head_bytes = usize::try_from(at.head_bytes).ok()?.min(record::HEAD_BYTES_MAX);
+        let mut buffer = self.buffers.take(head_bytes.checked_add(range_len(&range))?);
+        let (head, payload) = buffer.space().split_at_mut(head_bytes);
+        if range.start == 0 {
+            read_now(view.file, &mut [head, payload], offset)?;
+        } else {
+            read_now(view.file, &mut [head], offset)?;
+            read_now(view.file, &mut [payload], offset + u64::from(at.head_bytes) + range.start)?;
+        }
+        let header = record::decode(head, view.epoch, at.lsn)?;
+        let whole = range == (0..at.payload_bytes);
+        let good = header.placed.record_ref() == *at && (!whole || crc32c(payload) == at.crc32c);
+        (good && self.is_present(sources.number)).then(|| buffer.into_bytes().split_off(head_bytes))
+    }
+
+    pub(super) fn read_head_now(&self, at: &RecordRef) -> Option<RecordHead> {
+        let sources = self.sources_of(at.lsn)?;
+        let recent = self.recent.header(at.lsn).filter(|header| header.placed.record_ref() == *at);
+        if let Some(header) = recent {
+            return self.is_present(sources.number).then_some(header.head);
+        }
+        let (_, view) = sources.views().next()?;
+        let mut head = vec![0; usize::try_from(at.head_bytes).ok()?.min(record::HEAD_BYTES_MAX)];
+        read_now(view.file, &mut [&mut head], at.lsn.0 - view.start)?;
+        let header = record::decode(&head, view.epoch, at.lsn)?;
+        let good = header.placed.record_ref() == *at && self.is_present(sources.number);
+        good.then_some(header.head)
+    }
+
+    /// Returns the name of the record's large file.
+    pub(super) fn large_id(&self, at: &RecordRef) -> Result<Option<Uuid>, Error> {
+        let sources = self.sources_of(at.lsn).ok_or(Error::Gone)?;
+        for (copy, view) in sources.views() {
+            match view.header_at(at.lsn.0 - view.start) {
+                Ok(Some(header)) if header.placed.record_ref() == *at => {
+                    return Ok(header.placed.large);
+                }
+                Ok(Some(_)) => return Err(Error::Gone),
+                Ok(None) => {}
+                Err(error) => self.log_read(copy, &error),
+            }
+        }
+        Err(Error::Damaged(at.lsn))
+    }
+
+    pub(super) fn is_present(&self, number: u64) -> bool {
+        self.read_segments().contains_key(&number)
+    }
+
+    fn log_read(&self, copy: usize, error: &io::Error) {
+        let path = self.disks.get(copy).map(|disk| disk.path().display().to_string());
+        tracing::warn!(path, %error, "journal copy not read");
+    }
+
+    /// Returns the segment of a durable record.
+    pub(super) fn sources_of(&self, at: Lsn) -> Option<Sources> {
+        let number = self.segment_of(at);
+        let sources = self.sources_from(number)?;
+        (sources.number == number && at.0 < sources.start + sources.end).then_some(sources)
+    }
+
+    /// Returns the first segment at or behind `number`.
+    fn sources_from(&self, number: u64) -> Option<Sources> {
+        let segments = self.read_segments();
+        let (&number, segment) = segments.range(number..).next()?;
+        let present =
+            segment.files.iter().enumerate().filter_map(|(copy, file)| Some((copy, Arc::clone(file.as_ref()?))));
+        let healthy = |copy: usize| self.disks.get(copy).is_some_and(super::directory::Disk::is_healthy);
+        let (mut files, given_up): (Vec<_>, Vec<_>) = present.partition(|&(copy, _)| healthy(copy));
+        // A copy that was given up can still have what was durable before.
+        files.extend(given_up);
+        let start = number * self.options.segment_bytes;
+        Some(Sources { number, epoch: record::epoch(self.id(), number), start, end: segment.end, files })
+    }
+}
+
+fn check_range(at: &RecordRef, range: &Range<u64>) -> Result<(), Error> {
+    if range.start > range.end || range.end > at.payload_bytes || usize::try_from(range.end).is_err() {
+        return Err(Error::Refused { reason: "the range to read is not inside the payload" });
+    }
+    Ok(())
+}
+
+fn range_len(range: &Range<u64>) -> usize {
+    usize::try_from(range.end - range.start).expect("check_range has compared it with usize")
+}
+
+/// Fills all buffers from the page cache, or returns nothing.
+fn read_now(file: &File, buffers: &mut [&mut [u8]], offset: u64) -> Option<()> {
+    let wanted: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+    let mut slices: Vec<IoSliceMut<'_>> = buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
+    let read = rustix::io::preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT).ok()?;
+    (read == wanted).then_some(())
+}

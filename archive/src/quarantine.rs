@@ -1,8 +1,7 @@
 //! Where bytes go that were acknowledged but cannot be filed: other bytes under a stored SOP Instance UID that arrived
 //! while the index was away. Nothing acknowledged is lost, and the first instance stays (CONFORMANCE ST-041).
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 
 use crate::Error;
 use crate::archive::Inner;
@@ -32,25 +31,23 @@ pub(crate) fn put_aside(archive: &Inner, record: &Record) -> Result<(), Error> {
     let folder = archive.options.data.join("quarantine");
     let name = format!("{}-{}.dcm", record.head.sop_instance_uid, record.at.lsn.0);
     let write = || -> io::Result<()> {
-        fs::create_dir_all(&folder)?;
-        let unfinished = folder.join(format!("{name}.tmp"));
-        let mut file = File::create(&unfinished)?;
-        file.write_all(&write_file_meta(
-            &record.head.sop_class_uid,
-            &record.head.sop_instance_uid,
-            &record.head.transfer_syntax_uid,
-            Some(&record.head.calling_ae),
-        ))?;
-        let mut at = 0;
-        while at < record.at.payload_bytes {
-            let end = (at + COPY_BYTES).min(record.at.payload_bytes);
-            let part = archive.journal.read_payload(&record.at, at..end).map_err(io::Error::other)?;
-            file.write_all(&part)?;
-            at = end;
-        }
-        file.sync_all()?;
-        fs::rename(&unfinished, folder.join(&name))?;
-        File::open(&folder)?.sync_all()
+        disk::files::create_directories(&folder)?;
+        disk::files::replace(&folder.join(&name), |file| {
+            file.write_all(&write_file_meta(
+                &record.head.sop_class_uid,
+                &record.head.sop_instance_uid,
+                &record.head.transfer_syntax_uid,
+                Some(&record.head.calling_ae),
+            ))?;
+            let mut at = 0;
+            while at < record.at.payload_bytes {
+                let end = (at + COPY_BYTES).min(record.at.payload_bytes);
+                let part = archive.journal.read_payload(&record.at, at..end).map_err(io::Error::other)?;
+                file.write_all(&part)?;
+                at = end;
+            }
+            Ok(())
+        })
     };
     write().map_err(|source| Error::Io { doing: "put an instance aside in quarantine", source })?;
     tracing::error!(

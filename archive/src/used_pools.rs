@@ -7,8 +7,8 @@
 //! | `pools` | name and device directories of each pool that held a container |
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -88,10 +88,5 @@ fn remember_now(archive: &Inner) -> Result<(), Error> {
 fn write(data: &Path, pools: &[UsedPool]) -> io::Result<()> {
     let pools = pools.iter().map(|used| Pool { name: used.name.clone(), devices: used.devices.clone() }).collect();
     let json = serde_json::to_vec_pretty(&Content { version: VERSION, pools })?;
-    let unfinished = data.join("pools.json.tmp");
-    let mut file = File::create(&unfinished)?;
-    file.write_all(&json)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, data.join(FILE_NAME))?;
-    File::open(data)?.sync_all()
+    disk::files::replace(&data.join(FILE_NAME), |file| file.write_all(&json))
 }

@@ -1,9 +1,10 @@
-//! What the journal and the containers share below their formats: direct I/O, aligned buffers, directory locks and the
-//! CRC-32C. Knows no format.
+//! What the journal and the containers share below their formats: direct I/O, aligned buffers, durable file operations,
+//! directory locks and the CRC-32C. Knows no format.
 
 mod buffers;
 mod checksum;
 mod direct;
+pub mod files;
 mod lock;
 
 pub use buffers::{Buffer, Buffers};

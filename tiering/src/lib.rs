@@ -18,7 +18,6 @@ mod damage;
 mod device;
 mod erasure;
 mod error;
-mod files;
 mod id;
 mod layout;
 mod placement;

@@ -26,10 +26,10 @@ use crate::device::Device;
 use crate::device::calls::Pulse;
 use crate::device::gate::Step;
 use crate::device::identity::{Found, inspect};
-use crate::files::sync_directory;
 use crate::store::{Inner, Pool};
 use crate::wire::Reader;
 use disk::crc32c;
+use disk::files::sync_directory;
 
 const FILE_NAME: &str = "tombstones.log";
 const MAGIC: &[u8; 4] = b"FRTS";
@@ -130,8 +130,7 @@ fn append(path: &Path, framed: &[u8]) -> io::Result<()> {
     file.write_all(framed)?;
     file.sync_all()?;
     if new {
-        let directory = path.parent().unwrap_or(Path::new("."));
-        sync_directory(directory).map_err(io::Error::other)?;
+        sync_directory(path.parent().unwrap_or(Path::new(".")))?;
     }
     Ok(())
 }

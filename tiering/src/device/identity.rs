@@ -15,9 +15,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::files::{create_directories, write_new};
 use crate::shard::name::CONTAINERS_DIRECTORY;
 use crate::{DeviceId, Error, PoolConfig};
+use disk::files::{create_directories, write_new};
 
 const FILE_NAME: &str = "device.json";
 const FORMAT: &str = "filmroom-device";
@@ -93,8 +93,9 @@ pub(crate) fn create(path: &Path, pool: &PoolConfig) -> Result<DeviceId, Error> 
     };
     let mut json = serde_json::to_vec_pretty(&identity).expect("strings and numbers always serialize");
     json.push(b'\n');
-    create_directories(&path.join(CONTAINERS_DIRECTORY))?;
-    write_new(&path.join(FILE_NAME), &json)?;
+    let (containers, file) = (path.join(CONTAINERS_DIRECTORY), path.join(FILE_NAME));
+    create_directories(&containers).map_err(Error::io("create directory", &containers))?;
+    write_new(&file, &json).map_err(Error::io("write", &file))?;
     Ok(id)
 }
 

@@ -1,7 +1,8 @@
 //! An open shard file whose header and footer were checked.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut, Read};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,9 +14,8 @@ use super::header::Header;
 use super::{BLOCK_BYTES, HEADER_BYTES};
 use crate::ContainerId;
 use crate::erasure::Erasure;
-use crate::files::{read_at, read_now};
-use disk::Direct;
-use disk::crc32c;
+use disk::files::read_now;
+use disk::{Direct, crc32c};
 
 /// Why a shard cannot be used.
 #[derive(Debug)]
@@ -56,10 +56,10 @@ impl ShardFile {
         let tail_offset = bytes.checked_sub(tail_bytes).filter(|offset| *offset >= HEADER_BYTES);
         let tail_offset = tail_offset.ok_or(ShardFault::Damaged("file is shorter than header and footer"))?;
         let mut header = [0; 4096];
-        read_at(&file, &mut header, 0)?;
+        file.read_exact_at(&mut header, 0)?;
         let header = Header::decode(&header, erasure).map_err(ShardFault::Damaged)?;
         let mut tail = [0; TAIL_BYTES];
-        read_at(&file, &mut tail, tail_offset)?;
+        file.read_exact_at(&mut tail, tail_offset)?;
         let footer = Footer::decode(&tail).map_err(ShardFault::Damaged)?;
         if header.container != container || header.shard != shard {
             return Err(ShardFault::Damaged("belongs to another container or place"));
@@ -102,12 +102,12 @@ impl ShardFile {
 
     /// Reads bytes of the unit region.
     pub(crate) fn read_region(&self, out: &mut [u8], offset: u64) -> Result<(), ShardFault> {
-        Ok(read_at(&self.file, out, HEADER_BYTES + offset)?)
+        Ok(self.file.read_exact_at(out, HEADER_BYTES + offset)?)
     }
 
     /// Reads bytes of the unit region if they are in memory; never waits for the device.
     pub(crate) fn read_region_now(&self, out: &mut [u8], offset: u64) -> bool {
-        read_now(&self.file, out, HEADER_BYTES + offset)
+        read_now(&self.file, &mut [IoSliceMut::new(out)], HEADER_BYTES + offset)
     }
 
     /// Reads the file from its start, for checking all of it.
@@ -129,7 +129,7 @@ impl ShardFile {
     pub(crate) fn hashes(&self) -> Result<Vec<u8>, ShardFault> {
         let geometry = self.geometry();
         let mut bytes = vec![0; geometry.hashes_bytes()];
-        read_at(&self.file, &mut bytes, geometry.hashes_offset())?;
+        self.file.read_exact_at(&mut bytes, geometry.hashes_offset())?;
         if crc32c(&bytes) != geometry.hashes_crc {
             return Err(ShardFault::Damaged("list of hashes differs"));
         }
@@ -162,7 +162,7 @@ impl ShardFile {
         // The file's real length was compared with these lengths, so the allocation is no larger than the file.
         let bytes = usize::try_from(bytes).map_err(|_| ShardFault::Damaged("too long for this machine"))?;
         let mut out = vec![0; bytes];
-        read_at(&self.file, &mut out, offset)?;
+        self.file.read_exact_at(&mut out, offset)?;
         Ok(out)
     }
 }

@@ -21,11 +21,11 @@ use crate::device::calls::Pulse;
 use crate::device::gate::Step;
 use crate::device::identity::{self, Found};
 use crate::erasure::Erasure;
-use crate::files::sync_directory;
 use crate::layout::UNIT_BYTES_LIMIT;
 use crate::shard::name::CONTAINERS_DIRECTORY;
 use crate::shard::{BLOCK_BYTES, name};
 use crate::{CodeProfile, ContainerId, DeviceId, Error, PoolConfig};
+use disk::files::sync_directory;
 
 /// How long a start waits for one step of a device before it goes on without: a probe finds it when it answers.
 const START_ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -203,7 +203,7 @@ fn unlink_here(path: &Path, pulse: &Pulse) -> Result<(), Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(Error::io("remove", path))?,
     }
-    path.parent().map_or(Ok(()), sync_directory)
+    path.parent().map_or(Ok(()), |parent| sync_directory(parent).map_err(Error::io("sync directory", parent)))
 }
 
 /// Checks what can be checked without looking at a disk; turns `file://` URLs into paths.

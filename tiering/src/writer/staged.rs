@@ -4,14 +4,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::calls::Pulse;
 use crate::device::gate::Step;
 use crate::device::{Call, Device};
-use crate::files::{publish, sync_directory};
 use crate::layout::Layout;
 use crate::shard::footer::{Footer, Geometry};
 use crate::shard::header::Header;
@@ -20,6 +19,7 @@ use crate::shard::{BLOCK_BYTES, FIRST_GENERATION, HASH_BYTES, HEADER_BYTES};
 use crate::store::Inner;
 use crate::{ContainerId, DeviceId, Error};
 use disk::crc32c;
+use disk::files::{publish, sync_directory};
 use disk::{CHUNK_BYTES, Direct};
 
 /// How long dropping a shard waits until what was written is removed; it is removed later where that takes longer.
@@ -210,10 +210,11 @@ impl Body {
     /// Gives the file its name and makes the name durable.
     pub(super) fn publish(&mut self, pulse: &Pulse) -> Result<(), Error> {
         pulse.step(Step::Publish).map_err(Error::io("publish", &self.path))?;
-        publish(&self.tmp, &self.path)?;
+        publish(&self.tmp, &self.path).map_err(Error::io("publish", &self.path))?;
         self.published = true;
         pulse.step(Step::Flush).map_err(Error::io("publish", &self.path))?;
-        self.path.parent().map_or(Ok(()), sync_directory)
+        let parent = self.path.parent().unwrap_or(Path::new(""));
+        sync_directory(parent).map_err(Error::io("sync directory", parent))
     }
 
     /// Makes the shard's directory, but never the device's: a vanished disk must not be written to its mount point.

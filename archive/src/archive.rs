@@ -1,123 +1,91 @@
-//! The archive as its adapters see it, and what its parts share.
+//! The archive as its adapters see it. This file only wires: it builds the parts from the bottom up, starts the tasks, and hands
+//! each call to its part.
 
-use std::collections::BTreeSet;
 use std::path::Path;
-use std::pin::Pin;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_core::Stream;
-use tiering::UsedPool;
-use tokio::sync::{Notify, Semaphore, watch};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
-use crate::held::Held;
-use crate::jobs::{self, Progress};
-use crate::link::IndexLink;
-use crate::parsing::Parsing;
-use crate::presence::Presence;
-use crate::receive::{Origin, Receiver, joined};
-use crate::retrieve::{self, Frames, InstanceBody, Layouts};
-use crate::sealed::SealedSeries;
-use crate::tombstones::Tombstones;
-use crate::{ArchiveOptions, Error, Metrics, Status, VerifyReport, follower, used_pools};
 use dicom_data::query::Query;
-use dicom_data::{Attributes, BulkPath, Identifiers};
+use dicom_data::{Attributes, BulkPath};
 use disk::DirLock;
-use index::Tombstone;
-use index::{InstanceRef, Selector};
-use journal::{Journal, Lsn};
+use index::{InstanceRef, Selector, Tombstone};
+use journal::Journal;
 
-/// Pieces of long instances that are written at a time: each is a thread, and with one for each sender those that answer
-/// everybody else hardly get to run.
-const LARGE_WRITES_MAX: usize = 8;
-
-/// How long a sender waits for the index to say whether an instance is sealed.
-const SEALED_WAIT_MAX: Duration = Duration::from_secs(1);
-
-/// A stream that ends at the first error.
-pub type Results<T> = Pin<Box<dyn Stream<Item = Result<T, Error>> + Send>>;
-
-/// Instances opened one after the other; one that cannot be read does not end the stream.
-pub type Opened = Pin<Box<dyn Stream<Item = (InstanceRef, Result<InstanceBody, Error>)> + Send>>;
+use crate::barrier::Barrier;
+use crate::budgets::{HeaderBudget, ReadBudget};
+use crate::containers::Containers;
+use crate::deletion::Deletion;
+use crate::follower::Follower;
+use crate::jobs::{self, AdoptJob, Adopter, PackJob, PackParts, Packer, ProbeJob, Progress, Scheduler, Verifier};
+use crate::link::IndexLink;
+use crate::manifest_cache::ManifestCache;
+use crate::quarantine::Quarantine;
+use crate::receive::{Intake, Origin, Receiver, StoreLimits};
+use crate::releaser::Releaser;
+use crate::retrieve::{self, FrameReader, Frames, InstanceBody, Locator, MetadataReader, Opened, Reader};
+use crate::status::Gauges;
+use crate::tasks::Tasks;
+use crate::unsealed::Unsealed;
+use crate::used_pools::{self, UsedPools};
+use crate::{ArchiveOptions, Error, JobControl, JobStatus, Metrics, Results, Status, VerifyReport};
 
 /// The archive: one store, one query and one retrieve service. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Archive {
-    inner: Arc<Inner>,
+    services: Arc<Services>,
 }
 
-/// What the archive's parts share.
+/// The services that adapters call, and what a stop needs. Only this file names it.
 #[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) options: ArchiveOptions,
-    pub(crate) metrics: Metrics,
-    pub(crate) journal: Journal,
-    pub(crate) store: tiering::Store,
-    pub(crate) link: IndexLink,
-    pub(crate) presence: Arc<Presence>,
-    pub(crate) tombstones: Tombstones,
-    pub(crate) sealed_series: SealedSeries,
-    /// How frames lie in sealed instances.
-    pub(crate) layouts: Layouts,
-    /// End of the last journal record that the index has; `None` until it also has every container.
-    pub(crate) applied: watch::Sender<Option<Lsn>>,
-    /// Somebody waits for the follower.
-    pub(crate) hurry: Notify,
-    /// Somebody wants the packer to look.
-    pub(crate) pack_wanted: Notify,
-    /// One packer at a time.
-    pub(crate) packing: tokio::sync::Mutex<()>,
-    /// The index may not have a container that the devices have.
-    pub(crate) recheck: AtomicBool,
-    /// Records that no journal copy could give to the packer.
-    pub(crate) unpackable: Mutex<BTreeSet<Lsn>>,
-    /// Pools that were used, as the data directory remembers them.
-    pub(crate) used_pools: Mutex<Vec<UsedPool>>,
-    /// Where the journal ended at the start: what lies before may have rotted since it was written.
-    pub(crate) replayed_up_to: Lsn,
-    /// Headers that are being read for clients.
-    pub(crate) parsing: Parsing,
-    /// What clients have not read yet.
-    pub(crate) held: Held,
-    /// A permit for each piece of a long instance that is being written.
-    pub(crate) large_writes: Semaphore,
-    pub(crate) tasks: TaskTracker,
-    pub(crate) cancel: CancellationToken,
+struct Services {
+    intake: Arc<Intake>,
+    link: Arc<IndexLink>,
+    barrier: Arc<Barrier>,
+    locator: Arc<Locator>,
+    reader: Arc<Reader>,
+    frames: FrameReader,
+    metadata: Arc<MetadataReader>,
+    deletion: Arc<Deletion>,
+    packer: Arc<Packer>,
+    adopter: Arc<Adopter>,
+    verifier: Arc<Verifier>,
+    follower: Arc<Follower>,
+    scheduler: Arc<Scheduler>,
+    containers: Arc<Containers>,
+    gauges: Arc<Gauges>,
+    unsealed: Arc<Unsealed>,
+    metrics: Metrics,
+    tasks: Tasks,
     lock: DirLock,
 }
 
 impl Archive {
-    /// Starts the archive: recovers the journal, opens the pools, connects the index, takes in containers that the
-    /// index does not know, and starts the follower and the jobs.
+    /// Starts the archive: recovers the journal, opens the pools, connects the index, adopts containers that the index does
+    /// not know, and starts the follower and the jobs.
     pub async fn start(options: ArchiveOptions) -> Result<Self, Error> {
-        let inner = open(options).await?;
-        let cancel = inner.cancel.clone();
-        let keeper = Arc::clone(&inner);
-        let keep_cancel = cancel.clone();
-        inner.tasks.spawn(async move { keeper.link.keep(keep_cancel).await });
-        inner.tasks.spawn(follower::run(Arc::clone(&inner), cancel.clone()));
-        inner.tasks.spawn(jobs::run(Arc::clone(&inner), cancel));
-        Ok(Self { inner })
+        let services = Arc::new(open(options).await?);
+        services.keep_link();
+        services.tasks.start(Arc::clone(&services.follower).run());
+        let (scheduler, link) = (&services.scheduler, &services.link);
+        let (containers, gauges) = (&services.containers, &services.gauges);
+        scheduler.start(PackJob::new(Arc::clone(&services.packer)));
+        scheduler.start(AdoptJob::new(Arc::clone(&services.adopter), Arc::clone(link)));
+        scheduler.start(ProbeJob::new(Arc::clone(containers), Arc::clone(link), Arc::clone(gauges)));
+        Ok(Self { services })
     }
 
-    /// Stops: ends the jobs and the follower, closes the journal and the index, and makes room for another archive on
-    /// these directories. Peers must have been served before; who still reads may go on.
+    /// Stops: ends the jobs and the follower, closes the journal and the index, and makes room for another archive on these
+    /// directories. Peers must have been served before; readers that are still at work may go on.
     pub async fn stop(&self) {
-        self.inner.cancel.cancel();
-        self.inner.tasks.close();
-        self.inner.tasks.wait().await;
-        self.inner.journal.close().await;
-        self.inner.link.close().await;
-        self.inner.lock.give_back();
+        self.services.tasks.stop().await;
+        self.services.unsealed.close().await;
+        self.services.link.close().await;
+        self.services.lock.give_back();
     }
 
-    /// Begins to take one instance in. Fails at once with `OutOfResources` when nothing can be stored.
+    /// Begins to take one instance in. Fails at once when its transfer syntax is not taken.
     pub fn receive(&self, origin: Origin) -> Result<Receiver, Error> {
-        Receiver::new(Arc::clone(&self.inner), origin)
+        Receiver::new(Arc::clone(&self.services.intake), origin)
     }
 
     /// Searches; matches come as they are found, in stable order. Sees every instance acknowledged before the
@@ -126,8 +94,8 @@ impl Archive {
     /// A match has all attributes the index keeps of its level and the levels above, with the counts
     /// (0020,1200..1209), Modalities in Study and SOP Classes in Study; adapters pick what was asked for.
     pub async fn search(&self, query: Query) -> Result<Results<Attributes>, Error> {
-        follower::catch_up(&self.inner).await?;
-        let index = self.inner.link.get()?;
+        self.services.barrier.catch_up().await?;
+        let index = self.services.link.get()?;
         let matches = index.search(&query).await?;
         Ok(Box::pin(futures_util::StreamExt::map(matches, |found| found.map_err(Error::from))))
     }
@@ -135,101 +103,151 @@ impl Archive {
     /// Returns how many matches there are after the query's offset, whatever its limit; `at_most` if there are more.
     /// `None` when only the search itself can tell.
     pub async fn count(&self, query: &Query, at_most: u64) -> Result<Option<u64>, Error> {
-        follower::catch_up(&self.inner).await?;
-        Ok(self.inner.link.get()?.count(query, at_most).await?)
+        self.services.barrier.catch_up().await?;
+        Ok(self.services.link.get()?.count(query, at_most).await?)
     }
 
     /// Finds instances; ordered by study, series number and instance number. Sees every instance acknowledged
     /// before the call.
     pub async fn locate(&self, selector: &Selector) -> Result<Vec<InstanceRef>, Error> {
-        self.inner.locate(selector).await
+        self.services.locator.locate(selector).await
     }
 
     /// Tells whether something of the selection was there and was deleted (410 instead of 404).
     pub fn was_deleted(&self, selector: &Selector) -> bool {
         let uids = [&selector.studies, &selector.series, &selector.instances];
-        uids.into_iter().flatten().any(|uid| self.inner.tombstones.has(uid))
+        uids.into_iter().flatten().any(|uid| self.services.unsealed.was_deleted(uid))
     }
 
     /// Opens one instance for reading; the data set's bytes, verified.
     pub async fn open(&self, instance: &InstanceRef) -> Result<InstanceBody, Error> {
-        retrieve::open(&self.inner, instance).await
+        retrieve::open(&self.services.reader, instance).await
     }
 
     /// Opens instances one after the other, in order, reading ahead within a memory bound. An instance
     /// that cannot be read is an `Err` item, and the stream goes on.
     pub fn open_all(&self, instances: Vec<InstanceRef>) -> Opened {
-        retrieve::open_all(Arc::clone(&self.inner), instances)
+        retrieve::open_all(Arc::clone(&self.services.reader), instances)
     }
 
     /// Returns the metadata of instances as DICOM JSON objects, one item each, in order. Each occurrence of the byte
     /// 01H stands for the base URL of the DICOMweb service, without a trailing slash.
     pub fn metadata(&self, instances: Vec<InstanceRef>) -> Results<Bytes> {
-        retrieve::metadata(Arc::clone(&self.inner), instances)
+        retrieve::metadata(Arc::clone(&self.services.metadata), instances)
     }
 
     /// Returns frames (1-based numbers) of an instance as stored. `NotFound` for a number past the last.
     pub async fn frames(&self, instance: &InstanceRef, numbers: &[u32]) -> Result<Frames, Error> {
-        retrieve::frames(&self.inner, instance, numbers).await
+        retrieve::frames(&self.services.frames, instance, numbers).await
     }
 
     /// Returns how many frames the instance's Pixel Data has; `NotFound` without Pixel Data.
     pub async fn frame_count(&self, instance: &InstanceRef) -> Result<u32, Error> {
-        retrieve::frame_count(&self.inner, instance).await
+        retrieve::frame_count(&self.services.frames, instance).await
     }
 
     /// Returns one bulk value, little endian.
     pub async fn bulk_data(&self, instance: &InstanceRef, path: &BulkPath) -> Result<InstanceBody, Error> {
-        retrieve::bulk_data(&self.inner, instance, path).await
+        retrieve::bulk_data(&self.services.frames, instance, path).await
     }
 
     /// Deletes a study, series or instance for good: durable in the pools before it returns, and never brought back by
     /// a rebuilt index or a resend. The bytes stay in their container until it is rewritten.
-    pub async fn delete(&self, mut tombstone: Tombstone) -> Result<(), Error> {
-        tombstone.deleted_millis = self.inner.options.clock.now().as_millisecond();
-        follower::catch_up(&self.inner).await?;
-        let inner = Arc::clone(&self.inner);
+    pub async fn delete(&self, tombstone: Tombstone) -> Result<(), Error> {
+        let deletion = Arc::clone(&self.services.deletion);
         // In a task of its own: a caller that goes away does not leave half a deletion.
-        joined(self.inner.tasks.spawn(async move { jobs::delete(&inner, tombstone).await }).await)?
+        self.services.tasks.finish(async move { deletion.delete(tombstone).await }).await?
     }
 
-    /// Packs everything that is not sealed yet, without waiting for full containers. Returns the instances sealed.
+    /// Packs everything that is not sealed yet, without waiting for full containers. Returns the instances sealed. A dropped
+    /// call goes on.
     pub async fn pack_now(&self, progress: Progress) -> Result<u64, Error> {
-        follower::catch_up_patiently(&self.inner).await?;
-        let inner = Arc::clone(&self.inner);
-        // In a task of its own: a caller that goes away does not leave a container half written.
-        joined(self.inner.tasks.spawn(async move { jobs::pack_all(&inner, &progress).await }).await)?
+        self.services.barrier.catch_up_patiently().await?;
+        let packer = Arc::clone(&self.services.packer);
+        let pack = |control: JobControl| async move { packer.pack_all(&control).await };
+        self.services.scheduler.run(("pack-now", "instances"), progress, pack).await
     }
 
-    /// Reads every shard and every journal record and compares them with the index. Changes nothing.
+    /// Reads every shard and every journal record and compares them with the index. Changes nothing. A dropped call goes on.
     pub async fn verify(&self, progress: Progress) -> Result<VerifyReport, Error> {
-        follower::catch_up_patiently(&self.inner).await?;
-        jobs::verify(&self.inner, progress).await
+        self.services.barrier.catch_up_patiently().await?;
+        let verifier = Arc::clone(&self.services.verifier);
+        let verify = |control: JobControl| async move { verifier.verify(&control).await };
+        self.services.scheduler.run(("verify", "containers"), progress, verify).await
     }
 
     /// Empties the index and fills it from the containers, the tombstones and the journal. Nothing may be received
     /// meanwhile: the data directory is locked against a running server.
     pub async fn rebuild_index(options: ArchiveOptions, progress: Progress) -> Result<u64, Error> {
-        let inner = open(options).await?;
-        let rebuilt = jobs::rebuild(&inner, &progress).await;
-        Self { inner }.stop().await;
+        let services = Arc::new(open(options).await?);
+        let of_job = Arc::clone(&services);
+        let rebuild = |control: JobControl| async move {
+            let Services { link, adopter, follower, barrier, tasks, .. } = &*of_job;
+            jobs::rebuild(link, adopter, Arc::clone(follower), (barrier, tasks), &control).await
+        };
+        let rebuilt = services.scheduler.run(("rebuild-index", "containers"), progress, rebuild).await;
+        Self { services }.stop().await;
         rebuilt
+    }
+
+    /// Runs work of a caller as a job that is shown, paused and cancelled like the archive's own. The work calls
+    /// [`JobControl::checkpoint`] between pieces; it goes on when this call is dropped.
+    pub async fn run_job<T, E, W>(&self, (name, unit): (&str, &str), work: impl FnOnce(JobControl) -> W) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + std::fmt::Display + 'static,
+        W: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        self.services.scheduler.run((name, unit), Progress::silent(), work).await
+    }
+
+    /// Returns how each job is: background jobs, jobs that run, and the last run of those that ended.
+    pub fn jobs(&self) -> Vec<JobStatus> {
+        self.services.scheduler.statuses()
+    }
+
+    /// Pauses the jobs of a name: they stop at their next checkpoint. Background jobs stay paused over a restart.
+    pub async fn pause_job(&self, name: &str) -> Result<(), Error> {
+        self.services.scheduler.pause(name).await
+    }
+
+    /// Resumes the jobs of a name.
+    pub async fn resume_job(&self, name: &str) -> Result<(), Error> {
+        self.services.scheduler.resume(name).await
+    }
+
+    /// Lets the jobs of a name work for this percentage of the time, 1 to 100. Survives a restart for background jobs.
+    pub async fn throttle_job(&self, name: &str, percent: u8) -> Result<(), Error> {
+        self.services.scheduler.throttle(name, percent).await
+    }
+
+    /// Cancels the jobs of a name that run once, at their next checkpoint.
+    pub fn cancel_job(&self, name: &str) -> Result<(), Error> {
+        self.services.scheduler.cancel(name)
     }
 
     /// Returns the process's counters.
     pub fn metrics(&self) -> &Metrics {
-        &self.inner.metrics
+        &self.services.metrics
     }
 
     /// Returns all counters, brought up to date, in the OpenMetrics text format.
     pub fn encode_metrics(&self) -> String {
-        jobs::refresh_metrics(&self.inner);
-        self.inner.metrics.encode()
+        self.services.gauges.refresh();
+        self.services.metrics.encode()
     }
 
     /// Returns sizes, counts and states for people and scripts.
     pub async fn status(&self) -> Status {
-        jobs::status(&self.inner).await
+        self.services.gauges.status().await
+    }
+}
+
+impl Services {
+    /// Keeps the link to the index as long as the archive runs.
+    fn keep_link(&self) {
+        let (link, cancel) = (Arc::clone(&self.link), self.tasks.cancel().clone());
+        self.tasks.spawn(async move { link.keep(cancel).await });
     }
 }
 
@@ -243,65 +261,115 @@ fn lock_data(data: &Path) -> Result<DirLock, Error> {
     })
 }
 
-/// Opens the parts in order: lock, journal, pools, index; nothing runs yet.
-async fn open(options: ArchiveOptions) -> Result<Arc<Inner>, Error> {
-    let lock = lock_data(&options.data)?;
-    let used_pools = used_pools::read(&options.data)?;
-    let store_options = tiering::StoreOptions { used_pools: used_pools.clone(), ..tiering::StoreOptions::default() };
-    let (journal_options, pools) = (options.journal.clone(), options.pools.clone());
-    let opened = tokio::task::spawn_blocking(move || -> Result<_, Error> {
-        let store = tiering::Store::open(pools, store_options)?;
-        let journal = Journal::open(journal_options)?;
-        Ok((store, journal))
-    });
-    let (store, journal) = joined(opened.await)??;
-    let link = IndexLink::open(&options).await?;
-    let inner = Arc::new(Inner {
-        applied: watch::Sender::new(None),
-        options,
-        metrics: Metrics::default(),
-        replayed_up_to: journal.durable_end(),
-        journal,
-        store,
-        link,
-        presence: Arc::new(Presence::new()),
-        tombstones: Tombstones::default(),
-        sealed_series: SealedSeries::new(),
-        layouts: Layouts::default(),
-        hurry: Notify::new(),
-        pack_wanted: Notify::new(),
-        packing: tokio::sync::Mutex::default(),
-        recheck: AtomicBool::new(false),
-        unpackable: Mutex::default(),
-        used_pools: Mutex::new(used_pools),
-        parsing: Parsing::new(),
-        held: Held::new(),
-        large_writes: Semaphore::new(LARGE_WRITES_MAX),
-        tasks: TaskTracker::new(),
-        cancel: CancellationToken::new(),
-        lock,
-    });
-    used_pools::remember(&inner).await?;
-    jobs::recover(&inner).await?;
-    Ok(inner)
+/// What lies lowest: opened in order, data directory first.
+struct Ground {
+    lock: DirLock,
+    unsealed: Arc<Unsealed>,
+    containers: Arc<Containers>,
+    link: Arc<IndexLink>,
 }
 
-impl Inner {
-    /// Returns the sealed instance with these UIDs. An index that is away answers "none": the follower finds the
-    /// duplicate later and keeps the first.
-    pub(crate) async fn find_sealed(&self, identifiers: &Identifiers) -> Option<InstanceRef> {
-        let Identifiers { study_instance_uid: study, series_instance_uid: series, .. } = identifiers;
-        if self.sealed_series.must_ask(series) && self.sealed_series.rests() {
-            return None;
-        }
-        let asked = self.sealed_instance(study, series, &identifiers.sop_instance_uid);
-        let error = match tokio::time::timeout(SEALED_WAIT_MAX, asked).await {
-            Ok(Ok(found)) => return found,
-            Ok(Err(error)) => Some(error),
-            Err(_) => None,
-        };
-        tracing::debug!(?error, "whether an instance is sealed is not known now");
-        self.sealed_series.rest();
-        None
-    }
+/// Opens lock, pools, journal and index; learns the deletions and what the journal holds.
+async fn open_ground(options: &ArchiveOptions, tasks: &Tasks) -> Result<Ground, Error> {
+    let lock = lock_data(&options.data)?;
+    let used = used_pools::read(&options.data)?;
+    let store_options = tiering::StoreOptions { used_pools: used.clone(), ..tiering::StoreOptions::default() };
+    let (journal_options, pools) = (options.journal.clone(), options.pools.clone());
+    let opened = tasks.blocking(move || -> Result<_, Error> {
+        let store = tiering::Store::open(pools, store_options)?;
+        Ok((store, Journal::open(journal_options)?))
+    });
+    let (store, journal) = opened.await??;
+    let link = Arc::new(IndexLink::open(options).await?);
+    let unsealed = Arc::new(Unsealed::new(journal));
+    let containers = Containers::new(store, UsedPools::new(options.data.clone(), used), &options.pools);
+    containers.remember_pools().await?;
+    let (store, learner) = (containers.store().clone(), Arc::clone(&unsealed));
+    let learned = tasks.blocking(move || -> Result<(), Error> {
+        jobs::deletions(&store)?.iter().for_each(|tombstone| learner.enter_tombstone(tombstone));
+        learner.learn()
+    });
+    learned.await??;
+    tracing::info!(unsealed = unsealed.len(), "journal read");
+    Ok(Ground { lock, unsealed, containers: Arc::new(containers), link })
+}
+
+/// Opens what lies lowest and builds the parts on it, from the bottom up; nothing runs yet.
+async fn open(options: ArchiveOptions) -> Result<Services, Error> {
+    let (tasks, metrics, clock) = (Tasks::default(), Metrics::default(), options.clock.clone());
+    let Ground { lock, unsealed, containers, link } = open_ground(&options, &tasks).await?;
+    let barrier = Arc::new(Barrier::new(Arc::clone(&unsealed), options.barrier_wait_max));
+    let manifests = Arc::new(ManifestCache::new(Arc::clone(&link)));
+    let releaser = Arc::new(Releaser::new(Arc::clone(&unsealed), Arc::clone(&barrier), tasks.clone()));
+    let places = || (Arc::clone(&unsealed), Arc::clone(&containers));
+    let index = || (Arc::clone(&barrier), Arc::clone(&link));
+
+    let headers = HeaderBudget::new();
+    let locator = Locator::new(Arc::clone(&unsealed), Arc::clone(&manifests), Arc::clone(&barrier), Arc::clone(&link));
+    let locator = Arc::new(locator);
+    let store = containers.store().clone();
+    let reader = Arc::new(Reader::new(Arc::clone(&unsealed), store, Arc::clone(&locator), ReadBudget::new()));
+    let metadata = MetadataReader::new(Arc::clone(&reader), Arc::clone(&manifests), headers.clone());
+    let limits = StoreLimits {
+        instance_bytes_max: options.instance_bytes_max,
+        inline_bytes_max: options.journal.inline_bytes_max,
+    };
+    let intake = Intake::new(
+        Arc::clone(&unsealed),
+        Arc::clone(&manifests),
+        Arc::clone(&reader),
+        limits,
+        (clock.clone(), metrics.clone(), tasks.clone()),
+    );
+
+    let scheduler = Arc::new(Scheduler::new(Arc::clone(&link), tasks.clone(), clock.clone(), metrics.clone()));
+    let adopter = Arc::new(Adopter::new(
+        places(),
+        Arc::clone(&manifests),
+        Arc::clone(&barrier),
+        Arc::clone(&releaser),
+        (clock.clone(), tasks.clone()),
+    ));
+    let follower = Follower::new(
+        (Arc::clone(&unsealed), Arc::clone(&barrier), Arc::clone(&link)),
+        Arc::clone(&adopter),
+        Arc::clone(&releaser),
+        Quarantine::new(&options.data),
+        (metrics.clone(), tasks.clone()),
+    );
+    let parts = PackParts {
+        unsealed: Arc::clone(&unsealed),
+        containers: Arc::clone(&containers),
+        manifests: Arc::clone(&manifests),
+        barrier: Arc::clone(&barrier),
+        link: Arc::clone(&link),
+        adopter: Arc::clone(&adopter),
+        releaser: Arc::clone(&releaser),
+    };
+    let packer = Packer::new(parts, options.pack.clone(), (clock.clone(), metrics.clone(), tasks.clone()));
+    let verifier = Verifier::new(Arc::clone(&unsealed), Arc::clone(&containers), Arc::clone(&link));
+    let copies_required = options.journal.copies_required;
+    let gauges = Gauges::new(places(), index(), Arc::clone(&scheduler), metrics.clone(), copies_required);
+    let deletion = Deletion::new(places(), manifests, Arc::clone(&link), Arc::clone(&barrier), releaser, clock);
+    Ok(Services {
+        intake: Arc::new(intake),
+        frames: FrameReader::new(Arc::clone(&reader), headers),
+        metadata: Arc::new(metadata),
+        deletion: Arc::new(deletion),
+        packer: Arc::new(packer),
+        verifier: Arc::new(verifier),
+        follower: Arc::new(follower),
+        gauges: Arc::new(gauges),
+        link,
+        barrier,
+        locator,
+        reader,
+        adopter,
+        scheduler,
+        containers,
+        unsealed,
+        metrics,
+        tasks,
+        lock,
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dicom_data::ReadError;
 use dicom_data::query::InvalidKey;
 
 /// An error of the archive.
@@ -81,6 +82,9 @@ pub enum Error {
     /// The journal cannot serve the record.
     #[error("read the journal")]
     Journal(#[from] journal::Error),
+    /// The job was cancelled, or the archive stops (A700, 503).
+    #[error("run job: it was cancelled")]
+    Cancelled,
     /// Another process has the data directory.
     #[error("open the data directory: another filmroom uses it, stop that one first")]
     Locked,
@@ -99,6 +103,23 @@ impl From<tiering::Error> for Error {
     fn from(error: tiering::Error) -> Self {
         let silent = matches!(error, tiering::Error::Unanswered { .. });
         if silent { Self::DevicesSilent(error) } else { Self::Tiering(error) }
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Malformed { offset, reason } => Self::Malformed { offset, reason },
+            ReadError::Missing { keyword } => Self::MissingIdentifier { keyword },
+            // What failed below comes out again as what it was: a record that is gone is looked for elsewhere.
+            ReadError::Source(source) => match source.0.downcast::<journal::Error>() {
+                Ok(error) => Self::Journal(error),
+                Err(source) => match source.downcast::<tiering::Error>() {
+                    Ok(error) => Self::Tiering(error),
+                    Err(source) => Self::Io { doing: "read a data set", source },
+                },
+            },
+        }
     }
 }
 

@@ -1,32 +1,44 @@
-//! What Filmroom keeps: instances, queries, the journal, the index and the jobs. The only owner of Postgres.
+//! What Filmroom does with instances: services to store, search, retrieve and delete them, and the jobs that pack, adopt, verify
+//! and rebuild.
 //!
 //! [`Archive`] is what adapters use: one store, one query and one retrieve service.
 
 mod archive;
+mod barrier;
+mod budgets;
 mod clock;
+mod containers;
+mod decisions;
+mod deletion;
 mod error;
 mod follower;
-mod held;
 mod jobs;
 mod link;
+mod manifest_cache;
+mod metadata_block;
 mod metrics;
 mod options;
-mod parsing;
-mod presence;
 mod quarantine;
 mod receive;
+mod releaser;
+mod resend;
+mod results;
 mod retrieve;
-mod sealed;
-mod source;
-mod tombstones;
+mod status;
+mod tasks;
+mod unsealed;
 mod used_pools;
+mod windowed;
 
-pub use archive::{Archive, Opened, Results};
+pub use archive::Archive;
+pub use budgets::{Budget, Permit};
 pub use clock::Clock;
 pub use error::{Chain, Error};
 pub use index::{InstanceRef, Location, Sealed, Selector, Tombstone};
-pub use jobs::{ContainerFault, DeviceState, PoolState, Progress, Status, VerifyReport};
+pub use jobs::{ContainerFault, Job, JobControl, JobState, JobStatus, Progress, Step, VerifyReport};
 pub use metrics::{Metrics, Operation};
 pub use options::{ArchiveOptions, PackOptions};
 pub use receive::{Origin, Outcome, Receiver, Stored};
-pub use retrieve::{Frame, Frames, InstanceBody};
+pub use results::Results;
+pub use retrieve::{Frame, Frames, InstanceBody, Opened};
+pub use status::{DeviceState, PoolState, Status};

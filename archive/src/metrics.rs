@@ -86,6 +86,12 @@ struct KindLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabel {
+    job: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DeviceLabel {
     device: String,
     kind: &'static str,
@@ -112,6 +118,7 @@ struct Inner {
     gauges: Family<KindLabel, Gauge>,
     damage: Family<KindLabel, Gauge>,
     devices: Family<DeviceLabel, Gauge>,
+    jobs: Family<JobLabel, Gauge>,
 }
 
 impl Default for Metrics {
@@ -126,6 +133,7 @@ impl Default for Metrics {
         let gauges = Family::<KindLabel, Gauge>::default();
         let damage = Family::<KindLabel, Gauge>::default();
         let devices = Family::<DeviceLabel, Gauge>::default();
+        let jobs = Family::<JobLabel, Gauge>::default();
         let mut registry = Registry::with_prefix("filmroom");
         registry.register_with_unit("operation", "Time from request to last answer", Unit::Seconds, seconds.clone());
         registry.register("operation_results", "Operations by final status", results.clone());
@@ -134,7 +142,8 @@ impl Default for Metrics {
         registry.register("state", "Sizes and counts of the journal, index and containers", gauges.clone());
         registry.register("damage", "Damage met in containers since the start", damage.clone());
         registry.register("device", "State of each device, and how often it was slow or hung", devices.clone());
-        let inner = Inner { registry, seconds, results, associations, instances, gauges, damage, devices };
+        registry.register("job", "State and progress of each job", jobs.clone());
+        let inner = Inner { registry, seconds, results, associations, instances, gauges, damage, devices, jobs };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -172,6 +181,12 @@ impl Metrics {
     pub(crate) fn device(&self, device: &str, kind: &'static str, value: u64) {
         let value = i64::try_from(value).unwrap_or(i64::MAX);
         self.inner.devices.get_or_create(&DeviceLabel { device: device.to_owned(), kind }).set(value);
+    }
+
+    /// Sets a state or count of one job.
+    pub(crate) fn job(&self, job: &str, kind: &'static str, value: u64) {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        self.inner.jobs.get_or_create(&JobLabel { job: job.to_owned(), kind }).set(value);
     }
 
     /// Returns everything in the OpenMetrics text format.

@@ -4,16 +4,61 @@ use std::fs::File;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-
-use crate::Error;
-use crate::archive::Inner;
-use crate::presence::{Reservation, Reserved};
-use crate::source::file_source;
-use dicom_data::Uid;
-use dicom_data::{Identifiers, ReadError, TransferSyntax};
+use dicom_data::{Identifiers, TransferSyntax, Uid};
 use disk::Crc32c;
 use index::{InstanceRef, Location};
 use journal::{LargeWriter, Payload, RecordHead};
+use tokio::sync::Semaphore;
+
+use crate::manifest_cache::ManifestCache;
+use crate::resend;
+use crate::retrieve::Reader;
+use crate::tasks::{Tasks, blocking};
+use crate::unsealed::{Reservation, Reserved, Unsealed};
+use crate::windowed::file_source;
+use crate::{Clock, Error, Metrics};
+
+/// Pieces of long instances that are written at a time: each is a thread, and with one for each sender those that answer
+/// everybody else hardly get to run.
+const LARGE_WRITES_MAX: usize = 8;
+
+/// Limits of what is taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoreLimits {
+    /// Longest data set in bytes.
+    pub(crate) instance_bytes_max: u64,
+    /// Longest data set that stays in memory.
+    pub(crate) inline_bytes_max: u64,
+}
+
+/// The store service: takes instances into the journal.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    unsealed: Arc<Unsealed>,
+    /// Tells whether an instance is sealed already.
+    manifests: Arc<ManifestCache>,
+    /// Reads what is stored under the UID of a resent instance.
+    reader: Arc<Reader>,
+    /// A permit for each piece of a long instance that is being written.
+    large_writes: Semaphore,
+    limits: StoreLimits,
+    clock: Clock,
+    metrics: Metrics,
+    tasks: Tasks,
+}
+
+impl Intake {
+    pub(crate) fn new(
+        unsealed: Arc<Unsealed>,
+        manifests: Arc<ManifestCache>,
+        reader: Arc<Reader>,
+        limits: StoreLimits,
+        (clock, metrics, tasks): (Clock, Metrics, Tasks),
+    ) -> Self {
+        let large_writes = Semaphore::new(LARGE_WRITES_MAX);
+        Self { unsealed, manifests, reader, large_writes, limits, clock, metrics, tasks }
+    }
+}
 
 /// Where an instance comes from and what was said about it before its data set.
 #[derive(Debug, Clone)]
@@ -44,7 +89,7 @@ const GATHERED_BYTES_MAX: usize = 64 * 1024;
 /// its own in every journal copy as it arrives, so memory does not grow with the instance.
 #[derive(Debug)]
 pub struct Receiver {
-    archive: Arc<Inner>,
+    intake: Arc<Intake>,
     origin: Origin,
     syntax: &'static TransferSyntax,
     chunks: Vec<Bytes>,
@@ -80,12 +125,12 @@ pub enum Outcome {
 }
 
 impl Receiver {
-    pub(crate) fn new(archive: Arc<Inner>, origin: Origin) -> Result<Self, Error> {
+    pub(crate) fn new(intake: Arc<Intake>, origin: Origin) -> Result<Self, Error> {
         let syntax = dicom_data::transfer_syntax(origin.transfer_syntax_uid.as_str())
             .filter(|syntax| syntax.accepted)
             .ok_or(Error::TransferSyntaxNotSupported)?;
         let (chunks, gathered) = (Vec::new(), BytesMut::new());
-        Ok(Self { archive, origin, syntax, chunks, gathered, chunk_bytes: 0, total_bytes: 0, large: None })
+        Ok(Self { intake, origin, syntax, chunks, gathered, chunk_bytes: 0, total_bytes: 0, large: None })
     }
 
     /// Takes the next bytes; waits while the disks are slower than the sender.
@@ -94,12 +139,12 @@ impl Receiver {
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
         let len = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         self.total_bytes = self.total_bytes.saturating_add(len);
-        if self.total_bytes > self.archive.options.instance_bytes_max {
-            return Err(Error::TooLarge { bytes_max: self.archive.options.instance_bytes_max });
+        if self.total_bytes > self.intake.limits.instance_bytes_max {
+            return Err(Error::TooLarge { bytes_max: self.intake.limits.instance_bytes_max });
         }
         self.chunk_bytes = self.chunk_bytes.saturating_add(len);
         self.keep(chunk);
-        if self.chunk_bytes > self.archive.options.journal.inline_bytes_max {
+        if self.chunk_bytes > self.intake.limits.inline_bytes_max {
             self.spill().await?;
         }
         Ok(())
@@ -132,30 +177,29 @@ impl Receiver {
         let chunks = std::mem::take(&mut self.chunks);
         self.chunk_bytes = 0;
         let writer = self.large.take();
-        let journal = self.archive.journal.clone();
-        let permit = self.archive.large_writes.acquire().await.expect("it is never closed");
-        let written = tokio::task::spawn_blocking(move || -> Result<LargeWriter, journal::Error> {
+        let unsealed = Arc::clone(&self.intake.unsealed);
+        let permit = self.intake.large_writes.acquire().await.expect("it is never closed");
+        let written = blocking(move || -> Result<LargeWriter, journal::Error> {
             let mut writer = match writer {
                 Some(writer) => writer,
-                None => journal.begin_large()?,
+                None => unsealed.begin_large()?,
             };
             for chunk in &chunks {
                 writer.write(chunk)?;
             }
             Ok(writer)
         });
-        let written = joined(written.await)?;
+        let written = written.await?;
         drop(permit);
-        self.large = Some(written.map_err(|error| refused(&self.archive, &error))?);
+        self.large = Some(written.map_err(|error| self.intake.unsealed.refusal(&error))?);
         Ok(())
     }
 
     /// Files the instance: returns when it is durable on every journal copy. What was begun is finished
     /// even if the call is dropped.
     pub async fn finish(self) -> Result<Stored, Error> {
-        let archive = Arc::clone(&self.archive);
-        let filed = archive.tasks.spawn(self.file());
-        joined(filed.await)?
+        let tasks = self.intake.tasks.clone();
+        tasks.finish(self.file()).await?
     }
 
     async fn file(mut self) -> Result<Stored, Error> {
@@ -164,25 +208,26 @@ impl Receiver {
             self.spill().await?;
         }
         let received = self.payload().await?;
-        let (archive, origin) = (self.archive, self.origin);
+        let (intake, origin) = (self.intake, self.origin);
         let identifiers = received.identifiers.clone();
         check(&origin, &identifiers)?;
-        archive.tombstones.check(&identifiers)?;
-        let Identifiers { study_instance_uid: study, series_instance_uid: series, .. } = &identifiers;
-        let reservation = match archive.presence.reserve(study, series, &identifiers.sop_instance_uid).await {
+        intake.unsealed.check_deleted(&identifiers)?;
+        let Identifiers { study_instance_uid: study, series_instance_uid: series, sop_instance_uid: sop, .. } =
+            &identifiers;
+        let reservation = match intake.unsealed.reserve(study, series, sop).await {
             Reserved::New(reservation) => reservation,
             Reserved::Stored(record) => {
-                let stored =
-                    instance_ref(&origin, &identifiers, Location::Journal(record.clone()), record.payload_bytes);
-                return already_stored(&archive, &received, stored, identifiers).await;
+                let bytes = record.payload_bytes;
+                let known = instance_ref(&origin, &identifiers, Location::Journal(record), bytes);
+                return intake.already_stored(&received, known, identifiers).await;
             }
         };
-        if let Some(stored) = archive.find_sealed(&identifiers).await {
+        if let Some(known) = intake.manifests.find_for_sender(study, series, sop).await {
             drop(reservation);
-            return already_stored(&archive, &received, stored, identifiers).await;
+            return intake.already_stored(&received, known, identifiers).await;
         }
-        append(&archive, &origin, received, reservation).await?;
-        archive.metrics.instances("received", 1);
+        intake.append(&origin, received, reservation).await?;
+        intake.metrics.instances("received", 1);
         Ok(stored(identifiers, Outcome::New))
     }
 
@@ -190,7 +235,7 @@ impl Receiver {
     async fn payload(&mut self) -> Result<Received, Error> {
         let syntax = self.syntax;
         if let Some(writer) = self.large.take() {
-            let ended = tokio::task::spawn_blocking(move || -> Result<Received, Error> {
+            let ended = blocking(move || -> Result<Received, Error> {
                 let payload = writer.finish().map_err(|e| Error::from_journal_write(&e))?;
                 let file = File::open(payload.path())
                     .map_err(|source| Error::Io { doing: "open a large payload just written", source })?;
@@ -198,7 +243,7 @@ impl Receiver {
                 let identifiers = dicom_data::read_identifiers(&file_source(file, bytes), syntax)?;
                 Ok(Received { payload: Payload::Large(payload), bytes, identifiers })
             });
-            return joined(ended.await)?;
+            return ended.await?;
         }
         let data_set = join(std::mem::take(&mut self.chunks));
         let identifiers = dicom_data::read_identifiers(&data_set[..], syntax)?;
@@ -260,55 +305,42 @@ fn check(origin: &Origin, identifiers: &Identifiers) -> Result<(), Error> {
     Ok(())
 }
 
-async fn append(
-    archive: &Arc<Inner>,
-    origin: &Origin,
-    received: Received,
-    reservation: Reservation,
-) -> Result<(), Error> {
-    let identifiers = received.identifiers;
-    let head = RecordHead {
-        study_instance_uid: identifiers.study_instance_uid,
-        series_instance_uid: identifiers.series_instance_uid,
-        sop_instance_uid: identifiers.sop_instance_uid,
-        sop_class_uid: identifiers.sop_class_uid,
-        transfer_syntax_uid: origin.transfer_syntax_uid.clone(),
-        calling_ae: origin.calling_ae.clone(),
-        called_ae: origin.called_ae.clone(),
-        received_millis: archive.options.clock.now().as_millisecond(),
-    };
-    let record = archive.journal.append(head, received.payload).await.map_err(|error| refused(archive, &error))?;
-    reservation.confirm(record);
-    Ok(())
-}
-
-/// A journal that takes nothing: packing may give it room.
-fn refused(archive: &Inner, error: &journal::Error) -> Error {
-    archive.pack_wanted.notify_one();
-    Error::from_journal_write(error)
-}
-
-/// Answers a resent instance: the same bytes are a success, others a conflict (the first is kept).
-async fn already_stored(
-    archive: &Arc<Inner>,
-    received: &Received,
-    stored_as: InstanceRef,
-    identifiers: Identifiers,
-) -> Result<Stored, Error> {
-    let same = stored_as.bytes == received.bytes
-        && stored_as.crc32c() == received.crc32c()
-        && archive.same_bytes(&stored_as, &received.payload).await?;
-    if same {
-        archive.metrics.instances("duplicate", 1);
-        return Ok(stored(identifiers, Outcome::Duplicate));
+impl Intake {
+    async fn append(&self, origin: &Origin, received: Received, reservation: Reservation) -> Result<(), Error> {
+        let identifiers = received.identifiers;
+        let head = RecordHead {
+            study_instance_uid: identifiers.study_instance_uid,
+            series_instance_uid: identifiers.series_instance_uid,
+            sop_instance_uid: identifiers.sop_instance_uid,
+            sop_class_uid: identifiers.sop_class_uid,
+            transfer_syntax_uid: origin.transfer_syntax_uid.clone(),
+            calling_ae: origin.calling_ae.clone(),
+            called_ae: origin.called_ae.clone(),
+            received_millis: self.clock.now().as_millisecond(),
+        };
+        self.unsealed.append(head, received.payload, reservation).await
     }
-    archive.metrics.instances("conflict", 1);
-    tracing::warn!(
-        study_instance_uid = %identifiers.study_instance_uid,
-        sop_instance_uid = %identifiers.sop_instance_uid,
-        "refused other bytes under a stored SOP Instance UID"
-    );
-    Err(Error::Conflict)
+
+    /// Answers a resent instance: the same bytes are a success, others a conflict (the first is kept).
+    async fn already_stored(
+        &self,
+        received: &Received,
+        known: InstanceRef,
+        identifiers: Identifiers,
+    ) -> Result<Stored, Error> {
+        let sent = resend::Sent { bytes: received.bytes, crc32c: received.crc32c(), payload: &received.payload };
+        if resend::is_same(&self.reader, &known, &sent).await? {
+            self.metrics.instances("duplicate", 1);
+            return Ok(stored(identifiers, Outcome::Duplicate));
+        }
+        self.metrics.instances("conflict", 1);
+        tracing::warn!(
+            study_instance_uid = %identifiers.study_instance_uid,
+            sop_instance_uid = %identifiers.sop_instance_uid,
+            "refused other bytes under a stored SOP Instance UID"
+        );
+        Err(Error::Conflict)
+    }
 }
 
 fn instance_ref(origin: &Origin, identifiers: &Identifiers, location: Location, bytes: u64) -> InstanceRef {
@@ -330,30 +362,5 @@ fn stored(identifiers: Identifiers, outcome: Outcome) -> Stored {
         study_instance_uid: identifiers.study_instance_uid,
         series_instance_uid: identifiers.series_instance_uid,
         outcome,
-    }
-}
-
-/// Turns a task that panicked or was stopped into an error that a sender may answer by trying again.
-pub(crate) fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, Error> {
-    result.map_err(|error| {
-        tracing::error!(panicked = error.is_panic(), "a task of the archive ended early");
-        Error::OutOfResources { reason: "the server is stopping or met a bug".to_owned() }
-    })
-}
-
-impl From<ReadError> for Error {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Malformed { offset, reason } => Self::Malformed { offset, reason },
-            ReadError::Missing { keyword } => Self::MissingIdentifier { keyword },
-            // What failed below comes out again as what it was: a record that is gone is looked for elsewhere.
-            ReadError::Source(source) => match source.0.downcast::<journal::Error>() {
-                Ok(error) => Self::Journal(error),
-                Err(source) => match source.downcast::<tiering::Error>() {
-                    Ok(error) => Self::Tiering(error),
-                    Err(source) => Self::Io { doing: "read a data set", source },
-                },
-            },
-        }
     }
 }

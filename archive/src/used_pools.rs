@@ -10,14 +10,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tiering::UsedPool;
+use tiering::{PoolStatus, UsedPool};
 
 use crate::Error;
-use crate::archive::Inner;
-use crate::receive::joined;
 
 const FILE_NAME: &str = "pools.json";
 const VERSION: u32 = 1;
@@ -54,17 +52,37 @@ pub(crate) fn read(data: &Path) -> Result<Vec<UsedPool>, Error> {
     Ok(content.pools.into_iter().map(|Pool { name, devices }| UsedPool { name, devices }).collect())
 }
 
-/// Remembers the pools that have containers now, durably; called before the index hears of a new container.
-pub(crate) async fn remember(archive: &Arc<Inner>) -> Result<(), Error> {
-    let keeper = Arc::clone(archive);
-    joined(tokio::task::spawn_blocking(move || remember_now(&keeper)).await)?
+/// The pools that were used, as the data directory remembers them.
+#[derive(Debug)]
+pub(crate) struct UsedPools {
+    data: PathBuf,
+    known: Mutex<Vec<UsedPool>>,
 }
 
-fn remember_now(archive: &Inner) -> Result<(), Error> {
-    let with_containers: BTreeSet<String> = archive.store.containers().into_iter().map(|places| places.pool).collect();
-    let mut known = archive.used_pools.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut now = known.clone();
-    for pool in archive.store.pools() {
+impl UsedPools {
+    /// Takes what [`read`] found in the data directory.
+    pub(crate) fn new(data: PathBuf, known: Vec<UsedPool>) -> Self {
+        Self { data, known: Mutex::new(known) }
+    }
+
+    /// Remembers the pools that have containers now, durably. Blocks.
+    pub(crate) fn remember(&self, store: &tiering::Store) -> Result<(), Error> {
+        let with_containers: BTreeSet<String> = store.containers().into_iter().map(|places| places.pool).collect();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = used_now(&known, store.pools(), &with_containers);
+        if now != *known {
+            write(&self.data, &now)
+                .map_err(|source| Error::Io { doing: "write pools.json of the data directory", source })?;
+            *known = now;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the pools to remember: those known, with the devices that their pools have now, and those that have containers.
+fn used_now(known: &[UsedPool], pools: Vec<PoolStatus>, with_containers: &BTreeSet<String>) -> Vec<UsedPool> {
+    let mut now = known.to_vec();
+    for pool in pools {
         let devices: Vec<PathBuf> =
             pool.devices.into_iter().filter(|device| device.id.is_some()).map(|device| device.path).collect();
         match now.iter_mut().find(|used| used.name == pool.name) {
@@ -77,12 +95,7 @@ fn remember_now(archive: &Inner) -> Result<(), Error> {
         used.devices.sort();
         used.devices.dedup();
     }
-    if now != *known {
-        write(&archive.options.data, &now)
-            .map_err(|source| Error::Io { doing: "write pools.json of the data directory", source })?;
-        *known = now;
-    }
-    Ok(())
+    now
 }
 
 fn write(data: &Path, pools: &[UsedPool]) -> io::Result<()> {

@@ -73,7 +73,9 @@ fn status_of(error: &Error) -> StatusCode {
         Error::NoFrames { .. } => StatusCode::NOT_ACCEPTABLE,
         Error::Conflict | Error::Contradiction { .. } | Error::MissingIdentifier { .. } => StatusCode::CONFLICT,
         Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        Error::OutOfResources { .. } | Error::IndexAway(_) | Error::DevicesSilent(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Error::OutOfResources { .. } | Error::IndexAway(_) | Error::DevicesSilent(_) | Error::Cancelled => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Error::SopClassNotSupported | Error::TransferSyntaxNotSupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Error::Locked
         | Error::Index(_)

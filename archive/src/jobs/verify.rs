@@ -6,11 +6,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use tiering::{ContainerId, Verdict};
 
-use super::Progress;
+use super::control::JobControl;
 use crate::Error;
-use crate::archive::Inner;
-use crate::receive::joined;
-use crate::source::verify_record;
+use crate::containers::Containers;
+use crate::link::IndexLink;
+use crate::tasks::blocking;
+use crate::unsealed::Unsealed;
 
 /// Unsealed instances that are listed at one time.
 const INSTANCES_AT_ONCE: usize = 10_000;
@@ -57,32 +58,70 @@ impl VerifyReport {
     }
 }
 
-/// Reads everything that is stored.
-pub(crate) async fn verify(archive: &Arc<Inner>, progress: Progress) -> Result<VerifyReport, Error> {
-    // No container comes or goes while it is looked at.
-    let _no_packer = archive.packing.lock().await;
-    let index = archive.link.get()?;
-    let mut report = VerifyReport {
-        index_instances: index.counts().await?.instances,
-        contradictions: index.contradictions().await?,
-        ..VerifyReport::default()
-    };
-    let found: Vec<ContainerId> = archive.store.containers().into_iter().map(|places| places.id).collect();
-    let on_devices: HashSet<_> = found.iter().copied().collect();
-    let named: Vec<ContainerId> = index.containers().await?.into_iter().map(|container| container.id).collect();
-    report.lost_containers = named.iter().filter(|id| !on_devices.contains(id)).map(ToString::to_string).collect();
-    let total = u64::try_from(found.len()).unwrap_or(u64::MAX);
-    for (done, id) in (0..).zip(found) {
-        progress.report(done, total);
-        let reader = Arc::clone(archive);
-        let verification = joined(tokio::task::spawn_blocking(move || reader.store.verify(id)).await)??;
-        report.containers += 1;
-        report.shards += u64::try_from(verification.shards.len()).unwrap_or(0);
-        report.faults.extend(fault(id, &verification));
+/// Compares what is stored with its checksums and the index.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    unsealed: Arc<Unsealed>,
+    containers: Arc<Containers>,
+    link: Arc<IndexLink>,
+}
+
+impl Verifier {
+    pub(crate) fn new(unsealed: Arc<Unsealed>, containers: Arc<Containers>, link: Arc<IndexLink>) -> Self {
+        Self { unsealed, containers, link }
     }
-    progress.report(total, total);
-    verify_journal(archive, &mut report).await?;
-    Ok(report)
+
+    /// Reads everything that is stored.
+    pub(crate) async fn verify(&self, control: &JobControl) -> Result<VerifyReport, Error> {
+        // No container comes or goes while it is looked at.
+        let _others_wait = self.containers.lock_changes().await;
+        let index = self.link.get()?;
+        let mut report = VerifyReport {
+            index_instances: index.counts().await?.instances,
+            contradictions: index.contradictions().await?,
+            ..VerifyReport::default()
+        };
+        let found: Vec<ContainerId> =
+            self.containers.store().containers().into_iter().map(|places| places.id).collect();
+        let on_devices: HashSet<_> = found.iter().copied().collect();
+        let named: Vec<ContainerId> = index.containers().await?.into_iter().map(|container| container.id).collect();
+        report.lost_containers = named.iter().filter(|id| !on_devices.contains(id)).map(ToString::to_string).collect();
+        let total = u64::try_from(found.len()).unwrap_or(u64::MAX);
+        for (done, id) in (0..).zip(found) {
+            control.report(done, total);
+            control.checkpoint().await?;
+            let store = self.containers.store().clone();
+            let verification = blocking(move || store.verify(id)).await??;
+            report.containers += 1;
+            report.shards += u64::try_from(verification.shards.len()).unwrap_or(0);
+            report.faults.extend(fault(id, &verification));
+        }
+        control.report(total, total);
+        self.verify_journal(control, &mut report).await?;
+        Ok(report)
+    }
+
+    async fn verify_journal(&self, control: &JobControl, report: &mut VerifyReport) -> Result<(), Error> {
+        let index = self.link.get()?;
+        let mut last = None;
+        loop {
+            let hot = index.hot_in_order(last.as_ref(), INSTANCES_AT_ONCE).await?;
+            control.checkpoint().await?;
+            let unsealed = Arc::clone(&self.unsealed);
+            let read = blocking(move || {
+                let bad = hot.iter().filter(|hot| unsealed.verify(&hot.record).is_err());
+                let bad: Vec<String> = bad.map(|hot| hot.sop_instance_uid.to_string()).collect();
+                (hot, bad)
+            });
+            let (hot, bad) = read.await?;
+            report.journal_instances += u64::try_from(hot.len()).unwrap_or(0);
+            report.journal_faults.extend(bad);
+            last = match hot.into_iter().next_back() {
+                Some(hot) => Some(hot),
+                None => return Ok(()),
+            };
+        }
+    }
 }
 
 fn fault(id: ContainerId, verification: &tiering::Verification) -> Option<ContainerFault> {
@@ -103,25 +142,4 @@ fn fault(id: ContainerId, verification: &tiering::Verification) -> Option<Contai
         return None;
     }
     Some(ContainerFault { container: id.to_string(), shards, recoverable: verification.recoverable })
-}
-
-async fn verify_journal(archive: &Arc<Inner>, report: &mut VerifyReport) -> Result<(), Error> {
-    let index = archive.link.get()?;
-    let mut last = None;
-    loop {
-        let hot = index.hot_in_order(last.as_ref(), INSTANCES_AT_ONCE).await?;
-        let reader = Arc::clone(archive);
-        let read = tokio::task::spawn_blocking(move || {
-            let bad = hot.iter().filter(|hot| verify_record(&reader.journal, &hot.record).is_err());
-            let bad: Vec<String> = bad.map(|hot| hot.sop_instance_uid.to_string()).collect();
-            (hot, bad)
-        });
-        let (hot, bad) = joined(read.await)?;
-        report.journal_instances += u64::try_from(hot.len()).unwrap_or(0);
-        report.journal_faults.extend(bad);
-        last = match hot.into_iter().next_back() {
-            Some(hot) => Some(hot),
-            None => return Ok(()),
-        };
-    }
 }

@@ -7,20 +7,32 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dicom_data::{InstanceUids, Uid};
 use futures_util::stream;
-
-use super::Shared;
-use super::block::Block;
-use crate::Error;
-use crate::archive::{Inner, Results};
-use crate::receive::joined;
-use crate::source::record_source;
-use dicom_data::InstanceUids;
-use dicom_data::Uid;
 use index::{InstanceRef, Location, Sealed};
+use journal::RecordRef;
 
-/// How often a place is asked for again when the instance moved meanwhile.
-const MOVES_MAX: usize = 3;
+use super::locate::Place;
+use super::reader::Reader;
+use crate::budgets::HeaderBudget;
+use crate::manifest_cache::ManifestCache;
+use crate::metadata_block::Block;
+use crate::tasks::blocking;
+use crate::{Error, Results};
+
+/// Reads metadata.
+#[derive(Debug)]
+pub(crate) struct MetadataReader {
+    reader: Arc<Reader>,
+    manifests: Arc<ManifestCache>,
+    headers: HeaderBudget,
+}
+
+impl MetadataReader {
+    pub(crate) fn new(reader: Arc<Reader>, manifests: Arc<ManifestCache>, headers: HeaderBudget) -> Self {
+        Self { reader, manifests, headers }
+    }
+}
 
 /// The blocks of the series that is being read, by segment: one, or a few when instances came late.
 #[derive(Default)]
@@ -30,33 +42,30 @@ struct Blocks {
 }
 
 /// Returns the metadata of instances, in order.
-pub(crate) fn metadata(archive: Shared, instances: Vec<InstanceRef>) -> Results<Bytes> {
-    let state = (archive, instances.into_iter(), Blocks::default());
-    Box::pin(stream::unfold(state, |(archive, mut instances, mut blocks)| async move {
+pub(crate) fn metadata(metadata: Arc<MetadataReader>, instances: Vec<InstanceRef>) -> Results<Bytes> {
+    let state = (metadata, instances.into_iter(), Blocks::default());
+    Box::pin(stream::unfold(state, |(metadata, mut instances, mut blocks)| async move {
         let instance = instances.next()?;
         let object = match blocks.ready_line(&instance) {
             Some(line) => Ok(line),
-            None => object(&archive, instance, &mut blocks).await,
+            None => object(&metadata, instance, &mut blocks).await,
         };
-        Some((object, (archive, instances, blocks)))
+        Some((object, (metadata, instances, blocks)))
     }))
 }
 
-async fn object(archive: &Arc<Inner>, instance: InstanceRef, blocks: &mut Blocks) -> Result<Bytes, Error> {
-    // Gone from the journal: sealed meanwhile. Gone from the index: deleted, or sealed anew.
-    let mut place = instance;
-    for _ in 0..MOVES_MAX {
-        let read = match &place.location {
-            Location::Journal(record) => unsealed(archive, &place, record).await,
-            Location::Container(sealed) => sealed_line(archive, &place, sealed, blocks).await,
+async fn object(metadata: &MetadataReader, instance: InstanceRef, blocks: &mut Blocks) -> Result<Bytes, Error> {
+    let mut place = Place::new(instance);
+    loop {
+        let read = match &place.instance.location {
+            Location::Journal(record) => unsealed(metadata, &place.instance, record).await,
+            Location::Container(sealed) => sealed_line(metadata, &place.instance, sealed, blocks).await,
         };
         match read {
-            Err(Error::Journal(journal::Error::Gone) | Error::Index(index::Error::NotFound { .. })) => {}
-            result => return result,
+            Ok(object) => return Ok(object),
+            Err(error) => place.find_again(metadata.reader.locator(), error).await?,
         }
-        place = archive.where_is(&place).await?.ok_or(Error::NotFound { what: "instance" })?;
     }
-    Err(Error::NotFound { what: "instance" })
 }
 
 impl Blocks {
@@ -70,7 +79,7 @@ impl Blocks {
 }
 
 async fn sealed_line(
-    archive: &Inner,
+    metadata: &MetadataReader,
     instance: &InstanceRef,
     sealed: &Sealed,
     blocks: &mut Blocks,
@@ -82,9 +91,13 @@ async fn sealed_line(
     let block = match blocks.open.entry(sealed.segment) {
         Entry::Occupied(entry) => entry.into_mut(),
         Entry::Vacant(entry) => {
-            let (container, at) = archive.metadata_extent(&instance.series_instance_uid, sealed.segment).await?;
-            let packed =
-                archive.store.read_checked_waiting(container, at.offset..at.offset + at.bytes, at.crc32c).await?;
+            let (container, at) =
+                metadata.manifests.metadata_extent(&instance.series_instance_uid, sealed.segment).await?;
+            let packed = metadata
+                .reader
+                .store()
+                .read_checked_waiting(container, at.offset..at.offset + at.bytes, at.crc32c)
+                .await?;
             entry.insert(Block::new(packed).map_err(inflating)?)
         }
     };
@@ -96,19 +109,19 @@ fn inflating(source: io::Error) -> Error {
     Error::Io { doing: "inflate a metadata block", source }
 }
 
-async fn unsealed(archive: &Arc<Inner>, instance: &InstanceRef, record: &journal::RecordRef) -> Result<Bytes, Error> {
-    let (journal, record, instance) = (archive.journal.clone(), record.clone(), instance.clone());
+async fn unsealed(metadata: &MetadataReader, instance: &InstanceRef, record: &RecordRef) -> Result<Bytes, Error> {
+    let (unsealed, record, instance) = (Arc::clone(metadata.reader.unsealed()), record.clone(), instance.clone());
     let syntax =
         dicom_data::transfer_syntax(instance.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)?;
-    let permit = archive.parsing.permit(instance.bytes, syntax).await;
-    let made = tokio::task::spawn_blocking(move || {
+    let permit = metadata.headers.permit(instance.bytes, syntax).await;
+    let made = blocking(move || {
         let _permit = permit;
         let uids = InstanceUids {
             study_instance_uid: &instance.study_instance_uid,
             series_instance_uid: &instance.series_instance_uid,
             sop_instance_uid: &instance.sop_instance_uid,
         };
-        Ok(Bytes::from(dicom_data::metadata_json(&record_source(&journal, &record), syntax, uids)?))
+        Ok(Bytes::from(dicom_data::metadata_json(&unsealed.source(&record), syntax, uids)?))
     });
-    joined(made.await)?
+    made.await?
 }

@@ -155,7 +155,9 @@ pub(super) fn encoded(
 fn failure(error: &Error) -> (Status, &'static str) {
     match error {
         Error::InvalidKey(invalid) => (Status::DATA_SET_MISMATCH, invalid.reason),
-        Error::IndexAway(_) | Error::OutOfResources { .. } => (Status::OUT_OF_RESOURCES, "index is away, try again"),
+        Error::IndexAway(_) | Error::OutOfResources { .. } | Error::Cancelled => {
+            (Status::OUT_OF_RESOURCES, "index is away, try again")
+        }
         Error::Malformed { .. }
         | Error::MissingIdentifier { .. }
         | Error::Contradiction { .. }

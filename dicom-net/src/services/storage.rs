@@ -123,6 +123,7 @@ fn refused(error: &Error) -> Refused {
         Error::IndexAway(_) => (Status::OUT_OF_RESOURCES, "index is away, try again"),
         Error::DevicesSilent(_) => (Status::OUT_OF_RESOURCES, "devices do not answer, try again"),
         Error::Journal(_) | Error::Io { .. } => (Status::OUT_OF_RESOURCES, "store failed, try again"),
+        Error::Cancelled => (Status::OUT_OF_RESOURCES, "server is stopping, try again"),
         Error::InvalidKey(_)
         | Error::NotFound { .. }
         | Error::NoFrames { .. }

@@ -149,7 +149,9 @@ fn failure_of(error: &Error) -> Failure {
         Error::TransferSyntaxNotSupported => Failure::TransferSyntax,
         Error::Conflict => Failure::Conflict,
         Error::Deleted => Failure::Deleted,
-        Error::OutOfResources { .. } | Error::IndexAway(_) | Error::DevicesSilent(_) => Failure::OutOfResources,
+        Error::OutOfResources { .. } | Error::IndexAway(_) | Error::DevicesSilent(_) | Error::Cancelled => {
+            Failure::OutOfResources
+        }
         Error::TooLarge { .. } => Failure::TooLarge,
         Error::InvalidKey(_)
         | Error::NotFound { .. }

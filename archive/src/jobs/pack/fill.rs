@@ -5,17 +5,16 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tiering::{ContainerWriter, Extent, InstanceKind, Manifest, ManifestInstance, Tier, Toc, TocSegment};
-
-use crate::Error;
-use crate::archive::Inner;
-use crate::retrieve::BlockPacker;
-use crate::source::{PayloadSource, record_source, verify_record};
-use dicom_data::Uid;
-use dicom_data::{Attributes, InstanceUids, Limits, Parsed, ReadError};
+use dicom_data::{Attributes, InstanceUids, Limits, Parsed, ReadError, Uid};
 use disk::crc32c;
 use index::Hot;
-use journal::{InOrder, Journal, RecordRef};
+use journal::{InOrder, RecordRef};
+use tiering::{ContainerWriter, Extent, InstanceKind, Manifest, ManifestInstance, Store, Tier, Toc, TocSegment};
+
+use crate::Error;
+use crate::metadata_block::BlockPacker;
+use crate::unsealed::Unsealed;
+use crate::windowed::PayloadSource;
 
 /// Instances of one series that go into one container.
 pub(super) struct SeriesPart {
@@ -36,13 +35,13 @@ pub(super) struct Written {
 }
 
 /// Writes a container and seals it. Blocks.
-pub(super) fn write_container(archive: &Inner, series: Vec<SeriesPart>) -> Result<Written, Error> {
+pub(super) fn write_container(unsealed: &Unsealed, store: &Store, series: Vec<SeriesPart>) -> Result<Written, Error> {
     let hot = || series.iter().flat_map(|part| &part.instances);
     let payload: u64 = hot().map(|hot| hot.record.payload_bytes).sum();
     let mut filling = Filling {
-        journal: &archive.journal,
-        payloads: archive.journal.in_order(hot().map(|hot| hot.record.clone())),
-        writer: archive.store.create(Tier::Hot, payload)?,
+        unsealed,
+        payloads: unsealed.in_order(hot().map(|hot| hot.record.clone())),
+        writer: store.create(Tier::Hot, payload)?,
         packer: BlockPacker::new()?,
         lost: Vec::new(),
     };
@@ -64,7 +63,7 @@ pub(super) fn write_container(archive: &Inner, series: Vec<SeriesPart>) -> Resul
 
 /// A container that is being filled.
 struct Filling<'a> {
-    journal: &'a Journal,
+    unsealed: &'a Unsealed,
     payloads: InOrder<'a>,
     writer: ContainerWriter,
     packer: BlockPacker,
@@ -118,10 +117,10 @@ impl Filling<'_> {
     /// Copies one data set; its CRC is checked on the way, so that a container never seals what the journal lost.
     fn copy(&mut self, record: &RecordRef) -> Result<Copied, Error> {
         if record.large {
-            verify_record(self.journal, record)?;
-            let mut reader = RecordReader { journal: self.journal, record, at: 0 };
+            self.unsealed.verify(record)?;
+            let mut reader = RecordReader { unsealed: self.unsealed, record, at: 0 };
             let offset = self.writer.append_from(record.payload_bytes, &mut reader)?;
-            return Ok(Copied { offset, source: PayloadSource::Record(record_source(self.journal, record)) });
+            return Ok(Copied { offset, source: PayloadSource::Record(self.unsealed.source(record)) });
         }
         let bytes = self.payloads.read(record)?;
         Ok(Copied { offset: self.writer.append(&bytes)?, source: PayloadSource::Whole(bytes) })
@@ -157,7 +156,7 @@ struct Copied {
 
 /// Reads a large payload in order.
 struct RecordReader<'a> {
-    journal: &'a Journal,
+    unsealed: &'a Unsealed,
     record: &'a RecordRef,
     at: u64,
 }
@@ -166,7 +165,7 @@ impl Read for RecordReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let wanted = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
         let end = self.at.saturating_add(wanted).min(self.record.payload_bytes);
-        let part = self.journal.read_payload(self.record, self.at..end).map_err(io::Error::other)?;
+        let part = self.unsealed.read(self.record, self.at..end).map_err(io::Error::other)?;
         let (filled, _) = buffer.split_at_mut_checked(part.len()).ok_or(io::ErrorKind::InvalidData)?;
         filled.copy_from_slice(&part);
         self.at = end;

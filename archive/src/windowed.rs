@@ -7,17 +7,10 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
-
 use dicom_data::{Source, SourceError};
-use disk::Crc32c;
-use journal::{Journal, RecordRef};
 
 /// Bytes fetched at once: the header of most instances, pixel data left alone.
-const WINDOW_BYTES: usize = 32 * 1024;
-/// As above from the journal, whose records are checked when they are read whole.
-const RECORD_WINDOW_BYTES: usize = 64 * 1024;
-/// As above for a header alone.
-const HEAD_WINDOW_BYTES: usize = 8 * 1024;
+pub(crate) const WINDOW_BYTES: usize = 32 * 1024;
 
 /// A data set behind a function that reads a range of it.
 pub(crate) struct Windowed<F> {
@@ -28,8 +21,9 @@ pub(crate) struct Windowed<F> {
 }
 
 impl<F: Fn(u64, usize) -> io::Result<Bytes>> Windowed<F> {
-    pub(crate) fn new(bytes: u64, fetch: F) -> Self {
-        Self { bytes, fetch, window_bytes: WINDOW_BYTES, window: RefCell::new((0, Bytes::new())) }
+    /// Returns a data set of this length; `fetch` reads a range of it, `window_bytes` at a time.
+    pub(crate) fn new(bytes: u64, window_bytes: usize, fetch: F) -> Self {
+        Self { bytes, fetch, window_bytes, window: RefCell::new((0, Bytes::new())) }
     }
 }
 
@@ -60,7 +54,7 @@ fn part_of(window: &(u64, Bytes), offset: u64, len: usize) -> Option<&[u8]> {
 }
 
 /// Reads a range of a data set.
-type Fetch = Box<dyn Fn(u64, usize) -> io::Result<Bytes>>;
+pub(crate) type Fetch = Box<dyn Fn(u64, usize) -> io::Result<Bytes>>;
 
 /// A data set in memory or in the journal.
 pub(crate) enum PayloadSource {
@@ -86,53 +80,9 @@ impl Source for PayloadSource {
     }
 }
 
-/// Returns the data set of a journal record.
-pub(crate) fn record_source(journal: &Journal, at: &RecordRef) -> Windowed<Fetch> {
-    let (journal, at, at_bytes) = (journal.clone(), at.clone(), at.payload_bytes);
-    let fetch: Fetch = Box::new(move |offset, len| {
-        let end = offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
-        journal.read_payload(&at, offset..end).map_err(io::Error::other)
-    });
-    // A slice whole, so that its checksum is looked at.
-    Windowed { window_bytes: RECORD_WINDOW_BYTES, ..Windowed::new(at_bytes, fetch) }
-}
-
-/// Returns the data set of a journal record for reading its header: in short pieces, the first of which is in memory while the
-/// record is new. Its checksum is not looked at: only for what this
-/// process has written moments ago.
-pub(crate) fn head_source(journal: &Journal, at: &RecordRef) -> Windowed<impl Fn(u64, usize) -> io::Result<Bytes>> {
-    let bytes = at.payload_bytes;
-    let fetch = move |offset: u64, len| {
-        let range = offset..offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
-        match journal.read_payload_now(at, range.clone()) {
-            Some(part) => Ok(part),
-            None => journal.read_payload(at, range).map_err(io::Error::other),
-        }
-    };
-    Windowed { window_bytes: HEAD_WINDOW_BYTES, ..Windowed::new(bytes, fetch) }
-}
-
-/// Bytes of a large payload checked at a time.
-const CHECK_BYTES: u64 = 1 << 20;
-
-/// Reads a record's whole payload and compares it with its CRC, in bounded memory.
-pub(crate) fn verify_record(journal: &Journal, at: &RecordRef) -> Result<(), journal::Error> {
-    if !at.large {
-        return journal.read_payload(at, 0..at.payload_bytes).map(drop);
-    }
-    let mut digest = Crc32c::default();
-    let mut offset = 0;
-    while offset < at.payload_bytes {
-        let end = at.payload_bytes.min(offset + CHECK_BYTES);
-        digest.update(&journal.read_payload(at, offset..end)?);
-        offset = end;
-    }
-    if digest.finish() == at.crc32c { Ok(()) } else { Err(journal::Error::Damaged(at.lsn)) }
-}
-
 /// Returns the data set that fills a file.
 pub(crate) fn file_source(file: File, bytes: u64) -> impl Source {
-    Windowed::new(bytes, move |offset, len| {
+    Windowed::new(bytes, WINDOW_BYTES, move |offset, len| {
         let mut buffer = vec![0; len];
         file.read_exact_at(&mut buffer, offset)?;
         Ok(buffer.into())
@@ -148,7 +98,7 @@ mod tests {
         let data: Vec<u8> = (0..100_000_u32).map(|n| n.to_le_bytes()[0]).collect();
         let fetches = std::cell::Cell::new(0);
         let whole = Bytes::from(data.clone());
-        let source = Windowed::new(100_000, |offset, len| {
+        let source = Windowed::new(100_000, WINDOW_BYTES, |offset, len| {
             fetches.set(fetches.get() + 1);
             let start = usize::try_from(offset).map_err(io::Error::other)?;
             Ok(whole.slice(start..start + len))

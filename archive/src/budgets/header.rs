@@ -1,11 +1,9 @@
-//! How much memory headers take that are being read for clients. One made of empty elements or items costs 24 times its
-//! length while it is read, and a deflated one 256 MiB: reading as many as ask at a time would be the end of the process.
-
-use std::sync::Arc;
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+//! How much memory headers take that are being read for clients. A header made of empty elements or items costs 24 times its
+//! length while it is read, and a deflated one 256 MiB: without a budget, many readers at once would exhaust the memory.
 
 use dicom_data::TransferSyntax;
+
+use super::budget::{Budget, Permit};
 
 /// Memory of all headers that are being read, in KiB.
 const ALL_KIB: u32 = 256 << 10;
@@ -14,19 +12,18 @@ const ONE_KIB_MAX: u32 = 128 << 10;
 /// Memory that a byte of the data set can cost: an element of 10 bytes takes 150 while their list grows.
 const COST_OF_A_BYTE: u64 = 24;
 
-/// The memory that is left.
-#[derive(Debug)]
-pub(crate) struct Parsing(Arc<Semaphore>);
+/// The budget of headers that are being read. Cheap to clone; clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct HeaderBudget(Budget);
 
-impl Parsing {
+impl HeaderBudget {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(usize::try_from(ALL_KIB).unwrap_or(Semaphore::MAX_PERMITS))))
+        Self(Budget::of_kib(ALL_KIB))
     }
 
-    /// Waits until the header of a data set of this length may be read; it is being read as long as the permit lives.
-    pub(crate) async fn permit(&self, bytes: u64, syntax: &TransferSyntax) -> OwnedSemaphorePermit {
-        let semaphore = Arc::clone(&self.0);
-        semaphore.acquire_many_owned(cost_kib(bytes, syntax.deflated)).await.expect("the semaphore is never closed")
+    /// Waits until the header of a data set of this length may be read; the reader keeps the permit meanwhile.
+    pub(crate) async fn permit(&self, bytes: u64, syntax: &TransferSyntax) -> Permit {
+        self.0.permit_kib(cost_kib(bytes, syntax.deflated)).await
     }
 }
 

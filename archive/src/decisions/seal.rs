@@ -1,9 +1,10 @@
-//! Which studies go into one container: those of one month of study date, so that age moves whole containers. Pure.
+//! Which studies are sealed now and which instances go into one container: those of one month of study date, so that age moves
+//! whole containers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use index::PackStudy;
+use index::{Hot, PackStudy};
 
 /// Year and month of study date; `None` for studies without a date.
 pub(crate) type Month = Option<(i16, u8)>;
@@ -63,6 +64,33 @@ pub(crate) fn batches(mut studies: Vec<PackStudy>, full_at: Full, patience: Pati
     full
 }
 
+/// Returns how many of the instances, at least one, fill one container.
+pub(crate) fn full_container(instances: &[Hot], container_bytes: u64) -> usize {
+    let mut bytes = 0_u64;
+    for (count, hot) in instances.iter().enumerate() {
+        bytes = bytes.saturating_add(hot.record.payload_bytes);
+        if bytes > container_bytes {
+            return count.max(1);
+        }
+    }
+    instances.len()
+}
+
+/// How full the journal is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct JournalFill {
+    pub(crate) used_bytes: u64,
+    pub(crate) bytes_max: u64,
+    pub(crate) segment_bytes: u64,
+}
+
+/// Tells whether the journal is so full that studies are packed without waiting. The segment that is being written does not
+/// count: packing cannot release it.
+pub(crate) fn is_under_pressure(journal: JournalFill, pressure_percent: u8) -> bool {
+    let used = journal.used_bytes.saturating_sub(journal.segment_bytes);
+    u128::from(used) * 100 >= u128::from(journal.bytes_max) * u128::from(pressure_percent)
+}
+
 fn millis(duration: Duration) -> i128 {
     i128::try_from(duration.as_millis()).unwrap_or(i128::MAX)
 }
@@ -114,5 +142,12 @@ mod tests {
         assert!(batches(studies.clone(), FULL, wait, 5_999).is_empty());
         assert_eq!(names(&batches(studies.clone(), FULL, wait, 6_000)), ["1+2"]);
         assert_eq!(names(&batches(studies, FULL, wait, -4_000)), ["1+2"], "the clock was set back");
+    }
+
+    #[test]
+    fn the_segment_being_written_is_no_pressure() {
+        let journal = JournalFill { used_bytes: 60, bytes_max: 100, segment_bytes: 10 };
+        assert!(is_under_pressure(journal, 50));
+        assert!(!is_under_pressure(JournalFill { used_bytes: 59, ..journal }, 50));
     }
 }

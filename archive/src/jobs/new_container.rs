@@ -2,27 +2,39 @@
 
 use std::sync::Arc;
 
+use index::{SealedContainer, SealedSegment, SealedShard};
+use jiff::Timestamp;
 use tiering::{CodeProfile, ContainerId, ContainerPlaces, DeviceId, Sealed, Toc};
 
-use super::plan::Month;
 use crate::Error;
-use crate::archive::Inner;
-use index::{SealedContainer, SealedSegment, SealedShard};
+use crate::containers::Containers;
+use crate::decisions::seal::Month;
 
 /// Describes a container that was just sealed.
-pub(super) fn sealed(archive: &Inner, sealed: &Sealed, month: Month, toc: Toc) -> Result<SealedContainer, Error> {
+pub(super) fn sealed(
+    containers: &Containers,
+    sealed: &Sealed,
+    month: Month,
+    toc: Toc,
+    now: Timestamp,
+) -> Result<SealedContainer, Error> {
     let place = Place { id: sealed.id, pool: &sealed.pool, code: sealed.code, shards: &sealed.shards };
-    describe(archive, &place, (sealed.logical_bytes, sealed.stored_bytes), month, toc)
+    describe(containers, &place, (sealed.logical_bytes, sealed.stored_bytes), month, toc, now)
 }
 
 /// Describes a container that the devices have and the index does not.
-pub(super) fn found(archive: &Inner, places: &ContainerPlaces, toc: Toc) -> Result<SealedContainer, Error> {
+pub(super) fn found(
+    containers: &Containers,
+    places: &ContainerPlaces,
+    toc: Toc,
+    now: Timestamp,
+) -> Result<SealedContainer, Error> {
     let place = Place { id: places.id, pool: &places.pool, code: places.code, shards: &places.places };
     let ends = toc.segments.iter().map(|segment| segment.metadata.offset + segment.metadata.bytes);
     let bytes = ends.max().unwrap_or(0);
     let stored_bytes = bytes / u64::from(places.code.data_shards).max(1) * u64::from(places.code.shards());
     let month = toc.segments.first().and_then(|segment| month_of(&segment.summary));
-    describe(archive, &place, (bytes, stored_bytes), month, toc)
+    describe(containers, &place, (bytes, stored_bytes), month, toc, now)
 }
 
 /// Which container, and where it lies.
@@ -34,26 +46,25 @@ struct Place<'a> {
 }
 
 fn describe(
-    archive: &Inner,
+    containers: &Containers,
     place: &Place<'_>,
     (bytes, stored_bytes): (u64, u64),
     month: Month,
     toc: Toc,
+    now: Timestamp,
 ) -> Result<SealedContainer, Error> {
-    let mut pools = archive.options.pools.iter();
-    let tier = pools.find(|pool| pool.name == place.pool).map(|pool| pool.tier.to_string());
     let shards = place.shards.iter();
     Ok(SealedContainer {
         id: place.id,
         generation: 0,
         pool: place.pool.to_owned(),
-        tier: tier.unwrap_or_default(),
+        tier: containers.tier_of(place.pool),
         month,
         data_shards: place.code.data_shards,
         parity_shards: place.code.parity_shards,
         bytes,
         stored_bytes,
-        sealed_millis: archive.options.clock.now().as_millisecond(),
+        sealed_millis: now.as_millisecond(),
         shards: shards.map(|(number, device)| SealedShard { number: *number, device: *device }).collect(),
         segments: toc.segments.into_iter().map(segment).collect::<Result<_, _>>()?,
     })

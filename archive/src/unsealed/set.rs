@@ -1,4 +1,4 @@
-//! Which instances the journal holds, so that a resent one is known without asking Postgres.
+//! The set of unsealed instances: which ones the journal holds, so that a resent one is known without asking Postgres.
 //!
 //! One entry per unsealed instance, some 50 bytes each: a journal of 16 GiB of 60 KB slices is 280,000 entries, 14 MB.
 //! Two associations that store the same instance at once meet here: one reserves, the other waits for its outcome.
@@ -10,15 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use dicom_data::Uid;
-use journal::{Record, RecordRef};
+use journal::RecordRef;
 
 /// 128 bits of two independently keyed hashes: at 10^9 entries a collision has a chance of 10^-21.
 type Key = (u64, u64);
 
 /// What is known of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Known {
-    /// Somebody is writing it now.
+enum Known {
+    /// Another sender is writing it now.
     Pending,
     /// It lies in the journal.
     Stored(RecordRef),
@@ -26,7 +26,7 @@ pub(crate) enum Known {
 
 /// The set of unsealed instances.
 #[derive(Debug)]
-pub(crate) struct Presence {
+pub(crate) struct UnsealedSet {
     hashers: (RandomState, RandomState),
     entries: Mutex<HashMap<Key, Known>>,
     changed: Notify,
@@ -35,7 +35,7 @@ pub(crate) struct Presence {
 /// The right to store one instance. Dropped without `confirm`, it lets the next one try.
 #[derive(Debug)]
 pub(crate) struct Reservation {
-    presence: Arc<Presence>,
+    set: Arc<UnsealedSet>,
     key: Key,
     confirmed: bool,
 }
@@ -43,13 +43,13 @@ pub(crate) struct Reservation {
 /// What came of trying to reserve.
 #[derive(Debug)]
 pub(crate) enum Reserved {
-    /// Nobody has it: store it.
+    /// It is not there: store it.
     New(Reservation),
     /// It lies in the journal already.
     Stored(RecordRef),
 }
 
-impl Presence {
+impl UnsealedSet {
     pub(crate) fn new() -> Self {
         Self { hashers: (RandomState::new(), RandomState::new()), entries: Mutex::default(), changed: Notify::new() }
     }
@@ -84,7 +84,7 @@ impl Presence {
             Some(Known::Stored(record)) => Some(Reserved::Stored(record.clone())),
             None => {
                 entries.insert(key, Known::Pending);
-                Some(Reserved::New(Reservation { presence: Arc::clone(self), key, confirmed: false }))
+                Some(Reserved::New(Reservation { set: Arc::clone(self), key, confirmed: false }))
             }
         }
     }
@@ -103,14 +103,8 @@ impl Presence {
         }
     }
 
-    /// Forgets a record if it is what is known of its instance.
-    pub(crate) fn forget(&self, record: &Record) {
-        let head = &record.head;
-        self.forget_record(&head.study_instance_uid, &head.series_instance_uid, &head.sop_instance_uid, &record.at);
-    }
-
     /// Forgets an instance if this record is what is known of it.
-    pub(crate) fn forget_record(&self, study: &Uid, series: &Uid, instance: &Uid, record: &RecordRef) {
+    pub(crate) fn forget(&self, study: &Uid, series: &Uid, instance: &Uid, record: &RecordRef) {
         let key = self.key(study, series, instance);
         let mut entries = self.entries();
         if entries.get(&key).is_some_and(|known| matches!(known, Known::Stored(at) if at == record)) {
@@ -127,7 +121,7 @@ impl Presence {
 impl Reservation {
     /// Says where the instance now lies.
     pub(crate) fn confirm(mut self, record: RecordRef) {
-        self.presence.entries().insert(self.key, Known::Stored(record));
+        self.set.entries().insert(self.key, Known::Stored(record));
         self.confirmed = true;
     }
 }
@@ -135,9 +129,9 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.confirmed {
-            self.presence.entries().remove(&self.key);
+            self.set.entries().remove(&self.key);
         }
-        self.presence.changed.notify_waiters();
+        self.set.changed.notify_waiters();
     }
 }
 
@@ -157,11 +151,11 @@ mod tests {
     #[tokio::test]
     async fn the_second_of_two_waits_for_the_first_and_gets_its_record() {
         // ST-044
-        let presence = Arc::new(Presence::new());
-        let Reserved::New(first) = presence.reserve(&uid("1"), &uid("1.2"), &uid("1.2.3")).await else {
+        let set = Arc::new(UnsealedSet::new());
+        let Reserved::New(first) = set.reserve(&uid("1"), &uid("1.2"), &uid("1.2.3")).await else {
             panic!("nobody else is there");
         };
-        let other = Arc::clone(&presence);
+        let other = Arc::clone(&set);
         let second = tokio::spawn(async move { other.reserve(&uid("1"), &uid("1.2"), &uid("1.2.3")).await });
         tokio::task::yield_now().await;
         assert!(!second.is_finished());
@@ -171,18 +165,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_reservation_given_up_lets_the_next_one_store() {
-        let presence = Arc::new(Presence::new());
-        drop(presence.reserve(&uid("1"), &uid("1.2"), &uid("1.2.3")).await);
-        assert!(matches!(presence.reserve(&uid("1"), &uid("1.2"), &uid("1.2.3")).await, Reserved::New(_)));
-        assert_eq!(presence.len(), 0);
+        let set = Arc::new(UnsealedSet::new());
+        drop(set.reserve(&uid("1"), &uid("1.2"), &uid("1.2.3")).await);
+        assert!(matches!(set.reserve(&uid("1"), &uid("1.2"), &uid("1.2.3")).await, Reserved::New(_)));
+        assert_eq!(set.len(), 0);
     }
 
     #[tokio::test]
     async fn the_same_instance_uid_in_another_series_or_study_is_another_instance() {
         // ST-043
-        let presence = Arc::new(Presence::new());
-        presence.enter(&uid("1"), &uid("1.2"), &uid("1.2.3"), record(1));
-        assert!(matches!(presence.reserve(&uid("1"), &uid("1.3"), &uid("1.2.3")).await, Reserved::New(_)));
-        assert!(matches!(presence.reserve(&uid("2"), &uid("1.2"), &uid("1.2.3")).await, Reserved::New(_)));
+        let set = Arc::new(UnsealedSet::new());
+        set.enter(&uid("1"), &uid("1.2"), &uid("1.2.3"), record(1));
+        assert!(matches!(set.reserve(&uid("1"), &uid("1.3"), &uid("1.2.3")).await, Reserved::New(_)));
+        assert!(matches!(set.reserve(&uid("2"), &uid("1.2"), &uid("1.2.3")).await, Reserved::New(_)));
     }
 }

@@ -18,7 +18,7 @@ const ZSTD_LEVEL: i32 = 3;
 
 /// A block that is read from its beginning on. Objects that were passed are let go: one that is asked for later costs a
 /// second inflation, and from then on all are kept.
-pub(super) struct Block {
+pub(crate) struct Block {
     packed: Bytes,
     text: Take<zstd::Decoder<'static, Cursor<Bytes>>>,
     /// Objects inflated and not let go; the first is number `first`.
@@ -32,7 +32,7 @@ pub(super) struct Block {
 
 impl Block {
     /// Begins to read a block.
-    pub(super) fn new(packed: Bytes) -> io::Result<Self> {
+    pub(crate) fn new(packed: Bytes) -> io::Result<Self> {
         Ok(Self {
             text: zstd::Decoder::with_buffer(Cursor::new(packed.clone()))?.take(BLOCK_BYTES_MAX),
             packed,
@@ -45,12 +45,12 @@ impl Block {
     }
 
     /// Returns the object at a position if it is inflated.
-    pub(super) fn ready_line(&self, position: usize) -> Option<Bytes> {
+    pub(crate) fn ready_line(&self, position: usize) -> Option<Bytes> {
         self.lines.get(position.checked_sub(self.first)?).cloned()
     }
 
     /// Returns the object at a position; `None` when there are not so many.
-    pub(super) fn line(&mut self, position: usize) -> io::Result<Option<Bytes>> {
+    pub(crate) fn line(&mut self, position: usize) -> io::Result<Option<Bytes>> {
         if position < self.first {
             *self = Self { keeps_all: true, ..Self::new(self.packed.clone())? };
         }

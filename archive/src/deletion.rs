@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use index::{Hot, Tombstone};
+use index::{Tombstone, UnsealedRow};
 
 use crate::barrier::Barrier;
 use crate::containers::Containers;
@@ -44,7 +44,7 @@ impl Deletion {
         tombstone.deleted_millis = self.clock.now().as_millisecond();
         self.barrier.catch_up().await?;
         let index = self.link.get()?;
-        let mut unsealed = index.hot_instances(std::slice::from_ref(&tombstone.study), &[], usize::MAX).await?;
+        let mut unsealed = index.unsealed_instances(std::slice::from_ref(&tombstone.study), &[], usize::MAX).await?;
         unsealed.retain(|row| covers(&tombstone, &row.series_instance_uid, &row.sop_instance_uid));
         let (store, note) = (self.containers.store().clone(), encode(&tombstone));
         blocking(move || store.add_tombstone(&note)).await??;
@@ -56,7 +56,7 @@ impl Deletion {
     }
 
     /// Releases what the journal holds of the deleted instances.
-    async fn release(&self, tombstone: &Tombstone, deleted: Vec<Hot>) -> Result<(), Error> {
+    async fn release(&self, tombstone: &Tombstone, deleted: Vec<UnsealedRow>) -> Result<(), Error> {
         let (unsealed, study) = (Arc::clone(&self.unsealed), tombstone.study.clone());
         blocking(move || {
             for row in &deleted {

@@ -34,7 +34,7 @@ pub use archive::Archive;
 pub use budgets::{Budget, Permit};
 pub use clock::Clock;
 pub use error::{Chain, Error};
-pub use index::{InstanceRef, Location, Sealed, Selector, Tombstone};
+pub use index::{ContainerPlace, InstanceRef, Location, Selector, Tombstone};
 pub use jobs::{ContainerFault, Job, JobControl, JobState, JobStatus, Progress, Step, VerifyReport};
 pub use metrics::{Metrics, Operation};
 pub use options::{ArchiveOptions, PackOptions};

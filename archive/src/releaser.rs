@@ -31,7 +31,8 @@ impl Releaser {
     }
 
     async fn release_up_to(&self, index: &Index, applied: Option<Lsn>) -> Result<(), Error> {
-        let segments_in_use = index.hot_segments(self.unsealed.journal_id(), self.unsealed.segment_bytes()).await?;
+        let segments_in_use =
+            index.journal_segments_in_use(self.unsealed.journal_id(), self.unsealed.segment_bytes()).await?;
         let Some(step) = segments(Facts { applied, segments_in_use }) else { return Ok(()) };
         let unsealed = Arc::clone(&self.unsealed);
         self.tasks.blocking(move || unsealed.release_segments(step.before, &|segment| step.keeps(segment))).await?
@@ -39,7 +40,7 @@ impl Releaser {
 
     /// Releases what the journal still holds of instances that were sealed or dropped before a crash.
     pub(crate) async fn release_leftovers(&self, index: &Index, applied: Lsn) -> Result<(), Error> {
-        let served: HashSet<u64> = index.hot_lsns(self.unsealed.journal_id()).await?.into_iter().collect();
+        let served: HashSet<u64> = index.unsealed_lsns(self.unsealed.journal_id()).await?.into_iter().collect();
         let unsealed = Arc::clone(&self.unsealed);
         let released =
             self.tasks.blocking(move || unsealed.release_leftovers(&|record| keeps_record(record, applied, &served)));

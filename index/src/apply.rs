@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::instances::{HOT_COLUMNS, HotRow, SeriesRef, sealed};
+use super::instances::{INSTANCE_COLUMNS, InstanceRow, SeriesRef, sealed};
 use super::upsert::{self, NewStudy};
 use super::{Error, Index, Located, signed, tombstone};
 use super::{InstanceRef, Location};
@@ -175,12 +175,12 @@ impl Index {
             new.push((identity.0, arrival));
             there.insert(identity, located(journal, arrival));
         }
-        insert_hot(tx, journal, &new).await?;
+        insert_unsealed(tx, journal, &new).await?;
         count(tx, &new).await?;
         Ok(outcomes.into_iter().map(|o| o.unwrap_or(Applied::Deleted)).collect())
     }
 
-    /// Returns those of the arrivals that are there, hot or sealed.
+    /// Returns those of the arrivals that are there, unsealed or sealed.
     async fn existing(
         &self,
         tx: &mut PgConnection,
@@ -199,15 +199,15 @@ impl Index {
         let mut found = HashMap::new();
         let mut query = sqlx::QueryBuilder::new("select ");
         query
-            .push(HOT_COLUMNS)
+            .push(INSTANCE_COLUMNS)
             .push(" from unnest(")
             .push_bind(pairs.iter().map(|((id, _), _)| *id).collect::<Vec<_>>())
             .push("::bigint[], ")
             .push_bind(pairs.iter().map(|((_, sop), _)| sop.as_str()).collect::<Vec<_>>())
             .push("::text[]) as n (series, sop) ")
-            .push("join instance_hot h on h.series = n.series and h.sop_instance_uid = n.sop");
-        let hot: Vec<HotRow> = query.build_query_as().fetch_all(&mut *tx).await?;
-        for row in hot {
+            .push("join instance_unsealed h on h.series = n.series and h.sop_instance_uid = n.sop");
+        let unsealed: Vec<InstanceRow> = query.build_query_as().fetch_all(&mut *tx).await?;
+        for row in unsealed {
             let Some(series) = refs.get(&row.series) else {
                 continue;
             };
@@ -292,12 +292,12 @@ fn located(journal: Uuid, arrival: &Arrival) -> Located {
 }
 
 /// Plan: function scan on unnest, insert, one look-up in each of three indexes a row.
-async fn insert_hot(tx: &mut PgConnection, journal: Uuid, new: &[(i64, &Arrival)]) -> Result<(), Error> {
+async fn insert_unsealed(tx: &mut PgConnection, journal: Uuid, new: &[(i64, &Arrival)]) -> Result<(), Error> {
     if new.is_empty() {
         return Ok(());
     }
     sqlx::query(
-        "insert into instance_hot (series, sop_instance_uid, sop_class_uid, transfer_syntax_uid, instance_number, \
+        "insert into instance_unsealed (series, sop_instance_uid, sop_class_uid, transfer_syntax_uid, instance_number, \
              lsn, head_bytes, payload_bytes, crc32c, large, received_millis, calling_ae, detail, journal)
          select n.*, $14::uuid from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigint[], \
              $7::bigint[], $8::bigint[], $9::bigint[], $10::bool[], $11::bigint[], $12::text[], $13::bytea[]) as n",
@@ -341,7 +341,7 @@ pub(super) struct Added {
 }
 
 /// Adds to the counts and SOP classes of series rows whose studies are locked. Rows that stay the same, as those of
-/// what was hot and is sealed now, are not written.
+/// what was unsealed and is sealed now, are not written.
 pub(super) async fn add(tx: &mut PgConnection, added: &BTreeMap<i64, Added>) -> Result<(), Error> {
     if added.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The instances of series: hot rows first, then manifests, each instance once.
+//! The instances of series: unsealed rows first, then manifests, each instance once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use sqlx::PgConnection;
 use tiering::ManifestInstance;
 use uuid::Uuid;
 
+use super::{ContainerPlace, InstanceRef, Location};
 use super::{Error, Index, Located, Segment, unsigned};
-use super::{InstanceRef, Location, Sealed};
 use dicom_data::Uid;
 use journal::{Lsn, RecordRef};
 
@@ -28,9 +28,9 @@ pub(super) struct Instance {
     pub(super) detail: Bytes,
 }
 
-/// A row of `instance_hot`.
+/// A row of `instance_unsealed`.
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct HotRow {
+pub(super) struct InstanceRow {
     pub(super) series: i64,
     pub(super) sop_instance_uid: String,
     pub(super) sop_class_uid: String,
@@ -46,17 +46,17 @@ pub(super) struct HotRow {
     pub(super) detail: Vec<u8>,
 }
 
-/// The columns of `HotRow`.
-pub(super) const HOT_COLUMNS: &str = "h.series, h.sop_instance_uid, h.sop_class_uid, h.transfer_syntax_uid, \
+/// The columns of `InstanceRow`.
+pub(super) const INSTANCE_COLUMNS: &str = "h.series, h.sop_instance_uid, h.sop_class_uid, h.transfer_syntax_uid, \
     h.instance_number, h.journal::text as journal, h.lsn, h.head_bytes, h.payload_bytes, h.crc32c, h.large, \
     h.received_millis, h.detail";
 
-impl HotRow {
+impl InstanceRow {
     pub(super) fn record(&self) -> Result<RecordRef, Error> {
         Ok(RecordRef {
-            lsn: Lsn(unsigned(self.lsn, "hot instance")?),
+            lsn: Lsn(unsigned(self.lsn, "unsealed instance")?),
             head_bytes: u32::try_from(self.head_bytes).map_err(|_| DAMAGED)?,
-            payload_bytes: unsigned(self.payload_bytes, "hot instance")?,
+            payload_bytes: unsigned(self.payload_bytes, "unsealed instance")?,
             crc32c: u32::try_from(self.crc32c).map_err(|_| DAMAGED)?,
             large: self.large,
         })
@@ -101,7 +101,7 @@ fn sealed_at(segment: &Segment, index: usize, instance: &ManifestInstance) -> Re
             sop_class_uid: uid(&instance.kind.sop_class_uid)?,
             transfer_syntax_uid: uid(&instance.kind.transfer_syntax_uid)?,
             bytes: instance.bytes,
-            location: Location::Container(Sealed {
+            location: Location::Container(ContainerPlace {
                 container: segment.container,
                 offset: instance.offset,
                 crc32c: instance.crc32c,
@@ -128,12 +128,12 @@ impl Index {
         only: &BTreeSet<Uid>,
     ) -> Result<Vec<Vec<Instance>>, Error> {
         let rows: Vec<i64> = series.iter().map(|s| s.id).collect();
-        let hot = hot_rows(connection, &rows, only).await?;
+        let unsealed = unsealed_rows(connection, &rows, only).await?;
         let segments = self.segments_of(connection, &rows).await?;
         let mut found: BTreeMap<i64, Vec<Instance>> = BTreeMap::new();
         let by_id: BTreeMap<i64, &SeriesRef> = series.iter().map(|s| (s.id, s)).collect();
         let mut several = BTreeSet::new();
-        for row in hot {
+        for row in unsealed {
             let Some(series) = by_id.get(&row.series) else {
                 continue;
             };
@@ -158,7 +158,7 @@ impl Index {
     }
 }
 
-/// Keeps the last of those with one UID: what was sealed since the hot rows were read, the container has, the journal may
+/// Keeps the last of those with one UID: what was sealed since the unsealed rows were read, the container has, the journal may
 /// not much longer.
 fn each_once(list: Vec<Instance>) -> Vec<Instance> {
     let mut all = BTreeMap::new();
@@ -189,9 +189,13 @@ fn chosen<'a>(
     }
 }
 
-async fn hot_rows(connection: &mut PgConnection, series: &[i64], only: &BTreeSet<Uid>) -> Result<Vec<HotRow>, Error> {
+async fn unsealed_rows(
+    connection: &mut PgConnection,
+    series: &[i64],
+    only: &BTreeSet<Uid>,
+) -> Result<Vec<InstanceRow>, Error> {
     let mut query = sqlx::QueryBuilder::new("select ");
-    query.push(HOT_COLUMNS).push(" from instance_hot h where h.series = any(").push_bind(series).push(")");
+    query.push(INSTANCE_COLUMNS).push(" from instance_unsealed h where h.series = any(").push_bind(series).push(")");
     if !only.is_empty() {
         let only: Vec<&str> = only.iter().map(Uid::as_str).collect();
         query.push(" and h.sop_instance_uid = any(").push_bind(only).push(")");

@@ -2,7 +2,7 @@
 //!
 //! Everything in it can be rebuilt from the containers and the journal. Writers hold the row lock of each study they
 //! touch, so that counts, sets and duplicates need no further care; readers take no locks. What moves from
-//! hot rows to a segment does so in one transaction: readers look at hot rows first and at segments second, and
+//! unsealed rows to a segment does so in one transaction: readers look at unsealed rows first and at segments second, and
 //! so see every instance at least once.
 
 use std::sync::Arc;
@@ -13,32 +13,32 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use uuid::Uuid;
 
 pub use apply::{Applied, Arrival, ArrivalHead};
+pub use containers::{Container, Counts, Shard};
 pub use embedded::EmbeddedPostgres;
 pub use error::Error;
-pub use ledger::Commitment;
 pub use locate::Located;
-pub use pack::{Hot, PackStudy};
-pub use seal::{SealedContainer, SealedSegment, SealedShard};
+pub use pack::{PackStudy, UnsealedRow};
+pub use seal::{NewContainer, NewSegment, NewShard};
 pub use search::Matches;
 pub use segments::Segment;
-pub use stock::{Container, Counts, Shard};
 pub use tombstone::Tombstone;
 
 pub use instances::sealed;
-pub use places::{InstanceRef, Location, Sealed, Selector};
+pub use places::{ContainerPlace, InstanceRef, Location, Selector};
 
 use journal::Lsn;
 
 mod apply;
 mod checks;
 mod condition;
+mod containers;
 mod count;
 mod embedded;
 mod error;
 mod filters;
 mod instances;
+mod job_states;
 mod json;
-mod ledger;
 mod levels;
 mod locate;
 mod pack;
@@ -46,7 +46,6 @@ mod places;
 mod seal;
 mod search;
 mod segments;
-mod stock;
 mod tombstone;
 mod upsert;
 
@@ -103,7 +102,7 @@ impl Index {
     /// numbers go on: they name what caches hold.
     pub async fn clear(&self) -> Result<(), Error> {
         sqlx::query(
-            "truncate patient, study, study_modality, series, series_request, instance_hot, container, shard, series_segment, \
+            "truncate patient, study, study_modality, series, series_request, instance_unsealed, container, shard, series_segment, \
              tombstone, journal_position",
         )
         .execute(&self.pool)

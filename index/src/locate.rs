@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use super::instances::{HOT_COLUMNS, HotRow, SeriesRef, sealed};
+use super::instances::{INSTANCE_COLUMNS, InstanceRow, SeriesRef, sealed};
 use super::{Error, Index};
 use super::{InstanceRef, Selector};
 use dicom_data::Uid;
@@ -44,21 +44,21 @@ impl Index {
         Ok(self.locate(&selector).await?.into_iter().next())
     }
 
-    /// Returns all instances with a SOP Instance UID: hot rows, then the containers whose filters admit it, newest first.
+    /// Returns all instances with a SOP Instance UID: unsealed rows, then the containers whose filters admit it, newest first.
     pub async fn find_by_sop(&self, sop: &Uid) -> Result<Vec<Located>, Error> {
         let mut connection = self.pool.acquire().await?;
-        let hot: Vec<HotRow> = hot_by_sop(&mut connection, sop).await?;
-        let ids: Vec<i64> = hot.iter().map(|row| row.series).collect();
+        let unsealed: Vec<InstanceRow> = unsealed_by_sop(&mut connection, sop).await?;
+        let ids: Vec<i64> = unsealed.iter().map(|row| row.series).collect();
         let series = series_by_id(&mut connection, &ids).await?;
         let mut found = Vec::new();
-        for row in &hot {
+        for row in &unsealed {
             // A series that is gone by now took its instances along.
             if let Some(series) = series.iter().find(|s| s.id == row.series) {
                 found.push(row.located(series)?);
             }
         }
         drop(connection);
-        // After the hot rows: what was sealed in between is in a filter that is read now.
+        // After the unsealed rows: what was sealed in between is in a filter that is read now.
         self.filters.refresh(&self.pool).await?;
         let mut connection = self.pool.acquire().await?;
         for container in self.filters.candidates(sop.as_str()) {
@@ -132,9 +132,9 @@ async fn series_by_id(connection: &mut sqlx::PgConnection, ids: &[i64]) -> Resul
     rows.into_iter().map(series_ref).collect()
 }
 
-async fn hot_by_sop(connection: &mut sqlx::PgConnection, sop: &Uid) -> Result<Vec<HotRow>, Error> {
+async fn unsealed_by_sop(connection: &mut sqlx::PgConnection, sop: &Uid) -> Result<Vec<InstanceRow>, Error> {
     let mut query = QueryBuilder::new("select ");
-    query.push(HOT_COLUMNS).push(" from instance_hot h where h.sop_instance_uid = ").push_bind(sop.as_str());
+    query.push(INSTANCE_COLUMNS).push(" from instance_unsealed h where h.sop_instance_uid = ").push_bind(sop.as_str());
     Ok(query.build_query_as().fetch_all(connection).await?)
 }
 

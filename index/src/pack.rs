@@ -1,4 +1,4 @@
-//! What the packer asks: which studies are quiet, what of them is hot, and what the journal still holds for us.
+//! What the packer asks: which studies are quiet, what of them is unsealed, and what the journal still holds for us.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use super::instances::{HOT_COLUMNS, HotRow};
+use super::instances::{INSTANCE_COLUMNS, InstanceRow};
 use super::{Error, Index, json, signed, unsigned};
 use dicom_data::Uid;
 use journal::{Lsn, RecordRef};
@@ -19,7 +19,7 @@ pub struct PackStudy {
     pub study_instance_uid: Uid,
     /// Year and month of Study Date.
     pub month: Option<(i16, u8)>,
-    /// Hot instances.
+    /// UnsealedRow instances.
     pub instances: u64,
     /// Bytes of their data sets.
     pub bytes: u64,
@@ -31,7 +31,7 @@ pub struct PackStudy {
 
 /// An instance that is not yet sealed.
 #[derive(Debug, Clone)]
-pub struct Hot {
+pub struct UnsealedRow {
     /// The journal.
     pub journal: Uuid,
     /// Where it lies there.
@@ -54,39 +54,39 @@ pub struct Hot {
     pub received_millis: i64,
 }
 
-const DAMAGED: Error = Error::Damaged { what: "hot instance" };
+const DAMAGED: Error = Error::Damaged { what: "unsealed instance" };
 /// Studies or series that one statement asks for at most.
 const ASKED_MAX: usize = 1_000;
 
 #[derive(sqlx::FromRow)]
-struct NamedHotRow {
+struct NamedInstanceRow {
     study_instance_uid: String,
     series_instance_uid: String,
     #[sqlx(flatten)]
-    hot: HotRow,
+    row: InstanceRow,
 }
 
-impl NamedHotRow {
-    fn read(self) -> Result<Hot, Error> {
-        let Self { study_instance_uid, series_instance_uid, hot } = self;
-        Ok(Hot {
-            journal: hot.journal()?,
-            record: hot.record()?,
+impl NamedInstanceRow {
+    fn read(self) -> Result<UnsealedRow, Error> {
+        let Self { study_instance_uid, series_instance_uid, row } = self;
+        Ok(UnsealedRow {
+            journal: row.journal()?,
+            record: row.record()?,
             study_instance_uid: study_instance_uid.parse().map_err(|_| DAMAGED)?,
             series_instance_uid: series_instance_uid.parse().map_err(|_| DAMAGED)?,
-            sop_instance_uid: hot.sop_instance_uid.parse().map_err(|_| DAMAGED)?,
-            sop_class_uid: hot.sop_class_uid.parse().map_err(|_| DAMAGED)?,
-            transfer_syntax_uid: hot.transfer_syntax_uid.parse().map_err(|_| DAMAGED)?,
-            instance_number: hot.instance_number,
-            received_millis: hot.received_millis,
-            detail: hot.detail.into(),
+            sop_instance_uid: row.sop_instance_uid.parse().map_err(|_| DAMAGED)?,
+            sop_class_uid: row.sop_class_uid.parse().map_err(|_| DAMAGED)?,
+            transfer_syntax_uid: row.transfer_syntax_uid.parse().map_err(|_| DAMAGED)?,
+            instance_number: row.instance_number,
+            received_millis: row.received_millis,
+            detail: row.detail.into(),
         })
     }
 }
 
 impl Index {
-    /// Returns the studies with hot instances none of which came in these milliseconds, all studies if there are none, the
-    /// one that waits longest first. Reads all hot rows: some 100 ms for 200,000.
+    /// Returns the studies with unsealed instances none of which came in these milliseconds, all studies if there are none, the
+    /// one that waits longest first. Reads all unsealed rows: some 100 ms for 200,000.
     pub async fn quiet_studies(&self, busy_millis: RangeInclusive<i64>) -> Result<Vec<PackStudy>, Error> {
         type Row = (String, Option<i32>, Option<i32>, i64, i64, i64, i64);
         let rows: Vec<Row> = sqlx::query_as(
@@ -94,7 +94,7 @@ impl Index {
                  h.instances, h.bytes, h.oldest, h.newest
              from (select s.study, count(*) as instances, sum(h.payload_bytes)::bigint as bytes, \
                        min(h.received_millis) as oldest, max(h.received_millis) as newest
-                   from instance_hot h join series s on s.id = h.series
+                   from instance_unsealed h join series s on s.id = h.series
                    group by s.study having max(h.received_millis) not between $1 and $2) as h
              join study t on t.id = h.study
              order by h.oldest, t.study_instance_uid",
@@ -109,8 +109,8 @@ impl Index {
                 Ok(PackStudy {
                     study_instance_uid: study.parse().map_err(|_| DAMAGED)?,
                     month,
-                    instances: unsigned(instances, "hot instance")?,
-                    bytes: unsigned(bytes, "hot instance")?,
+                    instances: unsigned(instances, "unsealed instance")?,
+                    bytes: unsigned(bytes, "unsealed instance")?,
                     oldest_received: oldest,
                     newest_received: newest,
                 })
@@ -118,25 +118,25 @@ impl Index {
             .collect()
     }
 
-    /// Returns the first hot instances of studies in the order given, each study's by series number and UID, instance number
+    /// Returns the first unsealed instances of studies in the order given, each study's by series number and UID, instance number
     /// and SOP Instance UID; not those in `left_out`, and at most `instances_max`.
-    pub async fn hot_instances(
+    pub async fn unsealed_instances(
         &self,
         studies: &[Uid],
         left_out: &[Lsn],
         instances_max: usize,
-    ) -> Result<Vec<Hot>, Error> {
+    ) -> Result<Vec<UnsealedRow>, Error> {
         let left_out: Vec<i64> = left_out.iter().map(|at| signed(at.0)).collect();
         let mut found = Vec::new();
         for studies in studies.chunks(ASKED_MAX) {
             let uids: Vec<&str> = studies.iter().map(Uid::as_str).collect();
             let more_max = instances_max.saturating_sub(found.len());
             let mut query = QueryBuilder::new("select t.study_instance_uid, s.series_instance_uid, ");
-            query.push(HOT_COLUMNS).push(" from unnest(").push_bind(uids).push(
+            query.push(INSTANCE_COLUMNS).push(" from unnest(").push_bind(uids).push(
                 "::text[]) with ordinality as n (study, no)
                  join study t on t.study_instance_uid = n.study
                  join series s on s.study = t.id
-                 join instance_hot h on h.series = s.id
+                 join instance_unsealed h on h.series = s.id
                  where h.lsn <> all(",
             );
             query.push_bind(&left_out).push(
@@ -144,7 +144,7 @@ impl Index {
                  order by n.no, s.series_number, s.series_instance_uid, h.instance_number, h.sop_instance_uid limit ",
             );
             query.push_bind(i64::try_from(more_max).unwrap_or(i64::MAX));
-            let rows: Vec<NamedHotRow> = query.build_query_as().fetch_all(&self.pool).await?;
+            let rows: Vec<NamedInstanceRow> = query.build_query_as().fetch_all(&self.pool).await?;
             found.reserve(rows.len());
             for row in rows {
                 found.push(row.read()?);
@@ -153,19 +153,23 @@ impl Index {
         Ok(found)
     }
 
-    /// Returns hot instances as they lie in their journals, behind one of them or from the first: at most `instances_max`.
-    pub async fn hot_in_order(&self, behind: Option<&Hot>, instances_max: usize) -> Result<Vec<Hot>, Error> {
-        let (journal, lsn) = behind.map_or((Uuid::nil(), -1), |hot| (hot.journal, signed(hot.record.lsn.0)));
+    /// Returns unsealed instances as they lie in their journals, behind one of them or from the first: at most `instances_max`.
+    pub async fn unsealed_in_order(
+        &self,
+        behind: Option<&UnsealedRow>,
+        instances_max: usize,
+    ) -> Result<Vec<UnsealedRow>, Error> {
+        let (journal, lsn) = behind.map_or((Uuid::nil(), -1), |row| (row.journal, signed(row.record.lsn.0)));
         let mut query = QueryBuilder::new("select t.study_instance_uid, s.series_instance_uid, ");
-        query.push(HOT_COLUMNS).push(
-            " from instance_hot h join series s on s.id = h.series join study t on t.id = s.study
+        query.push(INSTANCE_COLUMNS).push(
+            " from instance_unsealed h join series s on s.id = h.series join study t on t.id = s.study
              where (h.journal, h.lsn) > (",
         );
         query.push_bind(journal.to_string()).push("::uuid, ").push_bind(lsn);
         query.push(") order by h.journal, h.lsn limit ");
         query.push_bind(i64::try_from(instances_max).unwrap_or(i64::MAX));
-        let rows: Vec<NamedHotRow> = query.build_query_as().fetch_all(&self.pool).await?;
-        rows.into_iter().map(NamedHotRow::read).collect()
+        let rows: Vec<NamedInstanceRow> = query.build_query_as().fetch_all(&self.pool).await?;
+        rows.into_iter().map(NamedInstanceRow::read).collect()
     }
 
     /// Returns for each series, named by Study and Series Instance UID, all that is needed to make its row and those that
@@ -199,14 +203,15 @@ impl Index {
         Ok(found)
     }
 
-    /// Returns the numbers of the journal's segments (position / `segment_bytes`) in which hot instances begin; all others
+    /// Returns the numbers of the journal's segments (position / `segment_bytes`) in which unsealed instances begin; all others
     /// up to the applied position can be recycled.
-    pub async fn hot_segments(&self, journal: Uuid, segment_bytes: u64) -> Result<BTreeSet<u64>, Error> {
-        let rows: Vec<i64> = sqlx::query_scalar("select distinct lsn / $2 from instance_hot where journal = $1::uuid")
-            .bind(journal.to_string())
-            .bind(signed(segment_bytes.max(1)))
-            .fetch_all(&self.pool)
-            .await?;
-        rows.into_iter().map(|no| unsigned(no, "hot instance")).collect()
+    pub async fn journal_segments_in_use(&self, journal: Uuid, segment_bytes: u64) -> Result<BTreeSet<u64>, Error> {
+        let rows: Vec<i64> =
+            sqlx::query_scalar("select distinct lsn / $2 from instance_unsealed where journal = $1::uuid")
+                .bind(journal.to_string())
+                .bind(signed(segment_bytes.max(1)))
+                .fetch_all(&self.pool)
+                .await?;
+        rows.into_iter().map(|no| unsigned(no, "unsealed instance")).collect()
     }
 }

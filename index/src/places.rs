@@ -44,12 +44,12 @@ pub enum Location {
     /// Not yet sealed.
     Journal(RecordRef),
     /// Sealed.
-    Container(Sealed),
+    Container(ContainerPlace),
 }
 
 /// Where a sealed instance lies, and what its series' manifest says of its pixel data.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sealed {
+pub struct ContainerPlace {
     /// The container.
     pub container: ContainerId,
     /// First byte in the container's logical bytes.

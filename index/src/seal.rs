@@ -1,4 +1,4 @@
-//! From hot rows to segments, and from the table of contents of a container back into the index.
+//! From unsealed rows to segments, and from the table of contents of a container back into the index.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use dicom_data::Uid;
 
 /// A sealed container with everything that the index keeps of it.
 #[derive(Debug, Clone)]
-pub struct SealedContainer {
+pub struct NewContainer {
     /// Its identity.
     pub id: ContainerId,
     /// Generation of its shards.
@@ -37,14 +37,14 @@ pub struct SealedContainer {
     /// When it was sealed, in milliseconds since 1970.
     pub sealed_millis: i64,
     /// Where its shards are.
-    pub shards: Vec<SealedShard>,
+    pub shards: Vec<NewShard>,
     /// What it holds.
-    pub segments: Vec<SealedSegment>,
+    pub segments: Vec<NewSegment>,
 }
 
 /// A shard of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SealedShard {
+pub struct NewShard {
     /// Its number, from 0.
     pub number: u8,
     /// The device that keeps it.
@@ -53,7 +53,7 @@ pub struct SealedShard {
 
 /// A part of a series in a container.
 #[derive(Debug, Clone)]
-pub struct SealedSegment {
+pub struct NewSegment {
     /// Study Instance UID.
     pub study: Uid,
     /// Series Instance UID.
@@ -74,19 +74,19 @@ struct Summary {
 }
 
 impl Index {
-    /// Records a sealed container: its instances are no longer hot. All or nothing, durable on return; recording a
+    /// Records a sealed container: its instances are no longer unsealed. All or nothing, durable on return; recording a
     /// container again changes nothing. A dropped call may or may not have committed.
-    pub async fn seal(&self, container: &SealedContainer) -> Result<(), Error> {
+    pub async fn seal(&self, container: &NewContainer) -> Result<(), Error> {
         self.file(container).await
     }
 
     /// Takes a container over from its own table of contents. Rows that are missing are made; instances that are
-    /// deleted, or known from another container, are not served from it; hot rows of its instances go.
-    pub async fn restore(&self, container: &SealedContainer) -> Result<(), Error> {
+    /// deleted, or known from another container, are not served from it; unsealed rows of its instances go.
+    pub async fn adopt(&self, container: &NewContainer) -> Result<(), Error> {
         self.file(container).await
     }
 
-    async fn file(&self, container: &SealedContainer) -> Result<(), Error> {
+    async fn file(&self, container: &NewContainer) -> Result<(), Error> {
         let summaries = container.segments.iter().map(read_summary).collect::<Result<Vec<_>, _>>()?;
         let mut tx = self.pool.begin().await?;
         if !insert_container(&mut tx, container).await? {
@@ -144,7 +144,7 @@ impl Index {
             filed.add_known(others.get(&filed.series).map_or(&[], Vec::as_slice));
         }
         insert_segments(tx, container, filed).await?;
-        let mut added = remove_hot(tx, filed).await?;
+        let mut added = remove_unsealed(tx, filed).await?;
         for filed in filed {
             let added = added.entry(filed.series).or_default();
             for instance in filed.live() {
@@ -166,7 +166,7 @@ const SEGMENTS_MAX: usize = 1_000;
 struct Filed<'a> {
     /// Its row of `series`.
     series: i64,
-    segment: &'a SealedSegment,
+    segment: &'a NewSegment,
     /// Positions that are not served.
     dead: BTreeSet<usize>,
 }
@@ -189,7 +189,7 @@ impl Filed<'_> {
     }
 }
 
-fn read_summary(segment: &SealedSegment) -> Result<Summary, Error> {
+fn read_summary(segment: &NewSegment) -> Result<Summary, Error> {
     let damaged = Error::Damaged { what: "series summary" };
     let Ok(json) = serde_json::from_slice::<HashMap<String, serde_json::Value>>(&segment.summary) else {
         return Err(damaged);
@@ -199,7 +199,7 @@ fn read_summary(segment: &SealedSegment) -> Result<Summary, Error> {
 }
 
 /// Tells whether the container is new.
-async fn insert_container(tx: &mut PgConnection, container: &SealedContainer) -> Result<bool, Error> {
+async fn insert_container(tx: &mut PgConnection, container: &NewContainer) -> Result<bool, Error> {
     let sops = container.segments.iter().flat_map(|s| &s.manifest.instances).map(|i| i.sop_instance_uid.as_str());
     let instances: usize = container.segments.iter().map(|s| s.manifest.instances.len()).sum();
     let month = container.month.map(|(year, month)| format!("{year:04}-{month:02}-01"));
@@ -234,7 +234,7 @@ async fn insert_container(tx: &mut PgConnection, container: &SealedContainer) ->
 pub(super) async fn insert_shards(
     tx: &mut PgConnection,
     container: ContainerId,
-    shards: &[SealedShard],
+    shards: &[NewShard],
 ) -> Result<(), Error> {
     sqlx::query(
         "insert into shard (container, number, device)
@@ -252,7 +252,7 @@ pub(super) async fn insert_shards(
 type Deleted = HashMap<(String, String), BTreeSet<String>>;
 
 /// Returns what is deleted in the studies of segments.
-async fn deleted(tx: &mut PgConnection, segments: &[SealedSegment]) -> Result<Deleted, Error> {
+async fn deleted(tx: &mut PgConnection, segments: &[NewSegment]) -> Result<Deleted, Error> {
     let studies: BTreeSet<&str> = segments.iter().map(|segment| segment.study.as_str()).collect();
     let rows: Vec<(String, String, String)> = sqlx::query_as(
         "select study_instance_uid, series_instance_uid, sop_instance_uid from tombstone
@@ -269,7 +269,7 @@ async fn deleted(tx: &mut PgConnection, segments: &[SealedSegment]) -> Result<De
 }
 
 /// Returns the positions of deleted instances: all of them for a deleted series.
-fn dead_by_tombstone(deleted: &Deleted, segment: &SealedSegment) -> BTreeSet<usize> {
+fn dead_by_tombstone(deleted: &Deleted, segment: &NewSegment) -> BTreeSet<usize> {
     let key = (segment.study.as_str().to_owned(), segment.series.as_str().to_owned());
     let Some(deleted) = deleted.get(&key) else { return BTreeSet::new() };
     let all = deleted.contains("");
@@ -302,11 +302,11 @@ async fn insert_segments(tx: &mut PgConnection, container: ContainerId, filed: &
     Ok(())
 }
 
-/// Removes the hot rows of the segments' instances and returns what that takes from each series. Rows with other bytes
+/// Removes the unsealed rows of the segments' instances and returns what that takes from each series. Rows with other bytes
 /// go as well: what is sealed was there first.
-async fn remove_hot(tx: &mut PgConnection, filed: &[Filed<'_>]) -> Result<BTreeMap<i64, Added>, Error> {
+async fn remove_unsealed(tx: &mut PgConnection, filed: &[Filed<'_>]) -> Result<BTreeMap<i64, Added>, Error> {
     let series: Vec<i64> = filed.iter().map(|filed| filed.series).collect();
-    let any: bool = sqlx::query_scalar("select exists (select from instance_hot where series = any($1))")
+    let any: bool = sqlx::query_scalar("select exists (select from instance_unsealed where series = any($1))")
         .bind(&series)
         .fetch_one(&mut *tx)
         .await?;
@@ -316,7 +316,7 @@ async fn remove_hot(tx: &mut PgConnection, filed: &[Filed<'_>]) -> Result<BTreeM
     let sops = || filed.iter().flat_map(|f| f.segment.manifest.instances.iter().map(|i| (f.series, i)));
     let removed: Vec<(i64, i64, i64)> = sqlx::query_as(
         "with removed as (
-             delete from instance_hot h using unnest($1::bigint[], $2::text[]) as n (series, sop)
+             delete from instance_unsealed h using unnest($1::bigint[], $2::text[]) as n (series, sop)
              where h.series = n.series and h.sop_instance_uid = n.sop
              returning h.series, h.payload_bytes)
          select series, count(*), sum(payload_bytes)::bigint from removed group by series",

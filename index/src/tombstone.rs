@@ -137,7 +137,7 @@ impl Index {
             return Ok(false);
         };
         let bytes = signed(instance.located.instance.bytes);
-        sqlx::query("delete from instance_hot where series = $1 and sop_instance_uid = $2")
+        sqlx::query("delete from instance_unsealed where series = $1 and sop_instance_uid = $2")
             .bind(row)
             .bind(sop.as_str())
             .execute(&mut *tx)

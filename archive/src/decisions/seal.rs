@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use index::{Hot, PackStudy};
+use index::{PackStudy, UnsealedRow};
 
 /// Year and month of study date; `None` for studies without a date.
 pub(crate) type Month = Option<(i16, u8)>;
@@ -65,10 +65,10 @@ pub(crate) fn batches(mut studies: Vec<PackStudy>, full_at: Full, patience: Pati
 }
 
 /// Returns how many of the instances, at least one, fill one container.
-pub(crate) fn full_container(instances: &[Hot], container_bytes: u64) -> usize {
+pub(crate) fn full_container(instances: &[UnsealedRow], container_bytes: u64) -> usize {
     let mut bytes = 0_u64;
-    for (count, hot) in instances.iter().enumerate() {
-        bytes = bytes.saturating_add(hot.record.payload_bytes);
+    for (count, row) in instances.iter().enumerate() {
+        bytes = bytes.saturating_add(row.record.payload_bytes);
         if bytes > container_bytes {
             return count.max(1);
         }

@@ -134,7 +134,7 @@ impl Adopter {
     /// Files a container in the index; returns how many instances it has.
     async fn restore(&self, index: &Index, places: &ContainerPlaces, toc: Toc) -> Result<u64, Error> {
         let container = new_container::found(&self.containers, places, toc, self.clock.now())?;
-        index.restore(&container).await?;
+        index.adopt(&container).await?;
         let instances = container.segments.iter().map(|segment| segment.manifest.instances.len()).sum::<usize>();
         tracing::info!(container = %places.id, instances, "container taken into the index");
         Ok(u64::try_from(instances).unwrap_or(u64::MAX))

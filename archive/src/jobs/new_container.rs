@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use index::{SealedContainer, SealedSegment, SealedShard};
+use index::{NewContainer, NewSegment, NewShard};
 use jiff::Timestamp;
 use tiering::{CodeProfile, ContainerId, ContainerPlaces, DeviceId, Sealed, Toc};
 
@@ -17,7 +17,7 @@ pub(super) fn sealed(
     month: Month,
     toc: Toc,
     now: Timestamp,
-) -> Result<SealedContainer, Error> {
+) -> Result<NewContainer, Error> {
     let place = Place { id: sealed.id, pool: &sealed.pool, code: sealed.code, shards: &sealed.shards };
     describe(containers, &place, (sealed.logical_bytes, sealed.stored_bytes), month, toc, now)
 }
@@ -28,7 +28,7 @@ pub(super) fn found(
     places: &ContainerPlaces,
     toc: Toc,
     now: Timestamp,
-) -> Result<SealedContainer, Error> {
+) -> Result<NewContainer, Error> {
     let place = Place { id: places.id, pool: &places.pool, code: places.code, shards: &places.places };
     let ends = toc.segments.iter().map(|segment| segment.metadata.offset + segment.metadata.bytes);
     let bytes = ends.max().unwrap_or(0);
@@ -52,9 +52,9 @@ fn describe(
     month: Month,
     toc: Toc,
     now: Timestamp,
-) -> Result<SealedContainer, Error> {
+) -> Result<NewContainer, Error> {
     let shards = place.shards.iter();
-    Ok(SealedContainer {
+    Ok(NewContainer {
         id: place.id,
         generation: 0,
         pool: place.pool.to_owned(),
@@ -65,14 +65,14 @@ fn describe(
         bytes,
         stored_bytes,
         sealed_millis: now.as_millisecond(),
-        shards: shards.map(|(number, device)| SealedShard { number: *number, device: *device }).collect(),
+        shards: shards.map(|(number, device)| NewShard { number: *number, device: *device }).collect(),
         segments: toc.segments.into_iter().map(segment).collect::<Result<_, _>>()?,
     })
 }
 
-fn segment(segment: tiering::TocSegment) -> Result<SealedSegment, Error> {
+fn segment(segment: tiering::TocSegment) -> Result<NewSegment, Error> {
     let damaged = |_| Error::from(index::Error::Damaged { what: "container's table of contents" });
-    Ok(SealedSegment {
+    Ok(NewSegment {
         study: segment.study_instance_uid.parse().map_err(damaged)?,
         series: segment.series_instance_uid.parse().map_err(damaged)?,
         metadata: segment.metadata,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dicom_data::Uid;
 use futures_util::future::BoxFuture;
-use index::{Hot, Index};
+use index::{Index, UnsealedRow};
 use journal::Lsn;
 use tokio::time::timeout;
 
@@ -164,7 +164,7 @@ impl Packer {
         let mut sealed = 0;
         loop {
             let left_out: Vec<Lsn> = self.unpackable().iter().copied().collect();
-            let mut rest = index.hot_instances(&studies, &left_out, most).await?;
+            let mut rest = index.unsealed_instances(&studies, &left_out, most).await?;
             // There may be more: what does not fill a container is listed again with it.
             let cut = rest.len() == most;
             while !rest.is_empty() {
@@ -183,7 +183,7 @@ impl Packer {
         }
     }
 
-    async fn pack_container(&self, index: &Index, month: Month, instances: Vec<Hot>) -> Result<u64, Error> {
+    async fn pack_container(&self, index: &Index, month: Month, instances: Vec<UnsealedRow>) -> Result<u64, Error> {
         let series = series_parts(index, instances).await?;
         let (unsealed, store) = (Arc::clone(&self.unsealed), self.containers.store().clone());
         let written = self.tasks.blocking(move || write_container(&unsealed, &store, series)).await??;
@@ -206,14 +206,14 @@ impl Packer {
     }
 
     /// Leaves instances that the journal lost where they are, so that they do not hold up all others, and says so.
-    fn leave_out(&self, lost: &[Hot]) {
+    fn leave_out(&self, lost: &[UnsealedRow]) {
         let Some(first) = lost.first() else { return };
         tracing::error!(
             instances = lost.len(),
             sop_instance_uid = %first.sop_instance_uid,
             "instances that no journal copy has undamaged are not packed: mend a copy or delete them and have them sent again"
         );
-        self.unpackable().extend(lost.iter().map(|hot| hot.record.lsn));
+        self.unpackable().extend(lost.iter().map(|row| row.record.lsn));
     }
 
     /// Releases what the journal held of sealed instances; returns how many they are.
@@ -257,15 +257,15 @@ impl Packer {
 }
 
 /// Sorts instances, which come series by series, into parts.
-async fn series_parts(index: &Index, instances: Vec<Hot>) -> Result<Vec<SeriesPart>, Error> {
+async fn series_parts(index: &Index, instances: Vec<UnsealedRow>) -> Result<Vec<SeriesPart>, Error> {
     let mut parts: Vec<SeriesPart> = Vec::new();
-    for hot in instances {
-        let (study, series) = (&hot.study_instance_uid, &hot.series_instance_uid);
+    for row in instances {
+        let (study, series) = (&row.study_instance_uid, &row.series_instance_uid);
         match parts.last_mut() {
-            Some(part) if part.study == *study && part.series == *series => part.instances.push(hot),
+            Some(part) if part.study == *study && part.series == *series => part.instances.push(row),
             Some(_) | None => {
                 let (study, series) = (study.clone(), series.clone());
-                parts.push(SeriesPart { study, series, summary: Bytes::new(), instances: vec![hot] });
+                parts.push(SeriesPart { study, series, summary: Bytes::new(), instances: vec![row] });
             }
         }
     }

@@ -105,19 +105,19 @@ impl Verifier {
         let index = self.link.get()?;
         let mut last = None;
         loop {
-            let hot = index.hot_in_order(last.as_ref(), INSTANCES_AT_ONCE).await?;
+            let rows = index.unsealed_in_order(last.as_ref(), INSTANCES_AT_ONCE).await?;
             control.checkpoint().await?;
             let unsealed = Arc::clone(&self.unsealed);
             let read = blocking(move || {
-                let bad = hot.iter().filter(|hot| unsealed.verify(&hot.record).is_err());
-                let bad: Vec<String> = bad.map(|hot| hot.sop_instance_uid.to_string()).collect();
-                (hot, bad)
+                let bad = rows.iter().filter(|row| unsealed.verify(&row.record).is_err());
+                let bad: Vec<String> = bad.map(|row| row.sop_instance_uid.to_string()).collect();
+                (rows, bad)
             });
-            let (hot, bad) = read.await?;
-            report.journal_instances += u64::try_from(hot.len()).unwrap_or(0);
+            let (rows, bad) = read.await?;
+            report.journal_instances += u64::try_from(rows.len()).unwrap_or(0);
             report.journal_faults.extend(bad);
-            last = match hot.into_iter().next_back() {
-                Some(hot) => Some(hot),
+            last = match rows.into_iter().next_back() {
+                Some(row) => Some(row),
                 None => return Ok(()),
             };
         }

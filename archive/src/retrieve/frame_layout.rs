@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dicom_core::VR;
 use dicom_data::{Attributes, ByteOrder, FragmentTable, Limits, Parsed, TransferSyntax};
-use index::{InstanceRef, Sealed};
+use index::{ContainerPlace, InstanceRef};
 
 use super::instance_body::InstanceBody;
 use super::layouts::Layouts;
@@ -128,7 +128,7 @@ pub(super) fn slice(data_set: &Bytes, range: Range<u64>) -> Result<Bytes, Error>
 pub(super) fn known_native_layout(
     layouts: &Layouts,
     instance: &InstanceRef,
-    sealed: &Sealed,
+    sealed: &ContainerPlace,
     syntax: &TransferSyntax,
 ) -> Option<Layout> {
     let elsewhere = sealed.pixel_data == 0 || sealed.frame_table.is_some();

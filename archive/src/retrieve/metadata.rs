@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dicom_data::{InstanceUids, Uid};
 use futures_util::stream;
-use index::{InstanceRef, Location, Sealed};
+use index::{ContainerPlace, InstanceRef, Location};
 use journal::RecordRef;
 
 use super::locate::Place;
@@ -81,7 +81,7 @@ impl Blocks {
 async fn sealed_line(
     metadata: &MetadataReader,
     instance: &InstanceRef,
-    sealed: &Sealed,
+    sealed: &ContainerPlace,
     blocks: &mut Blocks,
 ) -> Result<Bytes, Error> {
     // A study is asked for series by series.

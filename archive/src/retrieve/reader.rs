@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use index::{InstanceRef, Location, Sealed};
+use index::{ContainerPlace, InstanceRef, Location};
 use journal::RecordRef;
 use tiering::Store;
 
@@ -140,7 +140,7 @@ impl Reader {
         }
     }
 
-    async fn read_sealed(&self, sealed: &Sealed, range: Range<u64>) -> Result<Bytes, Error> {
+    async fn read_sealed(&self, sealed: &ContainerPlace, range: Range<u64>) -> Result<Bytes, Error> {
         Ok(self.store.read(sealed.container, sealed.offset + range.start..sealed.offset + range.end).await?)
     }
 

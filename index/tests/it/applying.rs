@@ -79,7 +79,7 @@ async fn the_same_patient_and_study_from_eight_sides() {
     let counts = f.index.counts().await.unwrap();
     assert_eq!((counts.patients, counts.studies, counts.series), (3, 3, 6));
     assert_eq!(counts.instances, u64::try_from(new).unwrap());
-    assert_eq!(counts.instances, counts.instances_hot);
+    assert_eq!(counts.instances, counts.instances_unsealed);
 }
 
 #[tokio::test]

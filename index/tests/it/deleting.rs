@@ -33,7 +33,7 @@ async fn seen(f: &Fixture) -> [usize; 4] {
 }
 
 /// Deletes an instance, a series and a study one after the other and tries to get them back each way.
-async fn delete_all(f: &Fixture, batch: &[Arrival], container: &SealedContainer) {
+async fn delete_all(f: &Fixture, batch: &[Arrival], container: &NewContainer) {
     let (study, series, sop) = ("1.2.826.1", "1.2.826.1.1", "1.2.826.1.1.2");
     let steps = [
         (tombstone(study, Some(series), Some(sop)), [2, 2, 4, 7], 3),
@@ -53,9 +53,9 @@ async fn delete_all(f: &Fixture, batch: &[Arrival], container: &SealedContainer)
         let outcomes = f.index.apply(JOURNAL, batch, Lsn(2)).await.unwrap();
         let deleted = outcomes.iter().filter(|o| matches!(o, Applied::Deleted)).count();
         assert_eq!(deleted, batch.len() - left[3]);
-        f.index.restore(container).await.unwrap();
-        let again = SealedContainer { id: ContainerId(Uuid::new_v4()), ..container.clone() };
-        f.index.restore(&again).await.unwrap();
+        f.index.adopt(container).await.unwrap();
+        let again = NewContainer { id: ContainerId(Uuid::new_v4()), ..container.clone() };
+        f.index.adopt(&again).await.unwrap();
         assert_eq!(seen(f).await, left, "replayed and restored");
         assert!(f.index.find_by_sop(&uid(sop)).await.unwrap().is_empty());
     }
@@ -63,7 +63,7 @@ async fn delete_all(f: &Fixture, batch: &[Arrival], container: &SealedContainer)
 }
 
 #[tokio::test]
-async fn hot_instances_series_and_studies_stay_deleted() {
+async fn unsealed_instances_series_and_studies_stay_deleted() {
     // QR-062, ST-086
     let f = fixture().await;
     let batch = filled(&f).await;
@@ -97,7 +97,7 @@ async fn deletions_that_come_before_a_rebuild_hold_in_it() {
     ] {
         assert!(!f.index.add_tombstone(&deleted).await.unwrap());
     }
-    f.index.restore(&container).await.unwrap();
+    f.index.adopt(&container).await.unwrap();
     assert_eq!(seen(&f).await, [1, 1, 1, 2]);
     assert!(f.index.find_by_sop(&uid("1.2.826.1.1.1")).await.unwrap().is_empty());
     assert_eq!(f.index.find_by_sop(&uid("1.2.826.1.1.2")).await.unwrap().len(), 1);

@@ -11,7 +11,7 @@ use dicom_data::query::{Level, Matching, Query};
 use dicom_data::{Attribute, Attributes, PersonName, Value};
 use futures_util::TryStreamExt as _;
 use index::Selector;
-use index::{Arrival, ArrivalHead, Index, SealedContainer, SealedSegment, SealedShard};
+use index::{Arrival, ArrivalHead, Index, NewContainer, NewSegment, NewShard};
 use journal::{Lsn, RecordRef};
 use tiering::{ContainerId, DeviceId, Extent, InstanceKind, Manifest, ManifestInstance};
 use uuid::Uuid;
@@ -20,6 +20,7 @@ mod applying;
 mod deleting;
 mod embedded;
 mod fixture;
+mod migrating;
 mod query;
 mod sealing;
 
@@ -88,38 +89,38 @@ pub(crate) async fn everything(index: &Index) -> Vec<Vec<Attributes>> {
     all
 }
 
-/// Packs all hot instances of studies into one container, as the packer would.
-pub(crate) async fn pack(index: &Index, studies: &[Uid], number: u128) -> SealedContainer {
-    let mut segments: Vec<SealedSegment> = Vec::new();
+/// Packs all unsealed instances of studies into one container, as the packer would.
+pub(crate) async fn pack(index: &Index, studies: &[Uid], number: u128) -> NewContainer {
+    let mut segments: Vec<NewSegment> = Vec::new();
     let mut offset = 0;
     for study in studies {
-        let hot = index.hot_instances(std::slice::from_ref(study), &[], usize::MAX).await.unwrap();
+        let unsealed = index.unsealed_instances(std::slice::from_ref(study), &[], usize::MAX).await.unwrap();
         let mut seen = BTreeSet::new();
         let series: Vec<Uid> =
-            hot.iter().map(|h| h.series_instance_uid.clone()).filter(|s| seen.insert(s.clone())).collect();
+            unsealed.iter().map(|h| h.series_instance_uid.clone()).filter(|s| seen.insert(s.clone())).collect();
         for series in series {
             let summary = index.series_summaries(&[(study.clone(), series.clone())]).await.unwrap().remove(0);
             let mut manifest = Manifest::default();
-            for hot in hot.iter().filter(|h| h.series_instance_uid == series) {
+            for row in unsealed.iter().filter(|h| h.series_instance_uid == series) {
                 manifest.instances.push(ManifestInstance {
-                    sop_instance_uid: hot.sop_instance_uid.as_str().into(),
-                    number: hot.instance_number,
+                    sop_instance_uid: row.sop_instance_uid.as_str().into(),
+                    number: row.instance_number,
                     offset,
-                    bytes: hot.record.payload_bytes,
-                    crc32c: hot.record.crc32c,
+                    bytes: row.record.payload_bytes,
+                    crc32c: row.record.crc32c,
                     pixel_data: 1_200,
                     frame_table: None,
-                    received_millis: hot.received_millis,
+                    received_millis: row.received_millis,
                     kind: Arc::new(InstanceKind {
-                        sop_class_uid: hot.sop_class_uid.as_str().into(),
-                        transfer_syntax_uid: hot.transfer_syntax_uid.as_str().into(),
+                        sop_class_uid: row.sop_class_uid.as_str().into(),
+                        transfer_syntax_uid: row.transfer_syntax_uid.as_str().into(),
                         encoding: 0,
-                        detail: hot.detail.clone(),
+                        detail: row.detail.clone(),
                     }),
                 });
-                offset += hot.record.payload_bytes;
+                offset += row.record.payload_bytes;
             }
-            segments.push(SealedSegment {
+            segments.push(NewSegment {
                 study: study.clone(),
                 series,
                 metadata: Extent { offset, bytes: 100, crc32c: 9 },
@@ -128,7 +129,7 @@ pub(crate) async fn pack(index: &Index, studies: &[Uid], number: u128) -> Sealed
             });
         }
     }
-    SealedContainer {
+    NewContainer {
         id: ContainerId(Uuid::from_u128(number)),
         generation: 1,
         pool: "hot".into(),
@@ -140,7 +141,7 @@ pub(crate) async fn pack(index: &Index, studies: &[Uid], number: u128) -> Sealed
         stored_bytes: offset * 3 / 2,
         sealed_millis: 1_700_000_100_000,
         shards: (0..3)
-            .map(|number| SealedShard { number, device: DeviceId(Uuid::from_u128(u128::from(number))) })
+            .map(|number| NewShard { number, device: DeviceId(Uuid::from_u128(u128::from(number))) })
             .collect(),
         segments,
     }

@@ -406,7 +406,7 @@ async fn a_name_of_many_is_the_one_that_the_patient_has() {
 }
 
 #[tokio::test]
-async fn sealed_studies_match_as_hot_ones() {
+async fn sealed_studies_match_as_unsealed_ones() {
     let f = five().await;
     let keys: &[&[(&[Tag], &str)]] = &[
         &[(PATIENT_NAME, "*王*")],

@@ -1,4 +1,4 @@
-//! From hot rows to segments, and back from a container alone.
+//! From unsealed rows to segments, and back from a container alone.
 
 use std::ops::RangeInclusive;
 
@@ -22,7 +22,7 @@ async fn filled(f: &Fixture) {
 }
 
 #[tokio::test]
-async fn sealed_instances_answer_as_hot_ones_did() {
+async fn sealed_instances_answer_as_unsealed_ones_did() {
     let f = fixture().await;
     filled(&f).await;
     let before = everything(&f.index).await;
@@ -34,7 +34,7 @@ async fn sealed_instances_answer_as_hot_ones_did() {
     assert_eq!(located.len(), 41);
     assert!(located.iter().all(|l| matches!(l.instance.location, Location::Container { .. })));
     let counts = f.index.counts().await.unwrap();
-    assert_eq!((counts.instances, counts.instances_hot, counts.containers), (121, 40, 1));
+    assert_eq!((counts.instances, counts.instances_unsealed, counts.containers), (121, 40, 1));
     f.index.seal(&container).await.unwrap();
     assert_eq!(everything(&f.index).await, before, "sealing twice changes nothing");
     assert_eq!(f.index.counts().await.unwrap(), counts);
@@ -59,10 +59,10 @@ async fn many_small_studies_are_sealed_and_restored_together() {
     f.index.seal(&container).await.unwrap();
     assert!(everything(&f.index).await == before);
     let counts = f.index.counts().await.unwrap();
-    assert_eq!((counts.studies, counts.instances, counts.instances_hot), (1_099, 1_099, 0));
+    assert_eq!((counts.studies, counts.instances, counts.instances_unsealed), (1_099, 1_099, 0));
     f.index.clear().await.unwrap();
     f.index.add_tombstone(&tombstone).await.unwrap();
-    f.index.restore(&container).await.unwrap();
+    f.index.adopt(&container).await.unwrap();
     assert!(everything(&f.index).await == before);
     assert_eq!(f.index.counts().await.unwrap(), counts);
 }
@@ -86,7 +86,7 @@ async fn an_index_restored_from_containers_is_the_one_that_was_lost() {
     assert_eq!(f.index.counts().await.unwrap().studies, 0);
     assert!(f.index.find_by_sop(&uid("1.2.826.1.1.1")).await.unwrap().is_empty());
     for container in [&first, &second, &first] {
-        f.index.restore(container).await.unwrap();
+        f.index.adopt(container).await.unwrap();
     }
     assert_eq!(everything(&f.index).await, before);
     assert_eq!(f.index.counts().await.unwrap(), counts);
@@ -107,11 +107,11 @@ async fn restoring_after_the_journal_counts_nothing_twice() {
     let before = everything(&f.index).await;
     f.index.clear().await.unwrap();
     filled(&f).await; // the journal first, the container later
-    f.index.restore(&container).await.unwrap();
+    f.index.adopt(&container).await.unwrap();
     assert_eq!(everything(&f.index).await, before);
     // The same instances in another container, as after an unfinished rewrite.
-    let again = SealedContainer { id: ContainerId(Uuid::from_u128(99)), ..container };
-    f.index.restore(&again).await.unwrap();
+    let again = NewContainer { id: ContainerId(Uuid::from_u128(99)), ..container };
+    f.index.adopt(&again).await.unwrap();
     assert_eq!(everything(&f.index).await, before);
 }
 
@@ -119,12 +119,12 @@ async fn restoring_after_the_journal_counts_nothing_twice() {
 async fn instances_are_found_by_sop_instance_uid_alone() {
     let f = fixture().await;
     filled(&f).await;
-    let (hot, sealed) = (uid("1.2.826.3.1.5"), uid("1.2.826.1.2.7"));
+    let (unsealed, sealed) = (uid("1.2.826.3.1.5"), uid("1.2.826.1.2.7"));
     f.index.seal(&pack(&f.index, &[uid("1.2.826.1")], 1).await).await.unwrap();
     let elsewhere = Index::connect(f.options.clone(), 2).await.unwrap();
     f.index.seal(&pack(&f.index, &[uid("1.2.826.2")], 2).await).await.unwrap();
     for index in [&f.index, &elsewhere] {
-        for (sop, study) in [(&hot, "1.2.826.3"), (&sealed, "1.2.826.1"), (&uid("1.2.826.2.1.1"), "1.2.826.2")] {
+        for (sop, study) in [(&unsealed, "1.2.826.3"), (&sealed, "1.2.826.1"), (&uid("1.2.826.2.1.1"), "1.2.826.2")] {
             let found = index.find_by_sop(sop).await.unwrap();
             assert_eq!(found.len(), 1, "{sop}");
             assert_eq!(found[0].instance.study_instance_uid, uid(study));
@@ -155,14 +155,14 @@ async fn instances_are_located_in_reading_order() {
     };
     let expected = ["1.2.826.1.2.2", "1.2.826.1.2.11", "1.2.826.1.2.3", "1.2.826.1.10.1"];
     assert_eq!(order().await, expected);
-    let hot = f.index.hot_instances(&[uid("1.2.826.1")], &[], usize::MAX).await.unwrap();
-    assert_eq!(hot.iter().map(|h| h.sop_instance_uid.to_string()).collect::<Vec<_>>(), expected);
+    let unsealed = f.index.unsealed_instances(&[uid("1.2.826.1")], &[], usize::MAX).await.unwrap();
+    assert_eq!(unsealed.iter().map(|h| h.sop_instance_uid.to_string()).collect::<Vec<_>>(), expected);
     f.index.seal(&pack(&f.index, &[uid("1.2.826.1")], 1).await).await.unwrap();
     assert_eq!(order().await, expected);
 }
 
 #[tokio::test]
-async fn the_packer_sees_quiet_studies_and_the_journal_what_is_hot() {
+async fn the_packer_sees_quiet_studies_and_the_journal_what_is_unsealed() {
     let f = fixture().await;
     f.index.apply(JOURNAL, &[arrival(1, 1, 1), arrival(1, 1, 2), arrival(2, 1, 9)], Lsn(1)).await.unwrap();
     let quiet = f.index.quiet_studies(1_700_000_000_009..=i64::MAX).await.unwrap();
@@ -173,17 +173,17 @@ async fn the_packer_sees_quiet_studies_and_the_journal_what_is_hot() {
     assert_eq!((future.len(), future[0].newest_received), (1, 1_700_000_000_009));
     let all = f.index.quiet_studies(RangeInclusive::new(i64::MAX, i64::MIN)).await.unwrap();
     assert_eq!(all.len(), 2);
-    let segments = f.index.hot_segments(JOURNAL, 100_000_000).await.unwrap();
+    let segments = f.index.journal_segments_in_use(JOURNAL, 100_000_000).await.unwrap();
     assert_eq!(segments, BTreeSet::from([1, 2]));
     f.index.seal(&pack(&f.index, &[uid("1.2.826.1")], 1).await).await.unwrap();
-    assert_eq!(f.index.hot_segments(JOURNAL, 100_000_000).await.unwrap(), BTreeSet::from([2]));
-    assert!(f.index.hot_segments(Uuid::from_u128(8), 100_000_000).await.unwrap().is_empty());
+    assert_eq!(f.index.journal_segments_in_use(JOURNAL, 100_000_000).await.unwrap(), BTreeSet::from([2]));
+    assert!(f.index.journal_segments_in_use(Uuid::from_u128(8), 100_000_000).await.unwrap().is_empty());
     let container = &f.index.containers().await.unwrap()[0];
     assert_eq!((container.month, container.instances), (Some((2024, 1)), 2));
     let mut moved = container.clone();
     moved.pool = "cold".into();
     moved.generation = 2;
-    let shard = SealedShard { number: 0, device: DeviceId(Uuid::from_u128(77)) };
+    let shard = NewShard { number: 0, device: DeviceId(Uuid::from_u128(77)) };
     f.index.relocate(&moved, &[shard]).await.unwrap();
     f.index.relocate(container, &[]).await.unwrap();
     assert_eq!(f.index.containers().await.unwrap(), [moved.clone()]);
@@ -193,20 +193,8 @@ async fn the_packer_sees_quiet_studies_and_the_journal_what_is_hot() {
 }
 
 #[tokio::test]
-async fn requests_and_jobs_are_remembered() {
+async fn the_state_of_a_job_is_remembered() {
     let f = fixture().await;
-    let commitment = |n: i64| index::Commitment {
-        transaction_uid: uid(&format!("1.2.{n}")),
-        calling_ae: "SCANNER".into(),
-        requested_millis: 100 - n,
-        request: "[]".into(),
-    };
-    for n in [1, 2, 1] {
-        f.index.put_commitment(&commitment(n)).await.unwrap();
-    }
-    assert_eq!(f.index.commitments().await.unwrap(), [commitment(2), commitment(1)]);
-    f.index.settle_commitment(&commitment(2)).await.unwrap();
-    assert_eq!(f.index.commitments().await.unwrap(), [commitment(1)]);
     assert_eq!(f.index.job("scrub").await.unwrap(), None);
     f.index.put_job("scrub", "1", 1).await.unwrap();
     f.index.put_job("scrub", "2", 2).await.unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dicom_data::{Attributes, InstanceUids, Limits, Parsed, ReadError, Uid};
 use disk::crc32c;
-use index::Hot;
+use index::UnsealedRow;
 use journal::{InOrder, RecordRef};
 use tiering::{ContainerWriter, Extent, InstanceKind, Manifest, ManifestInstance, Store, Tier, Toc, TocSegment};
 
@@ -21,7 +21,7 @@ pub(super) struct SeriesPart {
     pub(super) study: Uid,
     pub(super) series: Uid,
     pub(super) summary: Bytes,
-    pub(super) instances: Vec<Hot>,
+    pub(super) instances: Vec<UnsealedRow>,
 }
 
 /// What became of the instances that were to go into one container.
@@ -31,16 +31,16 @@ pub(super) struct Written {
     /// What is in it.
     pub(super) series: Vec<SeriesPart>,
     /// What the journal cannot give back.
-    pub(super) lost: Vec<Hot>,
+    pub(super) lost: Vec<UnsealedRow>,
 }
 
 /// Writes a container and seals it. Blocks.
 pub(super) fn write_container(unsealed: &Unsealed, store: &Store, series: Vec<SeriesPart>) -> Result<Written, Error> {
-    let hot = || series.iter().flat_map(|part| &part.instances);
-    let payload: u64 = hot().map(|hot| hot.record.payload_bytes).sum();
+    let rows = || series.iter().flat_map(|part| &part.instances);
+    let payload: u64 = rows().map(|row| row.record.payload_bytes).sum();
     let mut filling = Filling {
         unsealed,
-        payloads: unsealed.in_order(hot().map(|hot| hot.record.clone())),
+        payloads: unsealed.in_order(rows().map(|row| row.record.clone())),
         writer: store.create(Tier::Hot, payload)?,
         packer: BlockPacker::new()?,
         lost: Vec::new(),
@@ -67,7 +67,7 @@ struct Filling<'a> {
     payloads: InOrder<'a>,
     writer: ContainerWriter,
     packer: BlockPacker,
-    lost: Vec<Hot>,
+    lost: Vec<UnsealedRow>,
 }
 
 impl Filling<'_> {
@@ -75,31 +75,31 @@ impl Filling<'_> {
     fn series(&mut self, part: &mut SeriesPart) -> Result<Option<TocSegment>, Error> {
         let mut instances = Vec::with_capacity(part.instances.len());
         let mut kinds: Vec<Arc<InstanceKind>> = Vec::new();
-        for hot in std::mem::take(&mut part.instances) {
-            let copied = match self.copy(&hot.record) {
+        for row in std::mem::take(&mut part.instances) {
+            let copied = match self.copy(&row.record) {
                 Ok(copied) => copied,
                 Err(Error::Journal(journal::Error::Damaged(_) | journal::Error::Gone)) => {
-                    self.lost.push(hot);
+                    self.lost.push(row);
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            let kind = kind_of(&hot, &mut kinds);
-            let parsed = parse(&copied.source, &hot)?;
-            let (pixel_data, frame_table) = self.layout(&copied.source, &parsed, &hot)?;
-            self.packer.push(&object(parsed.attributes, part, &hot))?;
+            let kind = kind_of(&row, &mut kinds);
+            let parsed = parse(&copied.source, &row)?;
+            let (pixel_data, frame_table) = self.layout(&copied.source, &parsed, &row)?;
+            self.packer.push(&object(parsed.attributes, part, &row))?;
             instances.push(ManifestInstance {
-                sop_instance_uid: hot.sop_instance_uid.to_string(),
-                number: hot.instance_number,
+                sop_instance_uid: row.sop_instance_uid.to_string(),
+                number: row.instance_number,
                 offset: copied.offset,
-                bytes: hot.record.payload_bytes,
-                crc32c: hot.record.crc32c,
+                bytes: row.record.payload_bytes,
+                crc32c: row.record.crc32c,
                 pixel_data,
                 frame_table,
-                received_millis: hot.received_millis,
+                received_millis: row.received_millis,
                 kind,
             });
-            part.instances.push(hot);
+            part.instances.push(row);
         }
         if instances.is_empty() {
             return Ok(None);
@@ -127,10 +127,15 @@ impl Filling<'_> {
     }
 
     /// Returns where the pixel data is, and lists the fragments of encapsulated frames beside it.
-    fn layout(&mut self, source: &PayloadSource, parsed: &Parsed, hot: &Hot) -> Result<(u64, Option<Extent>), Error> {
+    fn layout(
+        &mut self,
+        source: &PayloadSource,
+        parsed: &Parsed,
+        row: &UnsealedRow,
+    ) -> Result<(u64, Option<Extent>), Error> {
         // Offsets into what a deflated data set becomes say nothing about what is stored.
         let deflated =
-            dicom_data::transfer_syntax(hot.transfer_syntax_uid.as_str()).is_none_or(|syntax| syntax.deflated);
+            dicom_data::transfer_syntax(row.transfer_syntax_uid.as_str()).is_none_or(|syntax| syntax.deflated);
         let Some(pixel_data) = parsed.pixel_data.as_ref().filter(|_| !deflated) else { return Ok((0, None)) };
         if !pixel_data.encapsulated {
             return Ok((pixel_data.offset, None));
@@ -174,12 +179,12 @@ impl Read for RecordReader<'_> {
 }
 
 /// Slices of a series are alike: they share one kind.
-fn kind_of(hot: &Hot, kinds: &mut Vec<Arc<InstanceKind>>) -> Arc<InstanceKind> {
+fn kind_of(row: &UnsealedRow, kinds: &mut Vec<Arc<InstanceKind>>) -> Arc<InstanceKind> {
     let kind = InstanceKind {
-        sop_class_uid: hot.sop_class_uid.to_string(),
-        transfer_syntax_uid: hot.transfer_syntax_uid.to_string(),
+        sop_class_uid: row.sop_class_uid.to_string(),
+        transfer_syntax_uid: row.transfer_syntax_uid.to_string(),
         encoding: 0,
-        detail: hot.detail.clone(),
+        detail: row.detail.clone(),
     };
     if let Some(known) = kinds.iter().find(|known| ***known == kind) {
         return Arc::clone(known);
@@ -191,9 +196,9 @@ fn kind_of(hot: &Hot, kinds: &mut Vec<Arc<InstanceKind>>) -> Arc<InstanceKind> {
 
 /// Reads the header; nothing of it if it cannot be made out: such an instance is packed all the same, its metadata has its
 /// UIDs, and its frames are looked for when they are asked for.
-fn parse(source: &PayloadSource, hot: &Hot) -> Result<Parsed, Error> {
+fn parse(source: &PayloadSource, row: &UnsealedRow) -> Result<Parsed, Error> {
     let syntax =
-        dicom_data::transfer_syntax(hot.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)?;
+        dicom_data::transfer_syntax(row.transfer_syntax_uid.as_str()).ok_or(Error::TransferSyntaxNotSupported)?;
     match dicom_data::read(source, syntax, &Limits::default()) {
         Err(ReadError::Malformed { .. } | ReadError::Missing { .. }) => {
             Ok(Parsed { attributes: Attributes::default(), pixel_data: None, complete: false })
@@ -202,11 +207,11 @@ fn parse(source: &PayloadSource, hot: &Hot) -> Result<Parsed, Error> {
     }
 }
 
-fn object(attributes: Attributes, part: &SeriesPart, hot: &Hot) -> Vec<u8> {
+fn object(attributes: Attributes, part: &SeriesPart, row: &UnsealedRow) -> Vec<u8> {
     let uids = InstanceUids {
         study_instance_uid: &part.study,
         series_instance_uid: &part.series,
-        sop_instance_uid: &hot.sop_instance_uid,
+        sop_instance_uid: &row.sop_instance_uid,
     };
     dicom_data::attributes_json(attributes, uids)
 }

@@ -130,7 +130,7 @@ async fn an_older_index_is_brought_up_at_the_start() {
     rig.go_back().await;
     let archive = rig.start().await;
     assert_same(&before, &answers(&archive, &instances).await);
-    assert_eq!(rig.count("instance_hot").await, i64::try_from(instances.len() - 20).unwrap());
+    assert_eq!(rig.count("instance_unsealed").await, i64::try_from(instances.len() - 20).unwrap());
     assert_eq!(archive.status().await.unsealed_instances, u64::try_from(instances.len() - 20).unwrap());
     assert!(archive.verify(Progress::silent()).await.unwrap().is_clean());
     stop(archive).await;
@@ -145,7 +145,7 @@ async fn a_container_that_the_index_missed_is_taken_in_once() {
     for instance in &instances {
         assert!(is_sealed(&locate(&archive, instance).await));
     }
-    assert_eq!(rig.count("instance_hot").await, 0);
+    assert_eq!(rig.count("instance_unsealed").await, 0);
     assert_eq!(archive.status().await.unsealed_instances, 0);
     assert_eq!(pack(&archive).await, 0);
     let after = answers(&archive, &instances).await;
@@ -222,7 +222,7 @@ async fn a_seal_that_the_index_refused_is_taken_up_by_the_next_pack() {
     rig.sql("drop trigger refuse on container").await;
     assert_eq!(pack(&archive).await, 0);
     assert_eq!(rig.shards().len(), 6);
-    assert_eq!((rig.count("container").await, rig.count("instance_hot").await), (1, 0));
+    assert_eq!((rig.count("container").await, rig.count("instance_unsealed").await), (1, 0));
     assert_eq!(archive.status().await.unsealed_instances, 0);
     assert_served(&archive, &instances).await;
     assert_eq!(search(&archive, Level::Instance).await.len(), 10);

@@ -67,7 +67,7 @@ async fn the_same_bytes_are_a_duplicate_and_others_a_conflict_before_and_after_p
     let archive = rig.start().await;
     assert_first_kept(&archive, &instances).await;
     assert_eq!(archive.status().await.unsealed_instances, 0);
-    assert_eq!(rig.count("instance_hot").await, 0);
+    assert_eq!(rig.count("instance_unsealed").await, 0);
     assert!(archive.verify(Progress::silent()).await.unwrap().is_clean());
     stop(archive).await;
 }

@@ -3,7 +3,7 @@
 use tiering::{ContainerId, DeviceId};
 
 use super::seal::insert_shards;
-use super::{Error, Index, SealedShard, unsigned};
+use super::{Error, Index, NewShard, unsigned};
 
 /// A container as the index knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct Shard {
     /// The container.
     pub container: ContainerId,
     /// The shard.
-    pub shard: SealedShard,
+    pub shard: NewShard,
 }
 
 /// How much there is.
@@ -49,11 +49,11 @@ pub struct Counts {
     pub studies: u64,
     pub series: u64,
     pub instances: u64,
-    pub instances_hot: u64,
+    pub instances_unsealed: u64,
     /// Bytes of all data sets.
     pub bytes: u64,
-    /// Bytes of the hot ones.
-    pub bytes_hot: u64,
+    /// Bytes of the unsealed ones.
+    pub bytes_unsealed: u64,
     pub containers: u64,
 }
 
@@ -86,7 +86,7 @@ impl Index {
             .map(|(container, number, device)| {
                 Ok(Shard {
                     container: ContainerId(container.parse().map_err(|_| DAMAGED)?),
-                    shard: SealedShard {
+                    shard: NewShard {
                         number: number.try_into().map_err(|_| DAMAGED)?,
                         device: device.parse::<DeviceId>().map_err(|_| DAMAGED)?,
                     },
@@ -97,7 +97,7 @@ impl Index {
 
     /// Records that a container was moved: its new generation, pool, tier, code and shards; no instance row changes. A
     /// generation older than the known one is ignored. Durable on return.
-    pub async fn relocate(&self, container: &Container, shards: &[SealedShard]) -> Result<(), Error> {
+    pub async fn relocate(&self, container: &Container, shards: &[NewShard]) -> Result<(), Error> {
         let mut tx = self.pool.begin().await?;
         let changed = sqlx::query(
             "update container set generation = $2, pool = $3, tier = $4, data_shards = $5, parity_shards = $6, \
@@ -142,14 +142,14 @@ impl Index {
         Ok(gone)
     }
 
-    /// Counts everything. Reads the series and hot rows: a second at some millions.
+    /// Counts everything. Reads the series and unsealed rows: a second at some millions.
     pub async fn counts(&self) -> Result<Counts, Error> {
         let row: (i64, i64, i64, i64, i64, i64, i64, i64) = sqlx::query_as(
             "select (select count(*) from patient), (select count(*) from study), s.series, s.instances, s.bytes, \
                  h.instances, h.bytes, (select count(*) from container)
              from (select count(*) as series, coalesce(sum(instances), 0)::bigint as instances, \
                        coalesce(sum(bytes), 0)::bigint as bytes from series) as s,
-                 (select count(*) as instances, coalesce(sum(payload_bytes), 0)::bigint as bytes from instance_hot) as h",
+                 (select count(*) as instances, coalesce(sum(payload_bytes), 0)::bigint as bytes from instance_unsealed) as h",
         )
         .fetch_one(&self.pool)
         .await?;
@@ -160,8 +160,8 @@ impl Index {
             series: count(row.2)?,
             instances: count(row.3)?,
             bytes: count(row.4)?,
-            instances_hot: count(row.5)?,
-            bytes_hot: count(row.6)?,
+            instances_unsealed: count(row.5)?,
+            bytes_unsealed: count(row.6)?,
             containers: count(row.7)?,
         })
     }
@@ -171,16 +171,18 @@ impl Index {
     pub async fn analyze_if_grown(&self) -> Result<bool, Error> {
         let grown: bool = sqlx::query_scalar(
             "select exists (select from pg_stat_user_tables s join pg_class c on c.oid = s.relid
-             where s.relname = any('{patient,study,study_modality,series,series_request,instance_hot,series_segment}')
+             where s.relname = any('{patient,study,study_modality,series,series_request,instance_unsealed,series_segment}')
              and s.schemaname = current_schema()
              and s.n_mod_since_analyze > 1000 + greatest(c.reltuples, 0) / 10)",
         )
         .fetch_one(&self.pool)
         .await?;
         if grown {
-            sqlx::query("analyze patient, study, study_modality, series, series_request, instance_hot, series_segment")
-                .execute(&self.pool)
-                .await?;
+            sqlx::query(
+                "analyze patient, study, study_modality, series, series_request, instance_unsealed, series_segment",
+            )
+            .execute(&self.pool)
+            .await?;
         }
         Ok(grown)
     }

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use crate::filmroom::{Place, stderr, stdout, text};
 
 #[test]
@@ -38,7 +40,7 @@ fn check_config_prints_what_holds() {
 
 #[test]
 fn a_server_serves_and_stops_by_signal_with_exit_code_0() {
-    for signal in ["TERM", "INT"] {
+    for signal in [Signal::TERM, Signal::INT] {
         let place = Place::new("");
         let server = place.serve();
         assert!(server.get("/healthz").starts_with("HTTP/1.0 200"), "{}", server.get("/healthz"));
@@ -49,7 +51,7 @@ fn a_server_serves_and_stops_by_signal_with_exit_code_0() {
         let mode = std::fs::metadata(place.path("data/admin.sock")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         server.signal(signal);
-        assert_eq!(server.exit_code(), Some(0), "{signal}");
+        assert_eq!(server.exit_code(), Some(0), "{signal:?}");
         assert!(!place.path("data/admin.sock").exists());
     }
 }
@@ -87,13 +89,13 @@ fn an_address_in_use_is_named() {
 fn the_socket_of_a_killed_server_is_replaced() {
     let place = Place::new("");
     let server = place.serve();
-    server.signal("KILL");
+    server.signal(Signal::KILL);
     assert_eq!(server.exit_code(), None);
     assert!(place.path("data/admin.sock").exists());
     let server = place.serve();
     let output = place.run(&["pool", "list"]);
     assert!(output.status.success(), "{}", stderr(&output));
-    server.signal("TERM");
+    server.signal(Signal::TERM);
     assert_eq!(server.exit_code(), Some(0));
 }
 
@@ -133,7 +135,7 @@ fn pools_and_devices_are_listed_by_a_server_and_without_one() {
     let place = Place::new("");
     let server = place.serve();
     let running = place.run(&["device", "list"]);
-    server.signal("TERM");
+    server.signal(Signal::TERM);
     server.exit_code();
     let alone = place.run(&["device", "list", "--json"]);
     let list: serde_json::Value = serde_json::from_slice(&alone.stdout).unwrap();

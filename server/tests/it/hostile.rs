@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::filmroom::{Place, Server};
 use peer::{Peer, data_set, pdu, store_command, value};
@@ -91,7 +91,7 @@ fn half_open_and_idle_connections_keep_nobody_out() {
     assert!(now_kib < rest_kib + MORE_KIB_MAX, "{rest_kib} KiB at rest, {now_kib} KiB now");
     drop(half_open);
     until_none_is_open(&server);
-    server.signal("TERM");
+    server.signal(Signal::TERM);
     assert_eq!(server.exit_code(), Some(0));
 }
 
@@ -175,7 +175,7 @@ fn damaged_instances_and_bodies_are_refused_or_stored() {
     until_none_is_open(&server);
     assert!(server.get("/dicomweb/instances?includefield=all").starts_with("HTTP/1.0 200"));
     assert!(server.get("/readyz").starts_with("HTTP/1.0 200"));
-    server.signal("TERM");
+    server.signal(Signal::TERM);
     assert_eq!(server.exit_code(), Some(0));
 }
 

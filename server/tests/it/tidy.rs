@@ -2,6 +2,7 @@
 //!
 //! Each rule is a pure function of a path and its text, with a test that sees it fail.
 
+mod circles;
 mod crates;
 mod readme;
 mod source;
@@ -25,12 +26,33 @@ struct SourceFile {
 
 #[test]
 fn the_tree_follows_the_house_rules() {
-    let files = tree();
+    let files = read_tree(&root());
     assert!(files.len() > 30, "found only {} files", files.len());
     let mut violations: Vec<String> = files.iter().flat_map(|file| source::check(&file.path, &file.text)).collect();
     violations.extend(source::check_layout(&files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>()));
     violations.extend(crates::check(&files));
+    violations.extend(circles::check(&files));
     assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
+}
+
+/// Prints the map: files, lines and circles of each crate. `FILMROOM_TREE` names another tree than this one.
+#[test]
+fn map() {
+    let root = std::env::var_os("FILMROOM_TREE").map_or_else(root, PathBuf::from);
+    let sizes = circles::sizes(&read_tree(&root));
+    assert!(sizes.len() > 5, "found only {} crates in {}", sizes.len(), root.display());
+    println!("{:<12} {:>6} {:>7} {:>17}", "crate", "files", "lines", "files in circles");
+    for (name, size) in &sizes {
+        println!("{name:<12} {:>6} {:>7} {:>17}", size.files, size.lines, size.files_in_circles);
+    }
+    let sum = |of: fn(&circles::CrateSize) -> usize| sizes.values().map(of).sum::<usize>();
+    let (files, lines) = (sum(|size| size.files), sum(|size| size.lines));
+    println!("{:<12} {files:>6} {lines:>7} {:>17}", "all", sum(|size| size.files_in_circles));
+    for (name, size) in &sizes {
+        for circle in &size.circles {
+            println!("\n{name}: {circle}");
+        }
+    }
 }
 
 #[test]
@@ -57,15 +79,14 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Reads every text file of the repository.
-fn tree() -> Vec<SourceFile> {
-    let root = root();
-    let (mut open, mut files) = (vec![root.clone()], Vec::new());
+/// Reads every text file of a repository.
+fn read_tree(root: &Path) -> Vec<SourceFile> {
+    let (mut open, mut files) = (vec![root.to_owned()], Vec::new());
     while let Some(directory) = open.pop() {
         for entry in fs::read_dir(&directory).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            let relative = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+            let relative = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
             if path.is_dir() && !SKIPPED.contains(&name.as_str()) {
                 open.push(path);
             } else if path.is_file() && is_text(&relative) {

@@ -1,15 +1,13 @@
 //! The link to Postgres: connects, says when the index is away, and keeps our own cluster running.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{ArchiveOptions, Error};
-use index::{EmbeddedPostgres, Index};
+use index::{DatabaseServer, Index};
 
 /// How often our own cluster is looked at, and a connection is tried again.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -18,27 +16,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct IndexLink {
     index: watch::Sender<Option<Arc<Index>>>,
-    cluster: Mutex<Option<EmbeddedPostgres>>,
-    cluster_dir: PathBuf,
-    url: Option<PgConnectOptions>,
+    server: DatabaseServer,
     connections_max: u32,
-    cache_bytes: Option<u64>,
 }
 
 impl IndexLink {
     /// Connects for the first time. A server that refuses us for good (fsync off, too old, no binaries) is an error; one
     /// that is merely away is not: ingest goes on into the journal, and `keep` goes on trying.
     pub(crate) async fn open(options: &ArchiveOptions) -> Result<Self, Error> {
-        let url = match &options.index_url {
-            None => None,
-            Some(url) => Some(url.parse().map_err(|e: sqlx::Error| Error::from(index::Error::from(e)))?),
-        };
+        let (url, cache_bytes) = (options.index_url.as_deref(), options.index_cache_bytes);
         let link = Self {
             index: watch::Sender::new(None),
-            cluster: Mutex::new(None),
-            cluster_dir: options.data.join("postgres"),
-            url,
-            cache_bytes: options.index_cache_bytes,
+            server: DatabaseServer::new(url, options.data.join("postgres"), cache_bytes)?,
             connections_max: options.index_connections_max,
         };
         match link.connect().await {
@@ -51,13 +40,7 @@ impl IndexLink {
     }
 
     async fn connect(&self) -> Result<(), index::Error> {
-        let options = if let Some(options) = &self.url {
-            options.clone()
-        } else {
-            let started = EmbeddedPostgres::start(&self.cluster_dir, self.cache_bytes).await?;
-            self.cluster.lock().await.insert(started).options()
-        };
-        let index = Index::connect(options, self.connections_max).await?;
+        let index = self.server.connect(self.connections_max).await?;
         self.index.send_replace(Some(Arc::new(index)));
         Ok(())
     }
@@ -89,9 +72,7 @@ impl IndexLink {
                 }
                 continue;
             }
-            let mut cluster = self.cluster.lock().await;
-            let Some(cluster) = cluster.as_mut() else { continue };
-            if let Err(error) = cluster.revive().await {
+            if let Err(error) = self.server.revive().await {
                 tracing::error!(%error, "postgres does not start");
             }
         }
@@ -102,9 +83,7 @@ impl IndexLink {
         if let Some(index) = self.index.send_replace(None) {
             index.close().await;
         }
-        if let Some(cluster) = self.cluster.lock().await.take()
-            && let Err(error) = cluster.stop().await
-        {
+        if let Err(error) = self.server.stop().await {
             tracing::warn!(%error, "postgres did not stop in order, its log replays at the next start");
         }
     }

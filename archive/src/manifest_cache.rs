@@ -89,7 +89,7 @@ impl ManifestCache {
     pub(crate) async fn find(&self, study: &Uid, series: &Uid, instance: &Uid) -> Result<Option<InstanceRef>, Error> {
         for segment in self.segments(series).await? {
             if segment.study == *study
-                && let Some(found) = index::sealed(&segment, instance)?
+                && let Some(found) = segment.locate(instance)?
             {
                 return Ok(Some(found.instance));
             }

@@ -1,13 +1,39 @@
 //! What recovery and verification ask of the index.
 
+use journal::Lsn;
 use uuid::Uuid;
 
-use super::{Error, Index, unsigned};
+use crate::connection::Index;
+use crate::error::Error;
+use crate::numbers::unsigned;
 
 /// SOP Instance UIDs that a check names at most.
 const NAMED_MAX: i64 = 1_000;
 
 impl Index {
+    /// Returns the position up to which a journal is applied.
+    pub async fn applied(&self, journal: Uuid) -> Result<Option<Lsn>, Error> {
+        let lsn: Option<i64> = sqlx::query_scalar("select lsn from journal_position where journal = $1::uuid")
+            .bind(journal.to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+        lsn.map(|lsn| unsigned(lsn, "journal position").map(Lsn)).transpose()
+    }
+
+    /// Forgets everything, tombstones included, before a rebuild; the schema stays, and so do commitments and jobs. Row
+    /// numbers go on: they name what caches hold.
+    pub async fn clear(&self) -> Result<(), Error> {
+        sqlx::query(
+            "truncate patient, study, study_modality, series, series_request, instance_unsealed, container, shard, series_segment, \
+             tombstone, journal_position",
+        )
+        .execute(&self.pool)
+        .await?;
+        self.segments.clear();
+        self.filters.clear();
+        Ok(())
+    }
+
     /// Tells whether Postgres answers.
     pub async fn answers(&self) -> bool {
         sqlx::query("select 1").execute(&self.pool).await.is_ok()

@@ -2,8 +2,11 @@
 
 use tiering::{ContainerId, DeviceId};
 
-use super::seal::insert_shards;
-use super::{Error, Index, NewShard, unsigned};
+use crate::connection::Index;
+use crate::error::Error;
+use crate::new_container::NewShard;
+use crate::numbers::{signed, unsigned};
+use crate::seal::insert_shards;
 
 /// A container as the index knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +113,7 @@ impl Index {
         .bind(&container.tier)
         .bind(i16::from(container.data_shards))
         .bind(i16::from(container.parity_shards))
-        .bind(super::signed(container.stored_bytes))
+        .bind(signed(container.stored_bytes))
         .execute(&mut *tx)
         .await?;
         if changed.rows_affected() == 0 {

@@ -2,8 +2,10 @@
 
 use sqlx::{Postgres, QueryBuilder};
 
-use super::condition::{Infix, Narrowed};
-use super::{Error, Index, condition, signed};
+use crate::condition::{self, Infix, Narrowed};
+use crate::connection::Index;
+use crate::error::Error;
+use crate::numbers::signed;
 use dicom_data::query::{Level, Query};
 
 impl Index {

@@ -7,20 +7,24 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::Error;
+use crate::error::Error;
+use failure::{cluster_error, io_error};
 use owner::Owner;
+use process::POLL;
 use programs::Programs;
 
 mod cache;
+mod failure;
 mod orphan;
 mod owner;
+mod process;
 mod programs;
 mod socket;
 
@@ -38,7 +42,6 @@ const LOG_BYTES_MAX: u64 = 16 << 20;
 const START_ATTEMPTS: u32 = 10;
 /// Beginning of the name of a cluster that initdb is making.
 const UNFINISHED: &str = "cluster.unfinished";
-const POLL: Duration = Duration::from_millis(20);
 
 /// A running server. Dropped without `stop`, it is told to shut down and not waited for.
 #[derive(Debug)]
@@ -112,7 +115,7 @@ impl EmbeddedPostgres {
     /// Shuts the server down: open connections are ended, a checkpoint is written.
     pub async fn stop(mut self) -> Result<(), Error> {
         self.stopped = true;
-        tell(self.pid, Signal::INT);
+        process::signal(self.pid, Signal::INT);
         timeout(STOP_LONGEST, self.child.wait())
             .await
             .map_err(|_| cluster_error("postgres does not shut down, see postgres.log"))?
@@ -124,23 +127,8 @@ impl EmbeddedPostgres {
 impl Drop for EmbeddedPostgres {
     fn drop(&mut self) {
         if !self.stopped && self.child.id().is_some() {
-            tell(self.pid, Signal::INT);
+            process::signal(self.pid, Signal::INT);
         }
-    }
-}
-
-pub(super) fn cluster_error(reason: impl Into<String>) -> Error {
-    Error::Cluster { reason: reason.into() }
-}
-
-pub(super) fn io_error(doing: &'static str) -> impl FnOnce(std::io::Error) -> Error {
-    move |source| Error::Io { doing, source }
-}
-
-/// Signals a server; one that ended by itself meanwhile is as good.
-fn tell(pid: Pid, signal: Signal) {
-    if let Err(error) = kill_process(pid, signal) {
-        tracing::debug!(%error, "the Postgres to be stopped is gone");
     }
 }
 

@@ -16,7 +16,7 @@ use tiering::ContainerId;
 use uuid::Uuid;
 use xorf::{BinaryFuse8, BinaryFuse8Ref, Filter as _, FilterRef as _};
 
-use super::Error;
+use crate::error::Error;
 
 const HEADER_BYTES: usize = 20;
 /// Containers are looked for so far behind the newest known one: transactions that began earlier may end later.
@@ -27,7 +27,7 @@ const PAGE: i64 = 256;
 /// The filters of all containers, by order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct Filters {
-    held: RwLock<BTreeMap<i64, (Uuid, Stored)>>,
+    by_arrival: RwLock<BTreeMap<i64, (Uuid, Stored)>>,
 }
 
 impl Filters {
@@ -47,10 +47,10 @@ impl Filters {
             if rows.is_empty() {
                 return Ok(());
             }
-            let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+            let mut filters = self.by_arrival.write().unwrap_or_else(PoisonError::into_inner);
             for (arrival, id, filter) in rows {
                 let id = id.parse().map_err(|_| DAMAGED)?;
-                held.insert(arrival, (id, Stored::new(filter).ok_or(DAMAGED)?));
+                filters.insert(arrival, (id, Stored::new(filter).ok_or(DAMAGED)?));
             }
         }
     }
@@ -58,24 +58,24 @@ impl Filters {
     /// Returns the containers that may have the instance, newest first; one in 256 others is among them.
     pub(super) fn candidates(&self, sop_instance_uid: &str) -> Vec<ContainerId> {
         let hash = hash(sop_instance_uid);
-        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        let hits = held.values().rev().filter(|(_, filter)| filter.contains(hash));
+        let filters = self.by_arrival.read().unwrap_or_else(PoisonError::into_inner);
+        let hits = filters.values().rev().filter(|(_, filter)| filter.contains(hash));
         hits.map(|(id, _)| ContainerId(*id)).collect()
     }
 
     pub(super) fn clear(&self) {
-        self.held.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.by_arrival.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Forgets one container.
     pub(super) fn remove(&self, container: ContainerId) {
-        self.held.write().unwrap_or_else(PoisonError::into_inner).retain(|_, (id, _)| *id != container.0);
+        self.by_arrival.write().unwrap_or_else(PoisonError::into_inner).retain(|_, (id, _)| *id != container.0);
     }
 
     fn recent(&self) -> (i64, Vec<i64>) {
-        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        let from = held.last_key_value().map_or(0, |(newest, _)| newest - OVERLAP).max(0);
-        (from, held.range(from..).map(|(arrival, _)| *arrival).collect())
+        let filters = self.by_arrival.read().unwrap_or_else(PoisonError::into_inner);
+        let from = filters.last_key_value().map_or(0, |(newest, _)| newest - OVERLAP).max(0);
+        (from, filters.range(from..).map(|(arrival, _)| *arrival).collect())
     }
 }
 

@@ -8,8 +8,11 @@ use sqlx::PgConnection;
 use tiering::ManifestInstance;
 use uuid::Uuid;
 
-use super::{ContainerPlace, InstanceRef, Location};
-use super::{Error, Index, Located, Segment, unsigned};
+use crate::connection::Index;
+use crate::error::Error;
+use crate::numbers::unsigned;
+use crate::places::{InstanceRef, Located, Location};
+use crate::segment::Segment;
 use dicom_data::Uid;
 use journal::{Lsn, RecordRef};
 
@@ -85,39 +88,6 @@ impl InstanceRow {
     }
 }
 
-/// Returns the place of a sealed instance that is served.
-pub fn sealed(segment: &Segment, sop_instance_uid: &Uid) -> Result<Option<Located>, Error> {
-    let found = segment.find_numbered(sop_instance_uid);
-    found.map(|(index, instance)| sealed_at(segment, index, instance)).transpose()
-}
-
-/// Returns the place of the served instance with this index.
-fn sealed_at(segment: &Segment, index: usize, instance: &ManifestInstance) -> Result<Located, Error> {
-    Ok(Located {
-        instance: InstanceRef {
-            study_instance_uid: segment.study.clone(),
-            series_instance_uid: segment.series.clone(),
-            sop_instance_uid: uid(&instance.sop_instance_uid)?,
-            sop_class_uid: uid(&instance.kind.sop_class_uid)?,
-            transfer_syntax_uid: uid(&instance.kind.transfer_syntax_uid)?,
-            bytes: instance.bytes,
-            location: Location::Container(ContainerPlace {
-                container: segment.container,
-                offset: instance.offset,
-                crc32c: instance.crc32c,
-                segment: segment.id,
-                position: segment.position(index),
-                pixel_data: instance.pixel_data,
-                frame_table: instance.frame_table,
-                detail: instance.kind.detail.clone(),
-            }),
-        },
-        journal: None,
-        instance_number: instance.number,
-        received_millis: instance.received_millis,
-    })
-}
-
 impl Index {
     /// Returns the instances of each series in the order given, each list by instance number and SOP Instance UID; only
     /// the named ones unless `only` is empty.
@@ -146,7 +116,7 @@ impl Index {
                 several.insert(*series);
             }
             for (index, instance) in chosen(segment, only) {
-                let located = sealed_at(segment, index, instance)?;
+                let located = segment.located(index, instance)?;
                 all.push(Instance { located, detail: instance.kind.detail.clone() });
             }
         }

@@ -1,6 +1,7 @@
 //! Where each background job stands, so that it goes on from there after a restart.
 
-use super::{Error, Index};
+use crate::connection::Index;
+use crate::error::Error;
 
 impl Index {
     /// Stores the state of a job; replaces the state before. Durable on return.

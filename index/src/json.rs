@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use dicom_core::{Tag, VR};
 use serde_json::{Map, Number, Value as Json, json};
 
-use super::Error;
+use crate::error::Error;
 use dicom_data::{Attribute, Attributes, PersonName, Value};
 
 /// Deepest nesting that is read back; the index keeps sequences two deep.

@@ -2,7 +2,7 @@
 
 use dicom_core::Tag;
 
-use super::json;
+use crate::json;
 use dicom_data::Uid;
 use dicom_data::query::{dates, text};
 use dicom_data::{Attributes, PersonName, Value};

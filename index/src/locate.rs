@@ -3,26 +3,13 @@
 use std::collections::BTreeSet;
 
 use sqlx::QueryBuilder;
-use uuid::Uuid;
 
-use super::instances::{INSTANCE_COLUMNS, InstanceRow, SeriesRef, sealed};
-use super::{Error, Index};
-use super::{InstanceRef, Selector};
+use crate::connection::Index;
+use crate::error::Error;
+use crate::instances::{INSTANCE_COLUMNS, InstanceRow, SeriesRef};
+use crate::places::{Located, Selector};
 use dicom_data::Uid;
 use dicom_data::query::text;
-
-/// An instance and where it is.
-#[derive(Debug, Clone)]
-pub struct Located {
-    /// What adapters need to read it.
-    pub instance: InstanceRef,
-    /// The journal whose record it is; `None` once sealed.
-    pub journal: Option<Uuid>,
-    /// Instance Number (0020,0013).
-    pub instance_number: Option<i32>,
-    /// When it was received, in milliseconds since 1970.
-    pub received_millis: i64,
-}
 
 impl Index {
     /// Returns the instances of a selection, ordered by study, series number, series UID, instance number and SOP
@@ -63,7 +50,7 @@ impl Index {
         let mut connection = self.pool.acquire().await?;
         for container in self.filters.candidates(sop.as_str()) {
             for segment in self.segments_in(&mut connection, container).await? {
-                let Some(place) = sealed(&segment, sop)? else {
+                let Some(place) = segment.locate(sop)? else {
                     continue;
                 };
                 let same = |other: &Located| {

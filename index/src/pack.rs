@@ -7,8 +7,11 @@ use bytes::Bytes;
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use super::instances::{INSTANCE_COLUMNS, InstanceRow};
-use super::{Error, Index, json, signed, unsigned};
+use crate::connection::Index;
+use crate::error::Error;
+use crate::instances::{INSTANCE_COLUMNS, InstanceRow};
+use crate::json;
+use crate::numbers::{signed, unsigned};
 use dicom_data::Uid;
 use journal::{Lsn, RecordRef};
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use dicom_data::Uid;
 use journal::RecordRef;
 use tiering::{ContainerId, Extent};
+use uuid::Uuid;
 
 /// Names what to retrieve. Empty lists do not restrict.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,6 +67,19 @@ pub struct ContainerPlace {
     pub frame_table: Option<Extent>,
     /// Attributes that lay out the frames, as compact DICOM JSON.
     pub detail: Bytes,
+}
+
+/// An instance and where it is.
+#[derive(Debug, Clone)]
+pub struct Located {
+    /// What adapters need to read it.
+    pub instance: InstanceRef,
+    /// The journal whose record it is; `None` once sealed.
+    pub journal: Option<Uuid>,
+    /// Instance Number (0020,0013).
+    pub instance_number: Option<i32>,
+    /// When it was received, in milliseconds since 1970.
+    pub received_millis: i64,
 }
 
 impl InstanceRef {

@@ -9,9 +9,12 @@ use futures_core::Stream;
 use futures_util::stream::try_unfold;
 use sqlx::{Postgres, QueryBuilder};
 
-use super::condition::Listed;
-use super::instances::{Instance, SeriesRef};
-use super::{Error, Index, condition, json};
+use crate::condition::{self, Listed};
+use crate::connection::Index;
+use crate::error::Error;
+use crate::instances::{Instance, SeriesRef};
+use crate::json;
+use crate::numbers::signed;
 use dicom_data::Uid;
 use dicom_data::query::{Key, Level, Matching, Query, matches};
 use dicom_data::{Attribute, Attributes, Value};
@@ -304,9 +307,9 @@ impl Search {
             }
         };
         // Numbers, not parameters: the plan of a statement that is kept depends on them.
-        sql.push(order).push(" limit ").push(super::signed(limit));
+        sql.push(order).push(" limit ").push(signed(limit));
         if offset > 0 {
-            sql.push(" offset ").push_bind(super::signed(offset));
+            sql.push(" offset ").push_bind(signed(offset));
         }
         if self.is_walk() {
             sql.push(WALKED);

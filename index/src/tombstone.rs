@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
 
-use super::Selector;
-use super::instances::SeriesRef;
-use super::{Error, Index, signed, upsert};
+use crate::connection::Index;
+use crate::error::Error;
+use crate::instances::SeriesRef;
+use crate::numbers::signed;
+use crate::places::Selector;
+use crate::upsert;
 use dicom_data::Uid;
 
 /// A study, a series or an instance that was deleted.

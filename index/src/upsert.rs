@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::PgConnection;
 
-use super::Error;
-use super::levels::{PatientRow, SeriesRow, StudyRow};
+use crate::error::Error;
+use crate::levels::{PatientRow, SeriesRow, StudyRow};
 use dicom_data::Attributes;
 use dicom_data::Uid;
 

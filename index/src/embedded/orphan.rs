@@ -6,7 +6,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, test_kill_process};
 use tokio::time::sleep;
 
-use super::{Error, POLL, cluster_error, tell};
+use super::failure::cluster_error;
+use super::process::{self, POLL};
+use crate::error::Error;
 
 /// A fast shutdown ends clients and writes a checkpoint; an immediate one leaves the log to be replayed.
 const SHUTDOWNS: [(Signal, Duration); 2] =
@@ -19,7 +21,7 @@ pub(super) async fn stop(cluster: &Path) -> Result<(), Error> {
     };
     tracing::info!(pid = pid.as_raw_nonzero().get(), "stopping the Postgres that an earlier process left behind");
     for (signal, patience) in SHUTDOWNS {
-        tell(pid, signal);
+        process::signal(pid, signal);
         for _ in 0..patience.as_millis().div_ceil(POLL.as_millis()) {
             if running(cluster) != Some(pid) {
                 return Ok(());

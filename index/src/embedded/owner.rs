@@ -5,7 +5,8 @@ use std::path::Path;
 
 use tokio::process::Command;
 
-use super::{Error, cluster_error, io_error};
+use super::failure::{cluster_error, io_error};
+use crate::error::Error;
 
 /// Users that a root process starts Postgres as, in order of preference.
 const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use super::{Error, io_error};
+use super::failure::io_error;
+use crate::error::Error;
 
 /// Where distributions keep versioned programs.
 const VERSIONED: [&str; 4] = ["/usr/lib/postgresql", "/usr/local/lib/postgresql", "/opt/postgresql", "/usr/pgsql"];

@@ -3,8 +3,9 @@
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use super::failure::{cluster_error, io_error};
 use super::owner::Owner;
-use super::{Error, cluster_error, io_error};
+use crate::error::Error;
 
 /// `sun_path` has 108 bytes, the last is NUL; `/.s.PGSQL.5432.lock` is the longest name in the directory.
 const DIRECTORY_BYTES_MAX: usize = 107 - 19;

@@ -48,6 +48,7 @@ mod upsert;
 mod condition;
 mod count;
 mod search;
+mod search_row;
 
 mod checks;
 mod containers;

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use dicom_core::{Tag, VR};
+use dicom_core::Tag;
 use futures_core::Stream;
 use futures_util::stream::try_unfold;
 use sqlx::{Postgres, QueryBuilder};
@@ -12,12 +12,12 @@ use sqlx::{Postgres, QueryBuilder};
 use crate::condition::{self, Listed};
 use crate::connection::Index;
 use crate::error::Error;
-use crate::instances::{Instance, SeriesRef};
-use crate::json;
+use crate::instances::Instance;
 use crate::numbers::signed;
+use crate::search_row::{Cursor, SearchRow, describe};
+use dicom_data::Attributes;
 use dicom_data::Uid;
 use dicom_data::query::{Key, Level, Matching, Query, matches};
-use dicom_data::{Attribute, Attributes, Value};
 
 /// Rows that one statement reads: a page of 100 and what tells that there are more. The connection is free in between; the
 /// rows are in memory while their reader is slow.
@@ -96,15 +96,6 @@ impl Index {
     }
 }
 
-/// Position after the last row that was read.
-#[derive(Debug, Clone)]
-struct Cursor {
-    rank: i32,
-    first: String,
-    second: String,
-    third: String,
-}
-
 /// See `condition::Infix`.
 enum Infix {
     Grams,
@@ -112,9 +103,9 @@ enum Infix {
     Many,
 }
 
-/// What was read, not yet made attributes: that takes several times the memory.
+/// What was read, not yet made attributes: those take several times the memory.
 enum Found {
-    Row(Box<Row>),
+    Row(Box<SearchRow>),
     /// With what its series and the levels above have.
     Instance(Arc<Attributes>, Box<Instance>),
 }
@@ -219,8 +210,8 @@ impl Search {
         Ok(())
     }
 
-    async fn take_instances(&mut self, rows: &[Row]) -> Result<(), Error> {
-        let series = rows.iter().map(Row::series_ref).collect::<Result<Vec<_>, _>>()?;
+    async fn take_instances(&mut self, rows: &[SearchRow]) -> Result<(), Error> {
+        let series = rows.iter().map(SearchRow::series_ref).collect::<Result<Vec<_>, _>>()?;
         let mut connection = self.index.pool.acquire().await?;
         let instances = self.index.instances_of(&mut connection, &series, &self.only).await?;
         drop(connection);
@@ -233,7 +224,7 @@ impl Search {
         Ok(())
     }
 
-    async fn page(&self, limit: u64, offset: u64) -> Result<Vec<Row>, Error> {
+    async fn page(&self, limit: u64, offset: u64) -> Result<Vec<SearchRow>, Error> {
         let mut sql = QueryBuilder::new("");
         let infix = match &self.infix {
             Infix::Grams => condition::Infix::Grams,
@@ -391,29 +382,6 @@ fn is_kept(query: &Query, limit: u64) -> bool {
     KEPT_LIMITS.contains(&limit) && (matched().any(by_one_value) || matched().next().is_none())
 }
 
-#[derive(Debug, Default, sqlx::FromRow)]
-#[sqlx(default)]
-struct Row {
-    date_rank: i32,
-    patient_id: String,
-    issuer_of_patient_id: String,
-    only_study_instance_uid: String,
-    study_instance_uid: String,
-    series: i64,
-    series_instance_uid: String,
-    patient_attributes: String,
-    study_attributes: Option<String>,
-    series_attributes: Option<String>,
-    modalities: Vec<String>,
-    sop_classes: Option<String>,
-    patient_studies: Option<i64>,
-    patient_series: Option<i64>,
-    patient_instances: Option<i64>,
-    study_series: Option<i64>,
-    study_instances: Option<i64>,
-    series_instances: Option<i64>,
-}
-
 impl Found {
     fn attributes(&self, level: Level) -> Result<Attributes, Error> {
         match self {
@@ -425,89 +393,6 @@ impl Found {
             }
         }
     }
-}
-
-impl Row {
-    fn cursor(&self) -> Cursor {
-        if self.study_instance_uid.is_empty() {
-            return Cursor {
-                rank: 0,
-                first: self.patient_id.clone(),
-                second: self.issuer_of_patient_id.clone(),
-                third: self.only_study_instance_uid.clone(),
-            };
-        }
-        Cursor {
-            rank: self.date_rank,
-            first: self.study_instance_uid.clone(),
-            second: self.series_instance_uid.clone(),
-            third: String::new(),
-        }
-    }
-
-    fn series_ref(&self) -> Result<SeriesRef, Error> {
-        let damaged = |_| Error::Damaged { what: "series" };
-        Ok(SeriesRef {
-            id: self.series,
-            study: self.study_instance_uid.parse().map_err(damaged)?,
-            series: self.series_instance_uid.parse().map_err(damaged)?,
-        })
-    }
-
-    fn attributes(&self, level: Level) -> Result<Attributes, Error> {
-        let mut all = json::read(&self.patient_attributes)?;
-        for lower in [&self.study_attributes, &self.series_attributes].into_iter().flatten() {
-            all.0.extend(json::read(lower)?.0);
-        }
-        let counts = [
-            (Tag(0x0020, 0x1200), self.patient_studies),
-            (Tag(0x0020, 0x1202), self.patient_series),
-            (Tag(0x0020, 0x1204), self.patient_instances),
-            (Tag(0x0020, 0x1206), self.study_series),
-            (Tag(0x0020, 0x1208), self.study_instances),
-            (Tag(0x0020, 0x1209), self.series_instances),
-        ];
-        for (tag, count) in counts {
-            if let Some(count) = count {
-                all.put_text(tag, VR::IS, count.to_string());
-            }
-        }
-        if level >= Level::Study {
-            all.put_text(Tag(0x0020, 0x000D), VR::UI, self.study_instance_uid.as_str());
-            put_list(&mut all, Tag(0x0008, 0x0061), VR::CS, &self.modalities);
-            let classes: BTreeSet<&str> = self.sop_classes.iter().flat_map(|classes| classes.split('\\')).collect();
-            let classes: Vec<String> = classes.into_iter().filter(|c| !c.is_empty()).map(str::to_owned).collect();
-            put_list(&mut all, Tag(0x0008, 0x0062), VR::UI, &classes);
-            all.put_text(Tag(0x0008, 0x0056), VR::CS, "ONLINE"); // QR-061
-        }
-        if level >= Level::Series {
-            all.put_text(Tag(0x0020, 0x000E), VR::UI, self.series_instance_uid.as_str());
-        }
-        Ok(all)
-    }
-}
-
-/// An attribute without values is left out, not empty.
-fn put_list(attributes: &mut Attributes, tag: Tag, vr: VR, values: &[String]) {
-    if !values.is_empty() {
-        attributes.0.insert(tag, Attribute { vr, value: Value::Text(values.to_vec()) });
-    }
-}
-
-/// Adds what is known of the instance (WE-063).
-fn describe(attributes: &mut Attributes, instance: &Instance) -> Result<(), Error> {
-    if !instance.detail.is_empty() {
-        let detail = std::str::from_utf8(&instance.detail).map_err(|_| Error::Damaged { what: "detail" })?;
-        attributes.0.extend(json::read(detail)?.0);
-    }
-    let found = &instance.located.instance;
-    attributes.put_text(Tag(0x0008, 0x0016), VR::UI, found.sop_class_uid.as_str());
-    attributes.put_text(SOP_INSTANCE_UID, VR::UI, found.sop_instance_uid.as_str());
-    attributes.put_text(Tag(0x0008, 0x3002), VR::UI, found.transfer_syntax_uid.as_str());
-    if let Some(number) = instance.located.instance_number {
-        attributes.put_text(Tag(0x0020, 0x0013), VR::IS, number.to_string());
-    }
-    Ok(())
 }
 
 fn only(query: &Query) -> BTreeSet<Uid> {

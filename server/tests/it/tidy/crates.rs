@@ -111,7 +111,8 @@ mod tests {
             let text = format!("[dev-dependencies]\n{dependency} = \"1\"");
             for (name, _) in ARROWS {
                 let path = format!("{name}/Cargo.toml");
-                let tested = CONFINED_OF_TESTS.iter().any(|(of_tests, by)| *of_tests == dependency && by.contains(&name));
+                let tested =
+                    CONFINED_OF_TESTS.iter().any(|(of_tests, by)| *of_tests == dependency && by.contains(&name));
                 assert_eq!(found(&path, &text).is_empty(), users.contains(&name) || tested, "{name} {dependency}");
                 let text = text.replace("dev-dependencies", "dependencies");
                 assert_eq!(found(&path, &text).is_empty(), users.contains(&name), "{name} {dependency}");

@@ -4,6 +4,7 @@
 
 mod circles;
 mod crates;
+mod documents;
 mod readme;
 mod source;
 
@@ -15,7 +16,7 @@ const SKIPPED: [&str; 4] = ["target", ".git", "filmroom-data", "filmroom-data-de
 /// Kinds of files that are read.
 const KINDS: [&str; 8] = ["rs", "toml", "md", "sql", "sh", "py", "yml", "yaml"];
 /// Files without an extension that are read.
-const NAMES: [&str; 2] = [".ci/run", "scripts/test"];
+const NAMES: [&str; 5] = [".ci/run", "scripts/map", "scripts/test", "scripts/try-bare", "scripts/wrap-comments"];
 
 /// One file of the repository: its path from the root, with slashes, and its text.
 #[derive(Debug, Clone)]
@@ -32,7 +33,16 @@ fn the_tree_follows_the_house_rules() {
     violations.extend(source::check_layout(&files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>()));
     violations.extend(crates::check(&files));
     violations.extend(circles::check(&files));
+    violations.extend(documents::check(&files, &|path| root().join(path).exists()));
     assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
+}
+
+/// Prints how many comments are longer than they should be: one day this is a rule above.
+#[test]
+fn long_comments() {
+    let long =
+        read_tree(&root()).iter().map(|file| documents::long_comments(&file.path, &file.text).len()).sum::<usize>();
+    println!("{long} comments beyond 100 columns");
 }
 
 /// Prints the map: files, lines and circles of each crate. `FILMROOM_TREE` names another tree than this one.

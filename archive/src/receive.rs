@@ -1,6 +1,5 @@
 //! Taking one instance in: the store service behind C-STORE, STOW-RS and import.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -237,7 +236,8 @@ impl Receiver {
         if let Some(writer) = self.large.take() {
             let ended = blocking(move || -> Result<Received, Error> {
                 let payload = writer.finish().map_err(|e| Error::from_journal_write(&e))?;
-                let file = File::open(payload.path())
+                let file = payload
+                    .open()
                     .map_err(|source| Error::Io { doing: "open a large payload just written", source })?;
                 let bytes = payload.bytes();
                 let identifiers = dicom_data::read_identifiers(&file_source(file, bytes), syntax)?;

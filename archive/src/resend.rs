@@ -1,9 +1,7 @@
 //! A resent instance beside the one that is stored under its UIDs.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -64,7 +62,7 @@ fn read_payload(payload: &Payload, range: Range<u64>) -> io::Result<Bytes> {
         }
         Payload::Large(large) => {
             let mut part = vec![0; usize::try_from(range.end - range.start).map_err(io::Error::other)?];
-            File::open(large.path())?.read_exact_at(&mut part, range.start)?;
+            large.open()?.read_exact_at(&mut part, range.start)?;
             Ok(part.into())
         }
     }

@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 use dicom_data::{Source, SourceError};
@@ -80,8 +78,8 @@ impl Source for PayloadSource {
     }
 }
 
-/// Returns the data set that fills a file.
-pub(crate) fn file_source(file: File, bytes: u64) -> impl Source {
+/// Returns the data set that fills the file of a large payload.
+pub(crate) fn file_source(file: journal::LargeFile, bytes: u64) -> impl Source {
     Windowed::new(bytes, WINDOW_BYTES, move |offset, len| {
         let mut buffer = vec![0; len];
         file.read_exact_at(&mut buffer, offset)?;

@@ -1,66 +1,118 @@
-//! Before recovery: checks the options, decides what each directory is and takes the locks.
+//! The set of copies: which ones are used, how many must be, and the note on each of which changes of the set it has seen.
 
-use std::io;
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
-use super::directory::Disk;
-use super::identity::{self, Role, Verdict};
-use super::record::{HEAD_BYTES_MAX, len64};
-use super::{Error, JournalOptions};
+use uuid::Uuid;
 
-/// Length of the file system's blocks that a segment is made of.
-const BLOCK_BYTES: u64 = 4096;
+use crate::error::Error;
+use crate::identity::Identity;
+use crate::journal_copy::JournalCopy;
+use crate::random::Ids;
 
-/// Tells whether the options can be met.
-pub(super) fn check(options: &JournalOptions) -> Result<(), Error> {
-    let record_bytes_max = options.inline_bytes_max.saturating_add(len64(HEAD_BYTES_MAX) + 8);
-    let reason = if options.copies_required == 0 || options.copies_required > options.copies.len() {
-        "the copies required must be at least one and at most the copies configured"
-    } else if !options.segment_bytes.is_multiple_of(BLOCK_BYTES) || options.segment_bytes < record_bytes_max {
-        "a segment must be a multiple of 4096 bytes and longer than the longest payload in memory"
-    } else if options.bytes_max / 2 < options.segment_bytes {
-        "the limit must be at least two segments"
-    } else if options.queue_bytes_max == 0 {
-        "the queue must hold at least one byte"
-    } else {
-        return Ok(());
-    };
-    Err(Error::Options { reason })
+/// How one copy is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyStatus {
+    /// Its directory.
+    pub path: PathBuf,
+    /// Whether it is written.
+    pub healthy: bool,
 }
 
-/// Decides what each directory is, takes the locks, and decides again now that nobody else can change them.
-pub(super) fn lock_copies(options: &JournalOptions) -> Result<(Vec<Disk>, Verdict), Error> {
-    let look_at_all = || {
-        let found = options.copies.iter().map(|path| Ok((path.clone(), identity::look(path)?)));
-        found.collect::<Result<Vec<_>, Error>>()
-    };
-    let verdict = identity::judge(look_at_all()?, options.segment_bytes)?;
-    let mut disks = Vec::new();
-    for (path, role) in options.copies.iter().zip(&verdict.roles) {
-        disks.push(match role {
-            Role::Current | Role::Behind => lock_copy(path)?,
-            Role::Absent(_) => Disk::absent(path),
-        });
-    }
-    let Verdict { identity, mut roles } = identity::judge(look_at_all()?, options.segment_bytes)?;
-    for (disk, role) in disks.iter().zip(&mut roles) {
-        if !disk.is_healthy() && !matches!(role, Role::Absent(_)) {
-            *role = Role::Absent("it cannot be opened".to_owned());
-        }
-        if let Role::Absent(reason) = role {
-            tracing::error!(path = %disk.path().display(), %reason, "journal copy not used");
-        }
-    }
-    Ok((disks, Verdict { identity, roles }))
+/// The copies of one journal, in the configured order.
+#[derive(Debug)]
+pub(crate) struct Copies {
+    list: Vec<JournalCopy>,
+    required: usize,
+    journal: Uuid,
+    identity: Mutex<Identity>,
+    ids: Ids,
 }
 
-fn lock_copy(path: &Path) -> Result<Disk, Error> {
-    match Disk::lock(path) {
-        Ok(disk) => Ok(disk),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Error::Locked { path: path.to_owned() }),
-        Err(error) => {
-            tracing::error!(path = %path.display(), %error, "journal copy cannot be opened");
-            Ok(Disk::absent(path))
+impl Copies {
+    pub(crate) fn new(list: Vec<JournalCopy>, required: usize, identity: Identity, ids: Ids) -> Self {
+        Self { list, required, journal: identity.journal, identity: Mutex::new(identity), ids }
+    }
+
+    /// Returns the id of the journal.
+    pub(crate) fn journal(&self) -> Uuid {
+        self.journal
+    }
+
+    pub(crate) fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// Returns all copies.
+    pub(crate) fn all(&self) -> &[JournalCopy] {
+        &self.list
+    }
+
+    /// Returns the copies that are used.
+    pub(crate) fn healthy(&self) -> impl Iterator<Item = &JournalCopy> {
+        self.list.iter().filter(|copy| copy.is_healthy())
+    }
+
+    /// Returns a copy by its number.
+    pub(crate) fn get(&self, number: usize) -> Option<&JournalCopy> {
+        self.list.get(number)
+    }
+
+    /// Tells whether a copy is used.
+    pub(crate) fn is_healthy(&self, number: usize) -> bool {
+        self.get(number).is_some_and(JournalCopy::is_healthy)
+    }
+
+    /// Returns the number of healthy copies, or the error if they are too few.
+    pub(crate) fn require(&self) -> Result<usize, Error> {
+        let healthy = self.healthy().count();
+        if healthy < self.required { Err(self.poisoned()) } else { Ok(healthy) }
+    }
+
+    /// Returns the error that says how many copies work.
+    pub(crate) fn poisoned(&self) -> Error {
+        Error::Poisoned { healthy: self.healthy().count(), required: self.required }
+    }
+
+    /// Returns how many copies must be healthy.
+    pub(crate) fn required(&self) -> usize {
+        self.required
+    }
+
+    /// Writes the note as it is on every copy.
+    pub(crate) fn write_note(&self) {
+        let identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write(&identity);
+    }
+
+    /// Notes on the remaining copies that the set of copies has changed, and returns their number. Nothing may be
+    /// acknowledged before.
+    pub(crate) fn note_change(&self) -> Result<usize, Error> {
+        let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let before = self.require()?;
+            identity.change(self.ids.next());
+            self.write(&identity);
+            if self.require()? == before {
+                return Ok(before);
+            }
         }
+    }
+
+    fn write(&self, identity: &Identity) {
+        let note = identity.to_json();
+        for copy in &self.list {
+            copy.attempt("write journal.json", || copy.write_note(&note));
+        }
+    }
+
+    pub(crate) fn status(&self) -> Vec<CopyStatus> {
+        let status = |copy: &JournalCopy| CopyStatus { path: copy.path().to_owned(), healthy: copy.is_healthy() };
+        self.list.iter().map(status).collect()
+    }
+
+    /// Lets other journals have the places.
+    pub(crate) fn unlock(&self) {
+        self.list.iter().for_each(JournalCopy::unlock);
     }
 }

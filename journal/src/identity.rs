@@ -3,53 +3,56 @@
 //! Each time the set of copies in use changes (at a start, and when a copy is given up) the copies that go on get a new
 //! *epoch id* at the end of their list, before anything is acknowledged without the others. So of two copies one
 //! is current if it knows the last id of the other; the other has missed something, but holds nothing acknowledged that
-//! the first has not. If neither knows the other's last id, each was used without the other: nobody but the
-//! operator can say which one counts, and the journal does not open.
+//! the first lacks. If neither knows the other's last id, each was used without the other: only the operator can say
+//! which one counts, and the journal does not open. Pure: `medium.rs` reads and writes the file.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Error;
+use crate::error::Error;
 
 /// Version of the files in a copy.
-pub(super) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 /// Changes that are remembered: a copy that missed more must be filled anew.
 const CHANGES_MAX: usize = 256;
 /// A file of this name in an empty directory says that it may become a copy of an existing journal.
-pub(super) const ADOPT_FILE: &str = "adopt-as-journal-copy";
+pub(crate) const ADOPT_FILE: &str = "adopt-as-journal-copy";
 
 /// Contents of `journal.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     /// Version of the format.
-    pub(super) format: u32,
+    pub(crate) format: u32,
     /// Id of the journal.
-    pub(super) journal: Uuid,
+    pub(crate) journal: Uuid,
     /// Bytes of a segment; an LSN has no meaning without it.
-    pub(super) segment_bytes: u64,
+    pub(crate) segment_bytes: u64,
     /// How often the set of copies changed.
-    pub(super) changes: u64,
+    pub(crate) changes: u64,
     /// The last changes, oldest first.
-    pub(super) change_ids: Vec<Uuid>,
+    pub(crate) change_ids: Vec<Uuid>,
 }
 
 impl Identity {
     /// Returns the identity of a new journal.
-    pub(super) fn new(segment_bytes: u64) -> Self {
-        Self { format: FORMAT, journal: Uuid::new_v4(), segment_bytes, changes: 0, change_ids: Vec::new() }
+    pub(crate) fn new(journal: Uuid, segment_bytes: u64) -> Self {
+        Self { format: FORMAT, journal, segment_bytes, changes: 0, change_ids: Vec::new() }
     }
 
     /// Adds a change of the set of copies.
-    pub(super) fn change(&mut self) {
+    pub(crate) fn change(&mut self, id: Uuid) {
         self.changes += 1;
-        self.change_ids.push(Uuid::new_v4());
+        self.change_ids.push(id);
         let excess = self.change_ids.len().saturating_sub(CHANGES_MAX);
         self.change_ids.drain(..excess);
+    }
+
+    /// Returns the contents of `journal.json`.
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("numbers and UUIDs always serialize")
     }
 
     /// Tells whether this copy has seen everything that `other` has seen.
@@ -58,9 +61,20 @@ impl Identity {
     }
 }
 
-/// What lies in a configured directory.
+/// What a look at a place showed, before anything was changed there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// The bytes of its `journal.json`.
+    Note(Vec<u8>),
+    /// Nothing; `adopt` if the operator wants it filled.
+    Empty { adopt: bool },
+    /// Something that cannot be used, with the reason.
+    Unusable(String),
+}
+
+/// What lies at a configured place.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// A copy.
     Copy(Identity),
     /// Nothing; `adopt` if the operator wants it filled.
@@ -69,60 +83,37 @@ pub(super) enum Found {
     Unusable(String),
 }
 
-/// Looks at a directory without changing it.
-pub(super) fn look(path: &Path) -> Result<Found, Error> {
-    match fs::read(path.join("journal.json")) {
-        Ok(bytes) => match serde_json::from_slice::<Identity>(&bytes) {
-            Ok(identity) if identity.format == FORMAT => Ok(Found::Copy(identity)),
+impl Found {
+    /// Tells what the contents of a place mean. An error if a later release wrote them.
+    pub(crate) fn of(path: &Path, contents: Contents) -> Result<Self, Error> {
+        let note = match contents {
+            Contents::Note(note) => note,
+            Contents::Empty { adopt } => return Ok(Self::Empty { adopt }),
+            Contents::Unusable(reason) => return Ok(Self::Unusable(reason)),
+        };
+        match serde_json::from_slice::<Identity>(&note) {
+            Ok(identity) if identity.format == FORMAT => Ok(Self::Copy(identity)),
             Ok(identity) => {
                 let reason = format!("format {} is not known, use the release that wrote it", identity.format);
                 Err(Error::Unusable { path: path.to_owned(), reason })
             }
-            Err(error) => Ok(Found::Unusable(format!("journal.json cannot be read: {error}"))),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(look_without_identity(path)),
-        Err(error) => Ok(Found::Unusable(format!("journal.json cannot be read: {error}"))),
-    }
-}
-
-fn look_without_identity(path: &Path) -> Found {
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Found::Empty { adopt: false };
-        }
-        Err(error) => return Found::Unusable(format!("it cannot be listed: {error}")),
-    };
-    let mut adopt = false;
-    for entry in entries {
-        match entry {
-            Ok(entry) if entry.file_name() == ADOPT_FILE => adopt = true,
-            Ok(entry) if entry.file_name() == "segments" && has_entries(&entry.path()) => {
-                return Found::Unusable("it has segments but no journal.json".to_owned());
-            }
-            Ok(_) => {} // our empty subdirectories, or lost+found of a file system
-            Err(error) => return Found::Unusable(format!("it cannot be listed: {error}")),
+            Err(error) => Ok(Self::Unusable(format!("journal.json cannot be read: {error}"))),
         }
     }
-    Found::Empty { adopt }
-}
-
-fn has_entries(path: &Path) -> bool {
-    fs::read_dir(path).map_or(true, |mut entries| entries.next().is_some())
 }
 
 /// What the directories are together.
 #[derive(Debug)]
-pub(super) struct Verdict {
+pub(crate) struct Verdict {
     /// The identity to go on with.
-    pub(super) identity: Identity,
+    pub(crate) identity: Identity,
     /// For each directory, whether it is used and how.
-    pub(super) roles: Vec<Role>,
+    pub(crate) roles: Vec<Role>,
 }
 
 /// What a copy is good for at a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// Has all that was acknowledged.
     Current,
     /// Is made equal to the current ones.
@@ -131,8 +122,8 @@ pub(super) enum Role {
     Absent(String),
 }
 
-/// Decides which of the directories are copies of which journal.
-pub(super) fn judge(found: Vec<(PathBuf, Found)>, segment_bytes: u64) -> Result<Verdict, Error> {
+/// Decides which of the places are copies of which journal; if none is one, that of a new journal is `new`.
+pub(crate) fn judge(found: Vec<(PathBuf, Found)>, new: Identity) -> Result<Verdict, Error> {
     let identities: Vec<(&PathBuf, &Identity)> = found
         .iter()
         .filter_map(|(path, found)| match found {
@@ -141,7 +132,7 @@ pub(super) fn judge(found: Vec<(PathBuf, Found)>, segment_bytes: u64) -> Result<
         })
         .collect();
     let Some(&(newest_path, newest)) = identities.iter().max_by_key(|(_, identity)| identity.changes) else {
-        return judge_new(&found, segment_bytes);
+        return judge_new(&found, new);
     };
     for (path, identity) in &identities {
         if identity.journal != newest.journal || identity.segment_bytes != newest.segment_bytes {
@@ -169,13 +160,13 @@ fn role(found: Found, newest: &Identity) -> Role {
     }
 }
 
-fn judge_new(found: &[(PathBuf, Found)], segment_bytes: u64) -> Result<Verdict, Error> {
+fn judge_new(found: &[(PathBuf, Found)], new: Identity) -> Result<Verdict, Error> {
     for (path, found) in found {
         if let Found::Unusable(reason) = found {
             return Err(Error::Unusable { path: path.clone(), reason: reason.clone() });
         }
     }
-    Ok(Verdict { identity: Identity::new(segment_bytes), roles: vec![Role::Current; found.len()] })
+    Ok(Verdict { identity: new, roles: vec![Role::Current; found.len()] })
 }
 
 #[cfg(test)]
@@ -184,18 +175,22 @@ mod tests {
 
     fn judge_all(found: Vec<Found>) -> Result<Vec<Role>, Error> {
         let found = found.into_iter().enumerate().map(|(n, found)| (PathBuf::from(n.to_string()), found)).collect();
-        judge(found, 1 << 20).map(|verdict| verdict.roles)
+        judge(found, new()).map(|verdict| verdict.roles)
+    }
+
+    fn new() -> Identity {
+        Identity::new(Uuid::new_v4(), 1 << 20)
     }
 
     fn changed(identity: &Identity) -> Identity {
         let mut identity = identity.clone();
-        identity.change();
+        identity.change(Uuid::new_v4());
         identity
     }
 
     #[test]
     fn a_copy_that_missed_a_change_is_behind() {
-        let first = changed(&Identity::new(1 << 20));
+        let first = changed(&new());
         let second = changed(&first);
         let roles = judge_all(vec![Found::Copy(first), Found::Copy(second)]).unwrap();
         assert_eq!(roles, [Role::Behind, Role::Current]);
@@ -203,20 +198,20 @@ mod tests {
 
     #[test]
     fn copies_used_without_each_other_are_refused() {
-        let first = changed(&Identity::new(1 << 20));
+        let first = changed(&new());
         let found = vec![Found::Copy(changed(&first)), Found::Copy(changed(&changed(&first)))];
         assert!(matches!(judge_all(found), Err(Error::Forked { .. })));
     }
 
     #[test]
     fn copies_of_two_journals_are_refused() {
-        let found = vec![Found::Copy(Identity::new(1 << 20)), Found::Copy(Identity::new(1 << 20))];
+        let found = vec![Found::Copy(new()), Found::Copy(new())];
         assert!(matches!(judge_all(found), Err(Error::Foreign { .. })));
     }
 
     #[test]
     fn an_empty_directory_beside_a_copy_is_not_used_unless_asked() {
-        let used = changed(&Identity::new(1 << 20));
+        let used = changed(&new());
         let roles = judge_all(vec![
             Found::Copy(used),
             Found::Empty { adopt: false },
@@ -230,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_first_start_that_was_interrupted_goes_on() {
-        let roles = judge_all(vec![Found::Copy(Identity::new(1 << 20)), Found::Empty { adopt: false }]).unwrap();
+        let roles = judge_all(vec![Found::Copy(new()), Found::Empty { adopt: false }]).unwrap();
         assert_eq!(roles, [Role::Current, Role::Behind]);
     }
 
@@ -242,9 +237,9 @@ mod tests {
 
     #[test]
     fn the_list_of_changes_is_bounded() {
-        let mut identity = Identity::new(1 << 20);
+        let mut identity = new();
         for _ in 0..1000 {
-            identity.change();
+            identity.change(Uuid::new_v4());
         }
         assert_eq!((identity.change_ids.len(), identity.changes), (CHANGES_MAX, 1000));
     }

@@ -6,9 +6,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::record::{self, crc32c};
-use super::segments::Shared;
-use super::{Error, Lsn, RecordRef};
+use crate::error::Error;
+use crate::format::{self, crc32c};
+use crate::read::Reader;
+use crate::record::{Lsn, RecordRef};
 
 /// Bytes of several records that are read at once; a longer record is read by itself. Buffers of this length are kept.
 const WINDOW_BYTES_MAX: u64 = 512 << 10;
@@ -20,7 +21,7 @@ const PAGE_BYTES: u64 = 4096;
 /// Reads the payloads of records, each once and in this order.
 #[derive(Debug)]
 pub struct InOrder<'a> {
-    shared: &'a Shared,
+    reader: &'a Reader,
     /// What was not read yet; no large ones.
     to_come: VecDeque<RecordRef>,
     window: Option<Window>,
@@ -36,35 +37,32 @@ struct Window {
 }
 
 impl<'a> InOrder<'a> {
-    pub(super) fn new(shared: &'a Shared, records: impl Iterator<Item = RecordRef>) -> Self {
-        Self { shared, to_come: records.filter(|record| !record.large).collect(), window: None }
+    pub(crate) fn new(reader: &'a Reader, records: impl Iterator<Item = RecordRef>) -> Self {
+        Self { reader, to_come: records.filter(|record| !record.large).collect(), window: None }
     }
 
-    /// Reads a payload, checked like [`super::Journal::read_payload`]. Blocks.
+    /// Reads a payload, checked like `Journal::read_payload`. Blocks.
     pub fn read(&mut self, at: &RecordRef) -> Result<Bytes, Error> {
         while self.to_come.pop_front().is_some_and(|passed| passed != *at) {}
         if self.in_window(at).is_none() {
-            self.window = if at.large {
-                None
-            } else {
-                self.read_window(&span(at, &self.to_come, self.shared.options.segment_bytes))
-            };
+            self.window =
+                if at.large { None } else { self.read_window(&span(at, &self.to_come, self.reader.segment_bytes())) };
         }
         match self.in_window(at) {
             Some(payload) => Ok(payload),
-            None => self.shared.read_payload(at, 0..at.payload_bytes),
+            None => self.reader.read_payload(at, 0..at.payload_bytes),
         }
     }
 
     /// Reads part of a segment from the first copy that is there; nothing if anything is odd.
     fn read_window(&self, span: &Range<u64>) -> Option<Window> {
-        let sources = self.shared.sources_of(Lsn(span.start))?;
+        let sources = self.reader.sources_of(Lsn(span.start))?;
         let (_, file) = sources.files.first()?;
         let offset = span.start - sources.start;
         let pages_at = offset - offset % PAGE_BYTES;
         let end = (span.end - sources.start).checked_next_multiple_of(PAGE_BYTES)?;
-        let bytes = usize::try_from(end.min(self.shared.options.segment_bytes).checked_sub(pages_at)?).ok()?;
-        let mut pages = self.shared.buffers.take(bytes);
+        let bytes = usize::try_from(end.min(self.reader.segment_bytes()).checked_sub(pages_at)?).ok()?;
+        let mut pages = self.reader.buffers().take(bytes);
         file.read_pages(pages_at, pages.space()).ok()?;
         let start = sources.start + pages_at;
         Some(Window { segment: sources.number, epoch: sources.epoch, start, bytes: pages.into_bytes() })
@@ -75,14 +73,14 @@ impl<'a> InOrder<'a> {
         let window = self.window.as_ref()?;
         let offset = usize::try_from(at.lsn.0.checked_sub(window.start)?).ok()?;
         let record = window.bytes.get(offset..)?;
-        let header = record::decode(record, window.epoch, at.lsn)?;
+        let header = format::decode(record, window.epoch, at.lsn)?;
         let (head, payload) = (usize::try_from(at.head_bytes).ok()?, usize::try_from(at.payload_bytes).ok()?);
         let range = head..head.checked_add(payload)?;
         if header.placed.record_ref() != *at || crc32c(record.get(range.clone())?) != at.crc32c {
             return None;
         }
         let payload = window.bytes.slice(offset + range.start..offset + range.end);
-        self.shared.is_present(window.segment).then_some(payload)
+        self.reader.is_present(window.segment).then_some(payload)
     }
 }
 

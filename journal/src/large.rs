@@ -1,24 +1,25 @@
 //! Payloads that are too long for memory: a file of their own on every copy, written as they arrive.
 
-use std::fs::File;
-use std::path::PathBuf;
+use std::io;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::Error;
-use super::directory::is_full;
-use super::record::len64;
-use super::segments::Shared;
+use crate::copies::Copies;
+use crate::error::Error;
+use crate::format::len64;
+use crate::journal_copy::{JournalCopy, is_full};
+use crate::medium;
+use crate::space::Space;
 
-/// Bytes after which a file is flushed while it is written. The kernel would hold gigabytes back, and whoever flushes
-/// anything on the same disk next (the committer, Postgres) would wait for all of it.
+/// Bytes after which a file is flushed while it is written. The kernel would hold gigabytes back, and the next task that
+/// flushes anything on the same disk (the committer, Postgres) would wait for all of it.
 const FLUSH_EVERY_BYTES: u64 = 32 << 20;
 
 /// Writes a large payload to every copy. Dropped before `finish`, it leaves nothing.
 #[derive(Debug)]
 pub struct LargeWriter {
-    files: Vec<Option<File>>,
+    files: Vec<Option<medium::LargeFile>>,
     digest: disk::Crc32c,
     payload: LargePayload,
     /// Bytes since the last flush.
@@ -28,97 +29,101 @@ pub struct LargeWriter {
 /// A large payload that is durable on every healthy copy. Dropped without being appended, its files are unlinked.
 #[derive(Debug)]
 pub struct LargePayload {
-    shared: Arc<Shared>,
-    pub(super) id: Uuid,
-    pub(super) bytes: u64,
-    pub(super) crc32c: u32,
+    copies: Arc<Copies>,
+    space: Arc<Space>,
+    id: Uuid,
+    bytes: u64,
+    crc32c: u32,
     /// Whether a record names the files, or may.
     kept: bool,
 }
 
+/// The file of a large payload, open for reading.
+#[derive(Debug)]
+pub struct LargeFile(medium::LargeFile);
+
+impl LargeFile {
+    /// Reads exactly these bytes. Blocks.
+    pub fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
+        let read = self.0.read_up_to(out, offset)?;
+        if read == out.len() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
+
 impl LargeWriter {
-    pub(super) fn begin(shared: &Arc<Shared>) -> Result<Self, Error> {
-        shared.require_copies()?;
-        let id = Uuid::new_v4();
-        let payload = LargePayload { shared: Arc::clone(shared), id, bytes: 0, crc32c: 0, kept: false };
+    pub(crate) fn begin(copies: &Arc<Copies>, space: &Arc<Space>) -> Result<Self, Error> {
+        copies.require()?;
+        let id = copies.ids().next();
+        let (copies, space) = (Arc::clone(copies), Arc::clone(space));
+        let payload = LargePayload { copies, space, id, bytes: 0, crc32c: 0, kept: false };
         let mut files = Vec::new();
-        for disk in &shared.disks {
-            let file = match disk.is_healthy().then(|| disk.create_large(id)).transpose() {
+        for copy in payload.copies.all() {
+            let file = match copy.is_healthy().then(|| copy.create_large(id)).transpose() {
                 Ok(file) => file,
                 Err(error) if is_full(&error) => {
-                    return Err(shared.full());
+                    return Err(payload.space.full());
                 }
                 Err(error) => {
-                    disk.poison("create large file", &error);
+                    copy.poison("create large file", &error);
                     None
                 }
             };
             files.push(file);
         }
-        shared.require_copies()?;
+        payload.copies.require()?;
         Ok(Self { files, digest: disk::Crc32c::default(), payload, unflushed_bytes: 0 })
     }
 
     /// Writes the next bytes to every copy. Blocks. `Full`: the limit or a disk's end is reached, drop the writer.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let shared = Arc::clone(&self.payload.shared);
         let offset = self.payload.bytes;
-        shared.reserve_large(len64(bytes.len()))?;
+        self.payload.space.reserve_large(len64(bytes.len()))?;
         self.payload.bytes += len64(bytes.len());
-        for (disk, file) in shared.disks.iter().zip(&self.files) {
-            let Some(file) = file.as_ref().filter(|_| disk.is_healthy()) else {
+        for (copy, file) in self.payload.copies.all().iter().zip(&self.files) {
+            let Some(file) = file.as_ref().filter(|_| copy.is_healthy()) else {
                 continue;
             };
-            match disk.write_large(file, offset, bytes) {
+            match copy.write_large(file, offset, bytes) {
                 Ok(()) => {}
                 // The file is dropped, so it is not in doubt: the copy goes on.
                 Err(error) if is_full(&error) => {
-                    return Err(shared.full());
+                    return Err(self.payload.space.full());
                 }
-                Err(error) => disk.poison("write large file", &error),
+                Err(error) => copy.poison("write large file", &error),
             }
         }
         self.digest.update(bytes);
         self.unflushed_bytes += len64(bytes.len());
         if self.unflushed_bytes >= FLUSH_EVERY_BYTES {
-            self.flush();
+            self.unflushed_bytes = 0;
+            self.on_each(JournalCopy::flush_large);
         }
-        shared.require_copies().map(drop)
-    }
-
-    /// Writes what the kernel holds back to the disks.
-    fn flush(&mut self) {
-        self.unflushed_bytes = 0;
-        for (disk, file) in self.payload.shared.disks.iter().zip(&self.files) {
-            if let Some(file) = file.as_ref().filter(|_| disk.is_healthy())
-                && let Err(error) = disk.flush(file)
-            {
-                disk.poison("flush large file", &error);
-            }
-        }
+        self.payload.copies.require().map(drop)
     }
 
     /// Makes the payload durable on every copy. Blocks.
     pub fn finish(mut self) -> Result<LargePayload, Error> {
-        for (disk, file) in self.payload.shared.disks.iter().zip(&self.files) {
-            if let Some(file) = file.as_ref().filter(|_| disk.is_healthy())
-                && let Err(error) = disk.sync_large(file)
-            {
-                disk.poison("flush large file", &error);
-            }
-        }
-        self.payload.shared.require_copies()?;
+        self.on_each(JournalCopy::finish_large);
+        self.payload.copies.require()?;
         self.payload.crc32c = self.digest.finish();
         Ok(self.payload)
+    }
+
+    /// Flushes the file on every healthy copy; a copy that fails is given up.
+    fn on_each(&self, flush: impl Fn(&JournalCopy, &medium::LargeFile) -> io::Result<()>) {
+        for (copy, file) in self.payload.copies.all().iter().zip(&self.files) {
+            if let Some(file) = file {
+                copy.attempt("flush large file", || flush(copy, file));
+            }
+        }
     }
 }
 
 impl LargePayload {
-    /// Returns the file on a healthy copy, for reading.
-    pub fn path(&self) -> PathBuf {
-        let disks = &self.shared.disks;
-        let disk = disks.iter().find(|disk| disk.is_healthy()).or(disks.first());
-        disk.map(|disk| disk.large_path(self.id)).unwrap_or_default()
+    /// Opens the file on a healthy copy. Blocks.
+    pub fn open(&self) -> io::Result<LargeFile> {
+        let copy = self.copies.healthy().next().or(self.copies.all().first());
+        copy.ok_or(io::ErrorKind::NotFound)?.open_large(self.id).map(LargeFile)
     }
 
     /// Returns the bytes of the payload.
@@ -131,13 +136,18 @@ impl LargePayload {
         self.crc32c
     }
 
-    /// Tells whether the files are in this journal.
-    pub(super) fn is_of(&self, shared: &Arc<Shared>) -> bool {
-        Arc::ptr_eq(&self.shared, shared)
+    /// Returns the name of the files.
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Tells whether the files are in the journal of these copies.
+    pub(crate) fn is_on(&self, copies: &Arc<Copies>) -> bool {
+        Arc::ptr_eq(&self.copies, copies)
     }
 
     /// Leaves the files in place: a record names them, or may after a failed write.
-    pub(super) fn keep(mut self) {
+    pub(crate) fn keep(mut self) {
         self.kept = true;
     }
 }
@@ -147,12 +157,12 @@ impl Drop for LargePayload {
         if self.kept {
             return;
         }
-        for disk in self.shared.disks.iter().filter(|disk| disk.is_healthy()) {
+        for copy in self.copies.healthy() {
             // What cannot be unlinked now is removed at the next start: no record names it.
-            if let Err(error) = disk.remove_large(self.id) {
-                tracing::warn!(path = %disk.path().display(), %error, "large file not removed");
+            if let Err(error) = copy.remove_large(self.id) {
+                tracing::warn!(path = %copy.path().display(), %error, "large file not removed");
             }
         }
-        self.shared.free_large(self.bytes);
+        self.space.free_large(self.bytes);
     }
 }

@@ -12,9 +12,10 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::Error;
-use super::segments::Shared;
-use super::worker::{join, spawn};
+use crate::commit::LookAhead;
+use crate::error::Error;
+use crate::provision::Provision;
+use crate::threads::{join, spawn};
 
 /// Shorter segments are not worth it.
 const SEGMENT_BYTES_MIN: u64 = 16 << 20;
@@ -22,13 +23,13 @@ const SEGMENT_BYTES_MIN: u64 = 16 << 20;
 const UNREADY_BYTES: u64 = 4 << 20;
 /// Zeros that are written for each byte of records: the next segment is ready before the present one is full.
 const ZEROS_PER_BYTE: u64 = 2;
-/// How often, and after how long each time, it is looked whether records came; where none come nobody is held up.
+/// How often, and after how long each time, the thread looks whether records came; where none come it holds up no flush.
 const LOOKS: u32 = 5;
 const LOOK_AFTER: Duration = Duration::from_millis(1);
 
 /// How fast zeros are written.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     stopping: AtomicBool,
     /// Bytes of records so far.
     appended: AtomicU64,
@@ -40,7 +41,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Waits until the zero behind the first `zeros` may be written; false if it is no longer wanted.
-    pub(super) fn wait(&self, zeros: u64) -> bool {
+    pub(crate) fn wait(&self, zeros: u64) -> bool {
         for _ in 0..LOOKS {
             if self.is_due(zeros) || self.is_stopped() {
                 break;
@@ -56,7 +57,7 @@ impl Pace {
     }
 
     /// Has the zeros that are being written given up.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
 
@@ -66,8 +67,8 @@ impl Pace {
 }
 
 /// The thread, and whether it was asked in the present segment.
-pub(super) struct Preparer {
-    shared: Arc<Shared>,
+pub(crate) struct Preparer {
+    provision: Arc<Provision>,
     /// Taken to end the thread.
     wanted: Option<SyncSender<()>>,
     pace: Arc<Pace>,
@@ -78,22 +79,23 @@ pub(super) struct Preparer {
 }
 
 impl Preparer {
-    pub(super) fn start(shared: &Arc<Shared>) -> Result<Self, Error> {
+    pub(crate) fn start(provision: Arc<Provision>) -> Result<Self, Error> {
         let (wanted, asked) = sync_channel::<()>(1);
         let pace = Arc::new(Pace::default());
-        let (its, its_pace) = (Arc::clone(shared), Arc::clone(&pace));
+        let (its, its_pace) = (Arc::clone(&provision), Arc::clone(&pace));
         let thread = spawn("journal-prepare", move || {
             while asked.recv().is_ok() {
-                its.prepare_segments(&its_pace);
+                its.prepare(&|zeros| its_pace.wait(zeros));
             }
         })?;
-        let shared = Arc::clone(shared);
-        Ok(Self { shared, wanted: Some(wanted), pace, thread: Some(thread), asked: false, before: 0 })
+        Ok(Self { provision, wanted: Some(wanted), pace, thread: Some(thread), asked: false, before: 0 })
     }
+}
 
+impl LookAhead for Preparer {
     /// Asks for a ready segment, once in each segment, if it is time at this offset.
-    pub(super) fn ask(&mut self, offset: u64, ready: bool) {
-        let bytes = self.shared.options.segment_bytes;
+    fn advanced(&mut self, offset: u64, ready: bool) {
+        let bytes = self.provision.segment_bytes();
         let appended = self.before.saturating_add(offset);
         self.pace.appended.store(appended, Ordering::Release);
         let after = if ready { bytes / 4 } else { UNREADY_BYTES };
@@ -108,15 +110,13 @@ impl Preparer {
         }
     }
 
-    /// Tells whether the present segment, which was not ready, is better left now for one that is.
-    pub(super) fn is_better(&self, offset: u64) -> bool {
-        self.asked && offset >= UNREADY_BYTES && self.shared.have_free()
+    fn is_better(&self, offset: u64) -> bool {
+        self.asked && offset >= UNREADY_BYTES && self.provision.have_free()
     }
 
-    /// Notes that the next segment has begun.
-    pub(super) fn begun(&mut self) {
+    fn begun(&mut self) {
         self.asked = false;
-        self.before = self.before.saturating_add(self.shared.options.segment_bytes);
+        self.before = self.before.saturating_add(self.provision.segment_bytes());
     }
 }
 

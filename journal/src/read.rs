@@ -1,49 +1,24 @@
 //! Reading records and payloads back, from whichever copy has them whole.
 
-use std::fs::File;
-use std::io::{self, IoSliceMut};
-use std::num::NonZeroU64;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rustix::fs::Advice;
-use rustix::io::ReadWriteFlags;
+use disk::Buffers;
 use uuid::Uuid;
 
-use super::record::{self, ALIGN_BYTES, Header, crc32c};
-use super::scan::{SegmentView, read_up_to};
-use super::segment_file::SegmentFile;
-use super::segments::Shared;
-use super::{Error, Lsn, Record, RecordHead, RecordRef};
+use crate::copies::Copies;
+use crate::damage::Damage;
+use crate::error::Error;
+use crate::format::{self, ALIGN_BYTES, Header, crc32c};
+use crate::recent::Recent;
+use crate::record::{Lsn, Record, RecordHead, RecordRef};
+use crate::scan::SegmentView;
+use crate::segments::{SegmentPlace, Segments};
 
 /// What the kernel is asked to read ahead at a time; it takes no more than about as much.
 const AHEAD_BYTES: u64 = 1 << 20;
-
-/// The files of one segment, healthy copies first, each with its copy's number.
-pub(super) struct Sources {
-    pub(super) number: u64,
-    pub(super) epoch: u64,
-    pub(super) start: u64,
-    end: u64,
-    pub(super) files: Vec<(usize, Arc<SegmentFile>)>,
-}
-
-impl Sources {
-    /// Has the kernel read what comes next from the first copy, without waiting for it.
-    fn read_ahead(&self, offset: u64) {
-        let Some((copy, file)) = self.files.first() else { return };
-        let advised = rustix::fs::fadvise(file.file(), offset, NonZeroU64::new(AHEAD_BYTES), Advice::WillNeed);
-        if let Err(error) = advised {
-            tracing::debug!(copy, %error, "journal segment not read ahead");
-        }
-    }
-
-    fn views(&self) -> impl Iterator<Item = (usize, SegmentView<'_>)> {
-        let Self { epoch, start, end: len, .. } = *self;
-        self.files.iter().map(move |(copy, file)| (*copy, SegmentView { file: file.file(), epoch, start, len }))
-    }
-}
 
 /// What one copy said about a payload.
 enum Answer {
@@ -53,12 +28,37 @@ enum Answer {
     Damaged,
 }
 
-impl Shared {
-    pub(super) fn read_from(&self, from: Lsn, records_max: usize, bytes_max: u64) -> Result<Vec<Record>, Error> {
+/// Reads what is durable.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    copies: Arc<Copies>,
+    segments: Arc<Segments>,
+    recent: Arc<Recent>,
+    damage: Arc<Damage>,
+    /// What payloads are read into.
+    buffers: Arc<Buffers>,
+}
+
+impl Reader {
+    pub(crate) fn new(copies: Arc<Copies>, segments: Arc<Segments>, recent: Arc<Recent>, damage: Arc<Damage>) -> Self {
+        Self { copies, segments, recent, damage, buffers: Arc::default() }
+    }
+
+    /// Returns the buffers that payloads are read into.
+    pub(crate) fn buffers(&self) -> &Arc<Buffers> {
+        &self.buffers
+    }
+
+    /// Returns the bytes of a segment.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.segments.segment_bytes()
+    }
+
+    pub(crate) fn read_from(&self, from: Lsn, records_max: usize, bytes_max: u64) -> Result<Vec<Record>, Error> {
         let mut records = Vec::new();
         let mut bytes = 0;
-        let segment_bytes = self.options.segment_bytes;
-        let mut number = self.segment_of(from);
+        let segment_bytes = self.segments.segment_bytes();
+        let mut number = self.segments.segment_of(from);
         let mut offset = (from.0 % segment_bytes).next_multiple_of(ALIGN_BYTES);
         while let Some(sources) = self.sources_from(number) {
             if sources.number != number {
@@ -79,26 +79,26 @@ impl Shared {
         Ok(records)
     }
 
-    /// Returns the durable record at `offset` from memory, else as `next_record`. Who follows far behind reads the disk in
+    /// Returns the durable record at `offset` from memory, else as `next_record`. A follower that is far behind reads the disk in
     /// order: `ahead` is how far the kernel has been asked to.
-    fn recent_or_next(&self, sources: &Sources, offset: u64, ahead: &mut u64) -> Result<Option<Header>, Error> {
+    fn recent_or_next(&self, sources: &SegmentPlace, offset: u64, ahead: &mut u64) -> Result<Option<Header>, Error> {
         let recent = (offset < sources.end).then(|| self.recent.header(Lsn(sources.start + offset))).flatten();
         if recent.is_some() {
             return Ok(recent);
         }
         if offset >= *ahead && offset < sources.end {
-            sources.read_ahead(offset);
+            read_ahead(sources, offset);
             *ahead = offset + AHEAD_BYTES / 2;
         }
         self.next_record(sources, offset)
     }
 
     /// Returns the first durable record at or behind `offset` that any copy can read.
-    fn next_record(&self, sources: &Sources, offset: u64) -> Result<Option<Header>, Error> {
+    fn next_record(&self, sources: &SegmentPlace, offset: u64) -> Result<Option<Header>, Error> {
         if offset >= sources.end {
             return Ok(None);
         }
-        for (copy, view) in sources.views() {
+        for (copy, view) in views(sources) {
             match view.header_at(offset) {
                 Ok(Some(header)) => return Ok(Some(header)),
                 Ok(None) => {}
@@ -107,7 +107,7 @@ impl Shared {
         }
         let mut nearest: Option<Header> = None;
         let mut failed = None;
-        for (copy, view) in sources.views() {
+        for (copy, view) in views(sources) {
             match view.next_header(offset) {
                 Ok(Some(found)) if nearest.as_ref().is_none_or(|known| found.placed.lsn < known.placed.lsn) => {
                     nearest = Some(found);
@@ -117,20 +117,20 @@ impl Shared {
             }
         }
         if let (None, Some((copy, error))) = (&nearest, failed) {
-            let path = self.disks.get(copy).map(|disk| disk.path().to_owned()).unwrap_or_default();
+            let path = self.copies.get(copy).map(|copy| copy.path().to_owned()).unwrap_or_default();
             return Err(Error::Io { doing: "read journal copy", path, source: error });
         }
         if self.is_present(sources.number) {
-            self.report_damage(Lsn(sources.start + offset));
+            self.damage.report(Lsn(sources.start + offset));
         }
         Ok(nearest)
     }
 
-    pub(super) fn read_payload(&self, at: &RecordRef, range: Range<u64>) -> Result<Bytes, Error> {
+    pub(crate) fn read_payload(&self, at: &RecordRef, range: Range<u64>) -> Result<Bytes, Error> {
         check_range(at, &range)?;
         let sources = self.sources_of(at.lsn).ok_or(Error::Gone)?;
         let mut gone = false;
-        for (copy, view) in sources.views() {
+        for (copy, view) in views(&sources) {
             match self.read_from_copy(copy, view, at, &range) {
                 // What was read is the record's only if its segment was not released meanwhile.
                 Ok(Answer::Bytes(bytes)) if self.is_present(sources.number) => return Ok(bytes),
@@ -142,7 +142,7 @@ impl Shared {
         if gone || !self.is_present(sources.number) {
             return Err(Error::Gone);
         }
-        self.report_damage(at.lsn);
+        self.damage.report(at.lsn);
         Err(Error::Damaged(at.lsn))
     }
 
@@ -162,13 +162,15 @@ impl Shared {
         }
         let mut buffer = self.buffers.take(range_len(range));
         let buf = buffer.space();
-        let read = match (header.placed.large, self.disks.get(copy)) {
-            (Some(id), Some(disk)) => match File::open(disk.large_path(id)) {
-                Ok(file) => read_up_to(&file, buf, range.start)?,
+        let read = match (header.placed.large, self.copies.get(copy)) {
+            (Some(id), Some(copy)) => match copy.open_large(id) {
+                Ok(file) => file.read_up_to(buf, range.start)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Answer::Gone),
                 Err(error) => return Err(error),
             },
-            (Some(_), None) | (None, _) => read_up_to(view.file, buf, offset + u64::from(at.head_bytes) + range.start)?,
+            (Some(_), None) | (None, _) => {
+                view.file.read_up_to(buf, offset + u64::from(at.head_bytes) + range.start)?
+            }
         };
         let whole = *range == (0..at.payload_bytes);
         if read < buf.len() || (whole && crc32c(buf) != at.crc32c) {
@@ -178,7 +180,7 @@ impl Shared {
         Ok(Answer::Bytes(buffer.into_bytes()))
     }
 
-    pub(super) fn read_payload_now(&self, at: &RecordRef, range: Range<u64>) -> Option<Bytes> {
+    pub(crate) fn read_payload_now(&self, at: &RecordRef, range: Range<u64>) -> Option<Bytes> {
         check_range(at, &range).ok()?;
         let sources = self.sources_of(at.lsn)?;
         if at.large {
@@ -187,41 +189,41 @@ impl Shared {
         if let Some(front) = self.recent.payload(at, &range) {
             return self.is_present(sources.number).then_some(front);
         }
-        let (_, view) = sources.views().next()?;
+        let (_, view) = views(&sources).next()?;
         let offset = at.lsn.0 - view.start;
-        let head_bytes = usize::try_from(at.head_bytes).ok()?.min(record::HEAD_BYTES_MAX);
+        let head_bytes = usize::try_from(at.head_bytes).ok()?.min(format::HEAD_BYTES_MAX);
         let mut buffer = self.buffers.take(head_bytes.checked_add(range_len(&range))?);
         let (head, payload) = buffer.space().split_at_mut(head_bytes);
         if range.start == 0 {
-            read_now(view.file, &mut [head, payload], offset)?;
+            view.file.read_now(&mut [head, payload], offset).then_some(())?;
         } else {
-            read_now(view.file, &mut [head], offset)?;
-            read_now(view.file, &mut [payload], offset + u64::from(at.head_bytes) + range.start)?;
+            view.file.read_now(&mut [head], offset).then_some(())?;
+            view.file.read_now(&mut [payload], offset + u64::from(at.head_bytes) + range.start).then_some(())?;
         }
-        let header = record::decode(head, view.epoch, at.lsn)?;
+        let header = format::decode(head, view.epoch, at.lsn)?;
         let whole = range == (0..at.payload_bytes);
         let good = header.placed.record_ref() == *at && (!whole || crc32c(payload) == at.crc32c);
         (good && self.is_present(sources.number)).then(|| buffer.into_bytes().split_off(head_bytes))
     }
 
-    pub(super) fn read_head_now(&self, at: &RecordRef) -> Option<RecordHead> {
+    pub(crate) fn read_head_now(&self, at: &RecordRef) -> Option<RecordHead> {
         let sources = self.sources_of(at.lsn)?;
         let recent = self.recent.header(at.lsn).filter(|header| header.placed.record_ref() == *at);
         if let Some(header) = recent {
             return self.is_present(sources.number).then_some(header.head);
         }
-        let (_, view) = sources.views().next()?;
-        let mut head = vec![0; usize::try_from(at.head_bytes).ok()?.min(record::HEAD_BYTES_MAX)];
-        read_now(view.file, &mut [&mut head], at.lsn.0 - view.start)?;
-        let header = record::decode(&head, view.epoch, at.lsn)?;
+        let (_, view) = views(&sources).next()?;
+        let mut head = vec![0; usize::try_from(at.head_bytes).ok()?.min(format::HEAD_BYTES_MAX)];
+        view.file.read_now(&mut [&mut head], at.lsn.0 - view.start).then_some(())?;
+        let header = format::decode(&head, view.epoch, at.lsn)?;
         let good = header.placed.record_ref() == *at && self.is_present(sources.number);
         good.then_some(header.head)
     }
 
     /// Returns the name of the record's large file.
-    pub(super) fn large_id(&self, at: &RecordRef) -> Result<Option<Uuid>, Error> {
+    pub(crate) fn large_id(&self, at: &RecordRef) -> Result<Option<Uuid>, Error> {
         let sources = self.sources_of(at.lsn).ok_or(Error::Gone)?;
-        for (copy, view) in sources.views() {
+        for (copy, view) in views(&sources) {
             match view.header_at(at.lsn.0 - view.start) {
                 Ok(Some(header)) if header.placed.record_ref() == *at => {
                     return Ok(header.placed.large);
@@ -234,35 +236,42 @@ impl Shared {
         Err(Error::Damaged(at.lsn))
     }
 
-    pub(super) fn is_present(&self, number: u64) -> bool {
-        self.read_segments().contains_key(&number)
+    pub(crate) fn is_present(&self, number: u64) -> bool {
+        self.segments.is_present(number)
     }
 
     fn log_read(&self, copy: usize, error: &io::Error) {
-        let path = self.disks.get(copy).map(|disk| disk.path().display().to_string());
+        let path = self.copies.get(copy).map(|copy| copy.path().display().to_string());
         tracing::warn!(path, %error, "journal copy not read");
     }
 
     /// Returns the segment of a durable record.
-    pub(super) fn sources_of(&self, at: Lsn) -> Option<Sources> {
-        let number = self.segment_of(at);
+    pub(crate) fn sources_of(&self, at: Lsn) -> Option<SegmentPlace> {
+        let number = self.segments.segment_of(at);
         let sources = self.sources_from(number)?;
         (sources.number == number && at.0 < sources.start + sources.end).then_some(sources)
     }
 
-    /// Returns the first segment at or behind `number`.
-    fn sources_from(&self, number: u64) -> Option<Sources> {
-        let segments = self.read_segments();
-        let (&number, segment) = segments.range(number..).next()?;
-        let present =
-            segment.files.iter().enumerate().filter_map(|(copy, file)| Some((copy, Arc::clone(file.as_ref()?))));
-        let healthy = |copy: usize| self.disks.get(copy).is_some_and(super::directory::Disk::is_healthy);
-        let (mut files, given_up): (Vec<_>, Vec<_>) = present.partition(|&(copy, _)| healthy(copy));
+    /// Returns the first segment at or behind `number`, healthy copies first.
+    fn sources_from(&self, number: u64) -> Option<SegmentPlace> {
+        let mut sources = self.segments.place_from(number)?;
         // A copy that was given up can still have what was durable before.
-        files.extend(given_up);
-        let start = number * self.options.segment_bytes;
-        Some(Sources { number, epoch: record::epoch(self.id(), number), start, end: segment.end, files })
+        sources.files.sort_by_key(|&(copy, _)| !self.copies.is_healthy(copy));
+        Some(sources)
     }
+}
+
+/// Has the kernel read what comes next from the first copy, without waiting for it.
+fn read_ahead(sources: &SegmentPlace, offset: u64) {
+    let Some((copy, file)) = sources.files.first() else { return };
+    if let Err(error) = file.read_ahead(offset, AHEAD_BYTES) {
+        tracing::debug!(copy, %error, "journal segment not read ahead");
+    }
+}
+
+fn views(sources: &SegmentPlace) -> impl Iterator<Item = (usize, SegmentView<'_>)> {
+    let SegmentPlace { epoch, start, end: len, .. } = *sources;
+    sources.files.iter().map(move |(copy, file)| (*copy, SegmentView { file, epoch, start, len }))
 }
 
 fn check_range(at: &RecordRef, range: &Range<u64>) -> Result<(), Error> {
@@ -274,12 +283,4 @@ fn check_range(at: &RecordRef, range: &Range<u64>) -> Result<(), Error> {
 
 fn range_len(range: &Range<u64>) -> usize {
     usize::try_from(range.end - range.start).expect("check_range has compared it with usize")
-}
-
-/// Fills all buffers from the page cache, or returns nothing.
-fn read_now(file: &File, buffers: &mut [&mut [u8]], offset: u64) -> Option<()> {
-    let wanted: usize = buffers.iter().map(|buffer| buffer.len()).sum();
-    let mut slices: Vec<IoSliceMut<'_>> = buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
-    let read = rustix::io::preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT).ok()?;
-    (read == wanted).then_some(())
 }

@@ -7,34 +7,31 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 
-use super::record::{HEAD_BYTES_MAX, Header};
-use super::{Lsn, Payload, RecordRef};
+use crate::format::{HEAD_BYTES_MAX, Header};
+use crate::record::{Lsn, RecordRef};
 
 /// Bytes kept of a payload: the attributes of most instances.
-const FRONT_BYTES: usize = 8 * 1024;
+const BEGINNING_BYTES_MAX: usize = 8 * 1024;
 /// Bytes kept in all; what does not fit is read from the disk.
 const BYTES_MAX: usize = 64 << 20;
 
 /// A record's head and the beginning of its payload.
 #[derive(Debug)]
-pub(super) struct Front {
+pub(crate) struct RecentRecord {
     header: Header,
     payload: Bytes,
 }
 
-impl Front {
-    /// Keeps what is kept of a record; nothing of the payload if it has a file of its own.
-    pub(super) fn new(header: Header, payload: &Payload) -> Self {
-        let mut front = BytesMut::new();
-        if let Payload::Inline(pieces) = payload {
-            let bytes = pieces.iter().map(Bytes::len).sum::<usize>().min(FRONT_BYTES);
-            front.reserve(bytes);
-            for piece in pieces {
-                let left = bytes - front.len();
-                front.extend_from_slice(piece.get(..left).unwrap_or(piece));
-            }
+impl RecentRecord {
+    /// Keeps the beginning of a record; `pieces` are its payload, none if that has a file of its own.
+    pub(crate) fn new(header: Header, pieces: &[Bytes]) -> Self {
+        let bytes = pieces.iter().map(Bytes::len).sum::<usize>().min(BEGINNING_BYTES_MAX);
+        let mut beginning = BytesMut::with_capacity(bytes);
+        for piece in pieces {
+            let left = bytes - beginning.len();
+            beginning.extend_from_slice(piece.get(..left).unwrap_or(piece));
         }
-        Self { header, payload: front.freeze() }
+        Self { header, payload: beginning.freeze() }
     }
 
     fn bytes(&self) -> usize {
@@ -44,21 +41,21 @@ impl Front {
 
 /// The last records, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Recent(Mutex<Fronts>);
+pub(crate) struct Recent(Mutex<Records>);
 
 #[derive(Debug, Default)]
-struct Fronts {
-    records: VecDeque<Front>,
+struct Records {
+    records: VecDeque<RecentRecord>,
     bytes: usize,
 }
 
 impl Recent {
     /// Adds records in order; the oldest ones give way.
-    pub(super) fn add(&self, fronts: impl IntoIterator<Item = Front>) {
+    pub(crate) fn add(&self, records: impl IntoIterator<Item = RecentRecord>) {
         let mut recent = self.lock();
-        for front in fronts {
-            recent.bytes += front.bytes();
-            recent.records.push_back(front);
+        for record in records {
+            recent.bytes += record.bytes();
+            recent.records.push_back(record);
         }
         while recent.bytes > BYTES_MAX {
             recent.drop_oldest();
@@ -66,9 +63,9 @@ impl Recent {
     }
 
     /// Drops the records that begin before a position.
-    pub(super) fn forget(&self, before: Lsn) {
+    pub(crate) fn forget(&self, before: Lsn) {
         let mut recent = self.lock();
-        while recent.records.front().is_some_and(|front| front.header.placed.lsn < before) {
+        while recent.records.front().is_some_and(|record| record.header.placed.lsn < before) {
             recent.drop_oldest();
         }
         if recent.records.is_empty() {
@@ -77,43 +74,43 @@ impl Recent {
     }
 
     /// Returns the head of the record at `lsn`.
-    pub(super) fn header(&self, lsn: Lsn) -> Option<Header> {
+    pub(crate) fn header(&self, lsn: Lsn) -> Option<Header> {
         Some(self.lock().find(lsn)?.header.clone())
     }
 
     /// Returns a range of a record's payload.
-    pub(super) fn payload(&self, at: &RecordRef, range: &Range<u64>) -> Option<Bytes> {
+    pub(crate) fn payload(&self, at: &RecordRef, range: &Range<u64>) -> Option<Bytes> {
         let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
         let recent = self.lock();
-        let front = recent.find(at.lsn).filter(|front| front.header.placed.record_ref() == *at)?;
-        (range.end <= front.payload.len()).then(|| front.payload.slice(range))
+        let record = recent.find(at.lsn).filter(|record| record.header.placed.record_ref() == *at)?;
+        (range.end <= record.payload.len()).then(|| record.payload.slice(range))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Fronts> {
+    fn lock(&self) -> MutexGuard<'_, Records> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Fronts {
-    fn find(&self, lsn: Lsn) -> Option<&Front> {
-        let found = self.records.binary_search_by_key(&lsn, |front| front.header.placed.lsn).ok()?;
+impl Records {
+    fn find(&self, lsn: Lsn) -> Option<&RecentRecord> {
+        let found = self.records.binary_search_by_key(&lsn, |record| record.header.placed.lsn).ok()?;
         self.records.get(found)
     }
 
     fn drop_oldest(&mut self) {
-        if let Some(front) = self.records.pop_front() {
-            self.bytes -= front.bytes();
+        if let Some(record) = self.records.pop_front() {
+            self.bytes -= record.bytes();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::RecordHead;
-    use super::super::record::{Placed, len64};
     use super::*;
+    use crate::format::{Placed, len64};
+    use crate::record::RecordHead;
 
-    fn front(lsn: u64, payload: &Payload, payload_bytes: usize) -> Front {
+    fn recent_record(lsn: u64, payload: &[Bytes], payload_bytes: usize) -> RecentRecord {
         let uid = || "1.2".parse().unwrap();
         let head = RecordHead {
             study_instance_uid: uid(),
@@ -133,7 +130,7 @@ mod tests {
             large: None,
             head_bytes: 100,
         };
-        Front::new(Header { placed, head }, payload)
+        RecentRecord::new(Header { placed, head }, payload)
     }
 
     fn record(lsn: u64, payload_bytes: usize) -> RecordRef {
@@ -144,7 +141,7 @@ mod tests {
     fn the_beginning_of_a_payload_is_there_and_no_more() {
         let recent = Recent::default();
         let pieces = vec![Bytes::from(vec![1; 5000]), Bytes::from(vec![2; 5000])];
-        recent.add([front(8, &Payload::Inline(pieces), 10_000)]);
+        recent.add([recent_record(8, &pieces, 10_000)]);
         let at = record(8, 10_000);
         let read = recent.payload(&at, &(4999..8192)).unwrap();
         assert_eq!((read.len(), &read[..2]), (3193, &[1, 2][..]));
@@ -156,9 +153,9 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_given_back() {
         let recent = Recent::default();
-        let payload = Payload::Inline(vec![Bytes::from(vec![1; FRONT_BYTES])]);
-        let count = len64(BYTES_MAX / FRONT_BYTES) + 1;
-        recent.add((0..count).map(|lsn| front(lsn, &payload, FRONT_BYTES)));
+        let payload = vec![Bytes::from(vec![1; BEGINNING_BYTES_MAX])];
+        let count = len64(BYTES_MAX / BEGINNING_BYTES_MAX) + 1;
+        recent.add((0..count).map(|lsn| recent_record(lsn, &payload, BEGINNING_BYTES_MAX)));
         assert!(recent.header(Lsn(0)).is_none() && recent.header(Lsn(count - 1)).is_some());
         assert!(recent.lock().bytes <= BYTES_MAX);
         recent.forget(Lsn(count - 1));

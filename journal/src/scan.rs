@@ -1,43 +1,42 @@
 //! Reads the records of one segment file, one header after the other, and finds the next one behind damage.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
-use super::Lsn;
-use super::record::{self, ALIGN_BYTES, HEAD_BYTES_MAX, Header, MAGIC, Placed, len64};
+use crate::format::{self, ALIGN_BYTES, HEAD_BYTES_MAX, Header, MAGIC, Placed, len64};
+use crate::medium::SegmentFile;
+use crate::record::Lsn;
 
 /// Bytes read at once when searching for the next header and when checking a payload.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// One segment file of one copy.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct SegmentView<'a> {
+pub(crate) struct SegmentView<'a> {
     /// The file.
-    pub(super) file: &'a File,
+    pub(crate) file: &'a SegmentFile,
     /// Epoch of the segment.
-    pub(super) epoch: u64,
+    pub(crate) epoch: u64,
     /// LSN of the file's first byte.
-    pub(super) start: u64,
+    pub(crate) start: u64,
     /// Bytes to look at: the file's length or less.
-    pub(super) len: u64,
+    pub(crate) len: u64,
 }
 
 impl SegmentView<'_> {
     /// Reads the header at `offset`; nothing if no record of this segment begins there or it does not fit.
-    pub(super) fn header_at(&self, offset: u64) -> io::Result<Option<Header>> {
+    pub(crate) fn header_at(&self, offset: u64) -> io::Result<Option<Header>> {
         let mut buf = [0; HEAD_BYTES_MAX];
         let wanted = self.len.saturating_sub(offset).min(len64(buf.len()));
         let Some(buf) = usize::try_from(wanted).ok().and_then(|wanted| buf.get_mut(..wanted)) else {
             return Ok(None);
         };
-        let read = read_up_to(self.file, buf, offset)?;
-        let header = buf.get(..read).and_then(|buf| record::decode(buf, self.epoch, Lsn(self.start + offset)));
+        let read = self.file.read_up_to(buf, offset)?;
+        let header = buf.get(..read).and_then(|buf| format::decode(buf, self.epoch, Lsn(self.start + offset)));
         Ok(header.filter(|header| header.placed.record_bytes() <= self.len - offset))
     }
 
     /// Reads the first header at or behind `offset`. Cheap when there is one at `offset`, else it searches.
-    pub(super) fn next_header(&self, offset: u64) -> io::Result<Option<Header>> {
+    pub(crate) fn next_header(&self, offset: u64) -> io::Result<Option<Header>> {
         match self.header_at(offset)? {
             Some(header) => Ok(Some(header)),
             None => self.search(offset),
@@ -50,7 +49,7 @@ impl SegmentView<'_> {
         let mut chunk = vec![0; CHUNK_BYTES];
         while chunk_at < self.len {
             let wanted = chunk_len(self.len - chunk_at);
-            let read = read_up_to(self.file, chunk.get_mut(..wanted).unwrap_or_default(), chunk_at)?;
+            let read = self.file.read_up_to(chunk.get_mut(..wanted).unwrap_or_default(), chunk_at)?;
             let bytes = chunk.get(..read).unwrap_or_default();
             for found in memchr::memmem::find_iter(bytes, &MAGIC) {
                 let at = chunk_at + len64(found);
@@ -72,7 +71,7 @@ impl SegmentView<'_> {
     }
 
     /// Lists the records of the segment in order.
-    pub(super) fn records(&self) -> io::Result<Vec<Placed>> {
+    pub(crate) fn records(&self) -> io::Result<Vec<Placed>> {
         let mut records = Vec::new();
         let mut offset = 0;
         while let Some(header) = self.next_header(offset)? {
@@ -83,7 +82,7 @@ impl SegmentView<'_> {
     }
 
     /// Tells whether the payload that follows the head is the one that was written.
-    pub(super) fn payload_is_whole(&self, record: &Placed) -> io::Result<bool> {
+    pub(crate) fn payload_is_whole(&self, record: &Placed) -> io::Result<bool> {
         let mut at = record.lsn.0 - self.start + u64::from(record.head_bytes);
         let mut left = record.payload_bytes;
         let mut digest = disk::Crc32c::default();
@@ -93,7 +92,7 @@ impl SegmentView<'_> {
             let Some(bytes) = chunk.get_mut(..wanted) else {
                 break;
             };
-            if read_up_to(self.file, bytes, at)? < wanted {
+            if self.file.read_up_to(bytes, at)? < wanted {
                 return Ok(false);
             }
             digest.update(bytes);
@@ -106,18 +105,4 @@ impl SegmentView<'_> {
 
 fn chunk_len(left: u64) -> usize {
     usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES)
-}
-
-/// Reads until `buf` is full or the file ends; returns the bytes read.
-pub(super) fn read_up_to(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut done = 0;
-    while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + len64(done)) {
-            Ok(0) => break,
-            Ok(read) => done += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
 }

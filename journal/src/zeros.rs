@@ -1,27 +1,29 @@
 //! Files of zeros, written beside the page cache where the file system can.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
 use disk::{Aligned, Direct};
 
-use super::directory::allocate;
-use super::prepare::Pace;
-use super::record::len64;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
+use crate::format::len64;
 
 /// Bytes of one write: so few that a flush of a segment is not held up by it for long.
 const PIECE_BYTES: usize = 512 << 10;
 
-/// Makes a file of `bytes` zeros at a pace and waits until the disk has it; false if it was stopped on the way.
-pub(super) fn write_file(path: &Path, bytes: u64, pace: &Pace) -> io::Result<bool> {
+/// Creates a file of `bytes` zeros and makes it durable. Before each piece it calls `wait` with the zeros written so far, and
+/// gives up with `false` when that returns `false`.
+pub(crate) fn write_file(path: &Path, bytes: u64, wait: &dyn Fn(u64) -> bool) -> io::Result<bool> {
     let made = OpenOptions::new().write(true).create_new(true).open(path)?;
     allocate(&made, bytes)?;
     let direct = Direct::writer(path);
     let zeros = Aligned::zeroed(PIECE_BYTES);
     let mut at = 0;
     while at < bytes {
-        if !pace.wait(at) {
+        if !wait(at) {
             return Ok(false);
         }
         let piece = usize::try_from(bytes - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
@@ -30,6 +32,16 @@ pub(super) fn write_file(path: &Path, bytes: u64, pace: &Pace) -> io::Result<boo
     }
     made.sync_all()?;
     Ok(true)
+}
+
+/// Reserves the space of a file.
+pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Ok(()) => Ok(()),
+        // Some file systems cannot; the segment then grows as it is written, and a full disk shows later.
+        Err(Errno::OPNOTSUPP) => file.set_len(bytes),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(test)]
@@ -41,16 +53,14 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let bytes = 2 * PIECE_BYTES + 4096;
         let path = home.path().join("f");
-        assert!(write_file(&path, len64(bytes), &Pace::default()).unwrap());
+        assert!(write_file(&path, len64(bytes), &|_| true).unwrap());
         assert_eq!(std::fs::read(&path).unwrap(), vec![0; bytes]);
-        assert!(write_file(&path, 1, &Pace::default()).is_err(), "it is there already");
+        assert!(write_file(&path, 1, &|_| true).is_err(), "it is there already");
     }
 
     #[test]
     fn it_stops_when_told() {
         let home = tempfile::tempdir().unwrap();
-        let pace = Pace::default();
-        pace.stop();
-        assert!(!write_file(&home.path().join("f"), 4096, &pace).unwrap());
+        assert!(!write_file(&home.path().join("f"), 4096, &|_| false).unwrap());
     }
 }

@@ -17,6 +17,13 @@ fn large(journal: &Journal, number: usize) -> LargePayload {
     writer.finish().unwrap()
 }
 
+fn only_file(path: &std::path::Path) -> std::path::PathBuf {
+    let mut files = fs::read_dir(path.join("large")).unwrap();
+    let file = files.next().unwrap().unwrap().path();
+    assert!(files.next().is_none());
+    file
+}
+
 fn files(path: &std::path::Path) -> usize {
     fs::read_dir(path.join("large")).unwrap().count()
 }
@@ -26,7 +33,10 @@ async fn a_large_payload_comes_back() {
     let dir = tempdir().unwrap();
     let journal = open(dir.path());
     let payload = large(&journal, 3);
-    assert_eq!(fs::read(payload.path()).unwrap(), bytes(3, LEN));
+    let mut written = vec![0; LEN];
+    payload.open().unwrap().read_exact_at(&mut written, 0).unwrap();
+    assert_eq!(written, bytes(3, LEN));
+    assert_eq!(fs::read(only_file(dir.path())).unwrap(), bytes(3, LEN));
     let at = journal.append(head(3), Payload::Large(payload)).await.unwrap();
     assert_eq!((at.large, at.payload_bytes), (true, 100_000));
     append(&journal, 4, 10).await.unwrap();
@@ -114,7 +124,7 @@ async fn damage_in_a_large_file_is_reported() {
     let dir = tempdir().unwrap();
     let journal = open(dir.path());
     let payload = large(&journal, 1);
-    let path = payload.path();
+    let path = only_file(dir.path());
     let at = journal.append(head(1), Payload::Large(payload)).await.unwrap();
     super::flip(&path, 12_345, 1);
     assert!(matches!(journal.read_payload(&at, 0..at.payload_bytes), Err(Error::Damaged(_))));

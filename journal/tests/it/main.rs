@@ -23,7 +23,7 @@ fn options(copies: &[&Path]) -> JournalOptions {
         bytes_max: 16 * SEGMENT,
         queue_bytes_max: 1 << 20,
         inline_bytes_max: 32 << 10,
-        ..JournalOptions::new(copies.iter().map(|path| path.to_path_buf()).collect())
+        ..JournalOptions::new(copies.iter().map(|path| path.to_path_buf()))
     }
 }
 

@@ -1,41 +1,42 @@
-//! The file of a segment on one copy: written beside the page cache where the file system can do that. Copying into the
-//! cache was a third of the processor time of receiving, and writing it out a part of each flush.
+//! The file of a segment in a directory, written beside the page cache where the file system can do that. Copying into
+//! the cache was a third of the processor time of receiving, and writing it out a part of each flush.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use bytes::{Buf as _, Bytes};
 use disk::{ALIGN_BYTES, Aligned, CHUNK_BYTES, Direct};
 use rustix::io::Errno;
 
-use super::record::len64;
+use crate::format::len64;
 
 /// Buffers in one `pwritev`: IOV_MAX of Linux.
 const SLICES_MAX: usize = 1024;
 
 /// One file, opened in both ways.
 #[derive(Debug)]
-pub(super) struct SegmentFile {
+pub(crate) struct DirectSegment {
     file: File,
     direct: Direct,
 }
 
-impl SegmentFile {
+impl DirectSegment {
     /// Opens a segment that is there.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         Ok(Self { file, direct: Direct::both(path) })
     }
 
     /// Returns the file for reading through the page cache.
-    pub(super) fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
     /// Writes buffers one after the other from `offset` on: whole pages beside the page cache, `room` being where they
     /// are put together; anything else through it.
-    pub(super) fn write(&self, offset: u64, buffers: &[Bytes], room: &mut Aligned) -> io::Result<()> {
+    pub(crate) fn write(&self, offset: u64, buffers: &[Bytes], room: &mut Aligned) -> io::Result<()> {
         let bytes: u64 = buffers.iter().map(|buffer| len64(buffer.len())).sum();
         let pages = |value: u64| value.is_multiple_of(len64(ALIGN_BYTES));
         if self.direct.is_available() && pages(offset) && pages(bytes) {
@@ -68,10 +69,29 @@ impl SegmentFile {
         Ok(())
     }
 
+    /// Reads until `buf` is full or the file ends; returns the bytes read.
+    pub(crate) fn read_up_to(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        read_up_to(&self.file, buf, offset)
+    }
+
     /// Reads exactly these bytes beside the page cache if offset and length are of whole pages.
-    pub(super) fn read_pages(&self, offset: u64, pages: &mut [u8]) -> io::Result<()> {
+    pub(crate) fn read_pages(&self, offset: u64, pages: &mut [u8]) -> io::Result<()> {
         self.direct.read(&self.file, pages, offset)
     }
+}
+
+/// Reads until `buf` is full or the file ends; returns the bytes read.
+pub(crate) fn read_up_to(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + len64(done)) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
 }
 
 /// Writes all buffers, in calls of at most [`SLICES_MAX`] buffers.
@@ -105,7 +125,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("f");
         File::create(&path).unwrap().set_len(4 << 20).unwrap();
-        let segment = SegmentFile::open(&path).unwrap();
+        let segment = DirectSegment::open(&path).unwrap();
         let mut room = Aligned::zeroed(CHUNK_BYTES);
         let mut wanted = vec![0_u8; 4 << 20];
         let lengths: [&[usize]; 5] =
@@ -114,12 +134,12 @@ mod tests {
             let fill = u8::try_from(number + 1).unwrap();
             let buffers: Vec<Bytes> = lengths.iter().map(|len| Bytes::from(vec![fill; *len])).collect();
             // Through the page cache first: what it holds must not be what is read later.
-            super::super::scan::read_up_to(segment.file(), &mut vec![0; 4 << 20], 0).unwrap();
+            segment.read_up_to(&mut vec![0; 4 << 20], 0).unwrap();
             segment.write(len64(offset), &buffers, &mut room).unwrap();
             wanted[offset..offset + lengths.iter().sum::<usize>()].fill(fill);
         }
         let mut read = vec![0; 4 << 20];
-        super::super::scan::read_up_to(segment.file(), &mut read, 0).unwrap();
+        segment.read_up_to(&mut read, 0).unwrap();
         assert!(read == wanted);
         let mut pages = Aligned::zeroed(4 << 20);
         segment.read_pages(0, pages.first_mut(4 << 20)).unwrap();

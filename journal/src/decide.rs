@@ -2,7 +2,7 @@
 //! cut, where writing goes on. Pure: `recovery.rs` finds the facts and takes the steps. `identity.rs` has decided before
 //! which copies are current.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -55,7 +55,7 @@ pub(crate) struct SegmentEnd {
 }
 
 /// The large files that records name: segment and bytes of each.
-pub(crate) type LargeFiles = HashMap<Uuid, (u64, u64)>;
+pub(crate) type LargeFiles = BTreeMap<Uuid, (u64, u64)>;
 
 /// The large files that one copy has.
 #[derive(Debug)]
@@ -170,7 +170,7 @@ pub(crate) fn durable_end(segments: &[SegmentEnd], segment_bytes: u64) -> Lsn {
 /// given it by a current copy; those that no current copy has are lost and go everywhere.
 pub(crate) fn large_steps(named: LargeFiles, copies: &[LargeFacts]) -> LargeSteps {
     let mut steps = LargeSteps::default();
-    let mut present: Vec<HashSet<Uuid>> = Vec::new();
+    let mut present: Vec<BTreeSet<Uuid>> = Vec::new();
     for (copy, facts) in copies.iter().enumerate() {
         let is_named = |&&(id, bytes): &&(Uuid, u64)| named.get(&id).is_some_and(|&(_, named)| named == bytes);
         let (good, bad): (Vec<_>, Vec<_>) = facts.files.iter().partition(is_named);

@@ -53,6 +53,8 @@ mod in_order;
 mod journal_copy;
 mod large;
 mod medium;
+#[cfg(test)]
+mod medium_suite;
 mod memory;
 mod memory_file;
 mod opening;

@@ -1,6 +1,6 @@
 //! What a copy of the journal lies on: the only place that knows whether that is a directory or memory.
 //!
-//! What an implementation owes, and `tests/it/conformance.rs` checks on each of them:
+//! What an implementation owes, and `medium_suite.rs` and `tests/it/conformance.rs` check on each of them:
 //! - what was written before a `flush` that succeeded survives a crash; of anything else, any part may;
 //! - a segment that was created, removed or released is so after a crash, and a note is the old one or the new one, whole;
 //! - a released segment that is used again may hold any bytes of its former life;

@@ -229,24 +229,45 @@ impl Tree {
     }
 }
 
-/// A copy in memory as an open journal uses it, until the copy crashes or its device goes away.
+/// A copy in memory as an open journal uses it, until it is dropped, the copy crashes or its device goes away.
+#[derive(Debug)]
+pub(crate) struct MemoryDisk(Life);
+
+/// One life of a copy: from one crash to the next.
 #[derive(Debug, Clone)]
-pub(crate) struct MemoryDisk {
+struct Life {
     copy: MemoryCopy,
-    life: u64,
+    number: u64,
 }
 
 /// An open file of a copy in memory.
 #[derive(Debug)]
 pub(crate) struct MemoryHandle {
-    disk: MemoryDisk,
+    life: Life,
     file: MemoryFile,
 }
 
 impl MemoryHandle {
     /// Returns the file if it can still be used.
     pub(crate) fn file(&self) -> io::Result<&MemoryFile> {
-        self.disk.alive().map(|_| &self.file)
+        self.life.state().map(|_| &self.file)
+    }
+}
+
+impl Life {
+    /// Returns the state of the copy if this is still its life.
+    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.copy.state();
+        if state.life != self.number || state.vanished {
+            return Err(Errno::IO.into());
+        }
+        Ok(state)
+    }
+}
+
+impl Drop for MemoryDisk {
+    fn drop(&mut self) {
+        self.unlock();
     }
 }
 
@@ -261,26 +282,24 @@ impl MemoryDisk {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         state.locked = true;
-        Ok(Self { copy: copy.clone(), life: state.life })
+        // Each owner has a life of its own: what a former one gives up late is not this one's lock.
+        state.life += 1;
+        Ok(Self(Life { copy: copy.clone(), number: state.life }))
     }
 
+    /// Releases the lock; a second time does nothing. Files that are open can be read until the next owner comes.
     pub(crate) fn unlock(&self) {
-        let mut state = self.copy.state();
-        if state.life == self.life {
+        if let Ok(mut state) = self.alive() {
             state.locked = false;
         }
     }
 
     fn alive(&self) -> io::Result<MutexGuard<'_, State>> {
-        let state = self.copy.state();
-        if state.life != self.life || state.vanished {
-            return Err(Errno::IO.into());
-        }
-        Ok(state)
+        self.0.state()
     }
 
     fn handle(&self, file: &MemoryFile) -> MemoryHandle {
-        MemoryHandle { disk: self.clone(), file: file.clone() }
+        MemoryHandle { life: self.0.clone(), file: file.clone() }
     }
 
     pub(crate) fn write_note(&self, note: &[u8]) -> io::Result<()> {

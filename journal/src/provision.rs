@@ -1,6 +1,6 @@
 //! Creates segments on every copy, has them ready before they are needed, and cuts those that are full.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::copies::Copies;
@@ -56,7 +56,7 @@ impl Provision {
             }
         }
         self.copies.require()?;
-        let segment = Segment { end: 0, file_bytes: bytes, files: files.clone(), large: HashMap::new() };
+        let segment = Segment { end: 0, file_bytes: bytes, files: files.clone(), large: BTreeMap::new() };
         self.segments.insert(number, segment);
         Ok((files, ready))
     }

@@ -1,7 +1,7 @@
 //! Opening: locks the copies, finds the records, makes the copies equal and removes files that no record names. What is done
 //! with what is found, `decide.rs` decides.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -83,7 +83,7 @@ impl Recovery {
         let newest = numbers.last().copied();
         let mut ends = Vec::new();
         let mut all_files = Vec::new();
-        let mut large = HashMap::new();
+        let mut large = LargeFiles::new();
         let mut damaged = Vec::new();
         let mut current = None;
         let numbers: Vec<u64> = numbers.into_iter().collect();
@@ -300,7 +300,7 @@ impl Recovery {
         for (&SegmentEnd { number, end, .. }, files) in ends.iter().zip(files) {
             let bytes = files.iter().flatten().filter_map(|file| file.bytes().ok());
             let file_bytes = bytes.max().unwrap_or(self.segment_bytes);
-            segments.insert(number, Segment { end, file_bytes, files, large: HashMap::new() });
+            segments.insert(number, Segment { end, file_bytes, files, large: BTreeMap::new() });
         }
         for (id, (number, bytes)) in large {
             segments.get_mut(&number).into_iter().for_each(|segment| {

@@ -1,6 +1,6 @@
 //! The table of segments: which ones there are, how far each is durable, its files on the copies and its large files.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use uuid::Uuid;
@@ -22,7 +22,7 @@ pub(crate) struct Segment {
     /// Its file on each copy that has it.
     pub(crate) files: SegmentFiles,
     /// Large files of its records, with their bytes.
-    pub(crate) large: HashMap<Uuid, u64>,
+    pub(crate) large: BTreeMap<Uuid, u64>,
 }
 
 /// The segments of a journal.

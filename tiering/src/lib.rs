@@ -39,7 +39,7 @@ pub use id::{ContainerId, DeviceId};
 pub use pool::{ContainerPlaces, DeviceStatus, PoolConfig, PoolStatus};
 pub use profile::{CodeProfile, Tier};
 pub use store::verify::{ShardVerdict, Verdict, Verification};
-pub use store::{Store, StoreOptions, UsedPool};
+pub use store::{Checked, Store, StoreOptions, UsedPool, Wait};
 pub use toc::manifest::{Extent, InstanceKind, Manifest, ManifestInstance};
 pub use toc::{Toc, TocSegment};
 pub use writer::{ContainerWriter, Sealed};

@@ -27,7 +27,6 @@ use crate::{
 use cache::Cache;
 use catalog::Catalog;
 use disk::Buffers;
-use read::Way;
 
 /// Limits of the store.
 #[derive(Debug, Clone)]
@@ -77,6 +76,26 @@ impl Default for StoreOptions {
             used_pools: Vec::new(),
         }
     }
+}
+
+/// What proves that the bytes of a range are those that were written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// The container's own checksums of the 64 KiB blocks that the range lies in; those are read whole.
+    Blocks,
+    /// A CRC-32C of exactly this range, which the caller knows: no byte more is read unless it differs. If it differs, the
+    /// blocks are read and verified, and the result is compared again.
+    Crc(u32),
+}
+
+/// Whether a read tries the kernel's memory before it moves to a thread that may wait for a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Tries the kernel's memory first, on the caller's thread.
+    IfNeeded,
+    /// Moves to a thread that may wait at once: one read call less for bytes that are seldom in memory, or that take
+    /// longer to use than another thread takes to begin.
+    AtOnce,
 }
 
 /// All pools. Cheap to clone; clones are the same store.
@@ -155,53 +174,37 @@ impl Store {
         create::create(&self.inner, id, tier, planned_bytes)
     }
 
-    /// Reads a range, verified block by block and decoded from other shards where damaged or missing.
+    /// Reads a range, decoded from other shards where its own are damaged, missing or slow.
     ///
-    /// Needs memory for the whole range: read what is large in parts. Changes nothing; may be dropped at any time.
-    pub async fn read(&self, id: ContainerId, range: Range<u64>) -> Result<Bytes, Error> {
-        if let Some(bytes) = self.inner.read_now(id, range.clone()) {
+    /// Needs memory for the whole range: read a long one in parts. Changes nothing; may be dropped at any time.
+    pub async fn read(&self, id: ContainerId, range: Range<u64>, checked: Checked, wait: Wait) -> Result<Bytes, Error> {
+        if wait == Wait::IfNeeded
+            && let Some(bytes) = self.read_now(id, range.clone(), checked)
+        {
             return Ok(bytes);
         }
-        self.waiting(move |inner| inner.read_verified(id, range)).await
+        self.waiting(move |inner| inner.read(id, range, checked, wait)).await
     }
 
-    /// Reads exactly a range whose checksum the caller knows: no byte more is read unless the checksum differs.
+    /// Reads a range as [`Store::read`] does if its shards are open and the kernel has the bytes, without waiting for a
+    /// device.
     ///
-    /// When it differs the range is read as [`Store::read`] does, and compared again. Changes nothing; may be dropped at
-    /// any time.
-    pub async fn read_checked(&self, id: ContainerId, range: Range<u64>, crc32c: u32) -> Result<Bytes, Error> {
-        if let Some(bytes) = self.inner.read_checked_now(id, range.clone(), crc32c) {
-            return Ok(bytes);
+    /// Returns nothing also when a checksum differs: [`Store::read`] then decodes what is damaged.
+    pub fn read_now(&self, id: ContainerId, range: Range<u64>, checked: Checked) -> Option<Bytes> {
+        match checked {
+            Checked::Blocks => self.inner.read_verified_now(id, range),
+            Checked::Crc(crc32c) => self.inner.read_checked_now(id, range, crc32c),
         }
-        self.waiting(move |inner| inner.read_checked(id, range, crc32c, Way::Exact)).await
-    }
-
-    /// Reads like [`Store::read_checked`], on a thread that may wait at once: a read call less for what is seldom in memory,
-    /// or takes longer to use than another thread takes to begin.
-    pub async fn read_checked_waiting(&self, id: ContainerId, range: Range<u64>, crc32c: u32) -> Result<Bytes, Error> {
-        self.waiting(move |inner| inner.read_checked(id, range, crc32c, Way::Devices)).await
-    }
-
-    /// Reads like [`Store::read_checked`] if the shards are open and the kernel has the bytes, without waiting for a device.
-    ///
-    /// Nothing, also when the checksum differs: use [`Store::read_checked`].
-    pub fn read_checked_now(&self, id: ContainerId, range: Range<u64>, crc32c: u32) -> Option<Bytes> {
-        self.inner.read_checked_now(id, range, crc32c)
     }
 
     /// Reads a range as [`Store::read`] does. Blocks.
-    pub fn read_blocking(&self, id: ContainerId, range: Range<u64>) -> Result<Bytes, Error> {
-        self.inner.read_verified(id, range)
+    pub fn read_blocking(&self, id: ContainerId, range: Range<u64>, checked: Checked) -> Result<Bytes, Error> {
+        self.inner.read(id, range, checked, Wait::IfNeeded)
     }
 
     /// Returns the table of contents from any shard that has a whole one. Changes nothing; may be dropped at any time.
     pub async fn toc(&self, id: ContainerId) -> Result<Toc, Error> {
         self.waiting(move |inner| inner.toc(id)).await
-    }
-
-    /// Returns the table of contents as [`Store::toc`] does. Blocks.
-    pub fn toc_blocking(&self, id: ContainerId) -> Result<Toc, Error> {
-        self.inner.toc(id)
     }
 
     /// Reads and checks every byte of every shard, in bounded memory; changes nothing. Blocks.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dicom_data::{FragmentTable, TransferSyntax, Uid};
 use index::{InstanceRef, Location};
+use tiering::{Checked, Wait};
 
 use super::frame_layout::{Layout, known_native_layout, read_layout};
 use super::instance_body::InstanceBody;
@@ -83,7 +84,8 @@ impl FrameReader {
         if let Location::Container(sealed) = &instance.location {
             if let Some(at) = sealed.frame_table {
                 let range = at.offset..at.offset + at.bytes;
-                let table = self.reader.store().read_checked(sealed.container, range, at.crc32c).await?;
+                let (store, checked) = (self.reader.store(), Checked::Crc(at.crc32c));
+                let table = store.read(sealed.container, range, checked, Wait::IfNeeded).await?;
                 if let Some(table) = FragmentTable::decode(&table) {
                     return Ok(Layout::Encapsulated(table));
                 }

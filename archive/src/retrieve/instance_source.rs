@@ -7,6 +7,7 @@ use bytes::Bytes;
 use dicom_data::TransferSyntax;
 use futures_util::StreamExt;
 use index::{InstanceRef, Location};
+use tiering::Checked;
 
 use super::open::open;
 use super::reader::{Reader, WHOLE_BYTES_MAX};
@@ -47,7 +48,8 @@ impl Readable {
                     Box::new(move |offset, len| {
                         let start = sealed.offset + offset;
                         let end = start.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
-                        reader.store().read_blocking(sealed.container, start..end).map_err(io::Error::other)
+                        let read = reader.store().read_blocking(sealed.container, start..end, Checked::Blocks);
+                        read.map_err(io::Error::other)
                     }),
                 )),
             },

@@ -11,6 +11,7 @@ use dicom_data::{InstanceUids, Uid};
 use futures_util::stream;
 use index::{ContainerPlace, InstanceRef, Location};
 use journal::RecordRef;
+use tiering::{Checked, Wait};
 
 use super::locate::Place;
 use super::reader::Reader;
@@ -96,7 +97,7 @@ async fn sealed_line(
             let packed = metadata
                 .reader
                 .store()
-                .read_checked_waiting(container, at.offset..at.offset + at.bytes, at.crc32c)
+                .read(container, at.offset..at.offset + at.bytes, Checked::Crc(at.crc32c), Wait::AtOnce)
                 .await?;
             entry.insert(Block::new(packed).map_err(inflating)?)
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use index::{ContainerPlace, InstanceRef, Location};
 use journal::RecordRef;
-use tiering::Store;
+use tiering::{Checked, Store, Wait};
 
 use super::locate::{Locator, Place};
 use crate::Error;
@@ -90,7 +90,8 @@ impl Reader {
                 Location::Journal(record) => self.read_record(record, 0..record.payload_bytes).await,
                 Location::Container(sealed) => {
                     let range = sealed.offset..sealed.offset + place.instance.bytes;
-                    let read = self.store.read_checked(sealed.container, range, sealed.crc32c).await;
+                    let checked = Checked::Crc(sealed.crc32c);
+                    let read = self.store.read(sealed.container, range, checked, Wait::IfNeeded).await;
                     read.map_err(Error::from)
                 }
             };
@@ -111,7 +112,7 @@ impl Reader {
             Location::Journal(record) => self.unsealed.read_now(record, 0..record.payload_bytes),
             Location::Container(sealed) => {
                 let range = sealed.offset..sealed.offset.checked_add(instance.bytes)?;
-                self.store.read_checked_now(sealed.container, range, sealed.crc32c)
+                self.store.read_now(sealed.container, range, Checked::Crc(sealed.crc32c))
             }
         }
     }
@@ -141,7 +142,8 @@ impl Reader {
     }
 
     async fn read_sealed(&self, sealed: &ContainerPlace, range: Range<u64>) -> Result<Bytes, Error> {
-        Ok(self.store.read(sealed.container, sealed.offset + range.start..sealed.offset + range.end).await?)
+        let range = sealed.offset + range.start..sealed.offset + range.end;
+        Ok(self.store.read(sealed.container, range, Checked::Blocks, Wait::IfNeeded).await?)
     }
 
     async fn read_record(&self, record: &RecordRef, range: Range<u64>) -> Result<Bytes, Error> {

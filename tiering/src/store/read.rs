@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::cache::{Located, OpenShard};
 use super::catalog::Entry;
 use super::gather::{Part, Region};
-use super::{Inner, Pool};
+use super::{Checked, Inner, Pool, Wait};
 use crate::device::Device;
 use crate::device::asked::Asked;
 use crate::device::calls::Pulse;
@@ -25,7 +25,7 @@ use disk::crc32c;
 
 /// How a range is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+enum Way {
     /// By blocks that are verified, of the kernel's memory first.
     Verified,
     /// Exactly and unverified, of the kernel's memory first.
@@ -38,8 +38,23 @@ pub(super) enum Way {
 const DECODED_NOW_BYTES_MAX: usize = 256 * 1024;
 
 impl Inner {
+    /// Reads a range as [`crate::Store::read`] says. Blocks.
+    pub(super) fn read(
+        self: &Arc<Self>,
+        id: ContainerId,
+        range: Range<u64>,
+        checked: Checked,
+        wait: Wait,
+    ) -> Result<Bytes, Error> {
+        match (checked, wait) {
+            (Checked::Blocks, _) => self.read_verified(id, range),
+            (Checked::Crc(crc32c), Wait::IfNeeded) => self.read_checked(id, range, crc32c, Way::Exact),
+            (Checked::Crc(crc32c), Wait::AtOnce) => self.read_checked(id, range, crc32c, Way::Devices),
+        }
+    }
+
     /// Reads a range whose blocks are all verified. Blocks.
-    pub(super) fn read_verified(self: &Arc<Self>, id: ContainerId, range: Range<u64>) -> Result<Bytes, Error> {
+    fn read_verified(self: &Arc<Self>, id: ContainerId, range: Range<u64>) -> Result<Bytes, Error> {
         let result = self.locate(id).and_then(|at| self.read_pieces(&at, &range, Way::Verified));
         if matches!(result, Err(Error::Lost { .. } | Error::Unanswered { .. })) {
             self.damage.unreadable_reads.fetch_add(1, Ordering::Relaxed);
@@ -48,13 +63,7 @@ impl Inner {
     }
 
     /// Reads a range verified by the caller's checksum, by the blocks' only if that differs. Blocks.
-    pub(super) fn read_checked(
-        self: &Arc<Self>,
-        id: ContainerId,
-        range: Range<u64>,
-        crc: u32,
-        way: Way,
-    ) -> Result<Bytes, Error> {
+    fn read_checked(self: &Arc<Self>, id: ContainerId, range: Range<u64>, crc: u32, way: Way) -> Result<Bytes, Error> {
         let at = self.locate(id)?;
         capacity(&at.geometry, &range)?;
         match self.read_pieces(&at, &range, way) {
@@ -71,7 +80,7 @@ impl Inner {
     }
 
     /// Reads a verified range if shards and tables are open and the kernel has the bytes; never waits.
-    pub(super) fn read_now(&self, id: ContainerId, range: Range<u64>) -> Option<Bytes> {
+    pub(super) fn read_verified_now(&self, id: ContainerId, range: Range<u64>) -> Option<Bytes> {
         let at = self.cache.located(id)?;
         let mut out = Vec::with_capacity(short(&at.geometry, &range)?);
         for piece in at.geometry.layout().pieces(range) {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use tiering::{ContainerId, PoolConfig, Store, Tier, Toc, Verdict};
 
-use crate::support::{Rig, options};
+use crate::support::{Rig, options, read_of, toc_of};
 
 const ID: &str = "01930000-0000-7000-8000-0000000000f1";
 const ITEMS: [usize; 4] = [3_000, 60_000, 100_001, 9];
@@ -87,10 +87,10 @@ fn placed(damaged: Option<(usize, &str)>) -> (Rig, Store) {
 fn assert_golden(store: &Store) {
     let id: ContainerId = ID.parse().unwrap();
     for (number, (offset, bytes)) in OFFSETS.into_iter().zip(ITEMS).enumerate() {
-        let got = store.read_blocking(id, offset..offset + bytes as u64).unwrap();
+        let got = read_of(store, id, offset..offset + bytes as u64).unwrap();
         assert!(got == item(number, bytes), "item {number}");
     }
-    assert_eq!(store.toc_blocking(id).unwrap(), toc());
+    assert_eq!(toc_of(store, id).unwrap(), toc());
 }
 
 #[test]

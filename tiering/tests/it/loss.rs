@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use tiering::{Error, Store, Verdict};
+use tiering::{Checked, Error, Store, Verdict, Wait};
 
-use crate::support::{BLOCK, Filled, Rig, assert_readable, make, options};
+use crate::support::{BLOCK, Filled, Rig, assert_readable, make, options, read_of};
 
 /// How a shard is broken.
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +114,7 @@ fn three_of_4_and_2_lost_names_the_container_and_serves_the_rest() {
         for harm in [Harm::Removed, Harm::Rotten, Harm::Truncated] {
             victim.harm(lost, harm);
             let store = victim.open();
-            let error = store.read_blocking(id, 0..end);
+            let error = read_of(&store, id, 0..end);
             let data_lost = (0..4).any(|shard| lost >> shard & 1 == 1);
             if data_lost {
                 let Err(Error::Lost { container, missing }) = error else { panic!("{lost:b} {harm:?}: {error:?}") };
@@ -124,7 +124,7 @@ fn three_of_4_and_2_lost_names_the_container_and_serves_the_rest() {
             }
             for shard in (0..4_u64).filter(|shard| lost >> shard & 1 == 0) {
                 let start = shard * BLOCK as u64;
-                let got = store.read_blocking(id, start..start + 1_000).unwrap();
+                let got = read_of(&store, id, start..start + 1_000).unwrap();
                 assert!(got == victim.filled.logical[start as usize..][..1_000]);
             }
             assert!(!store.verify(id).unwrap().recoverable);
@@ -146,8 +146,10 @@ async fn reads_that_do_not_block_return_the_same_bytes() {
             for instance in &victim.filled.toc.segments[0].manifest.instances {
                 let range = instance.offset..instance.offset + instance.bytes;
                 let want = &logical[range.start as usize..range.end as usize];
-                assert!(store.read_checked(id, range.clone(), instance.crc32c).await.unwrap() == want);
-                assert!(store.read(id, range).await.unwrap() == want);
+                assert!(
+                    store.read(id, range.clone(), Checked::Crc(instance.crc32c), Wait::IfNeeded).await.unwrap() == want
+                );
+                assert!(store.read(id, range, Checked::Blocks, Wait::IfNeeded).await.unwrap() == want);
             }
             assert_eq!(store.toc(id).await.unwrap(), victim.filled.toc);
         }
@@ -159,7 +161,7 @@ async fn reads_that_do_not_block_return_the_same_bytes() {
 async fn a_wrong_checksum_of_the_caller_is_told_from_damage() {
     let victim = Victim::new("2+1", 3);
     let store = victim.open();
-    let error = store.read_checked(victim.filled.sealed.id, 10..20, 1).await.unwrap_err();
+    let error = store.read(victim.filled.sealed.id, 10..20, Checked::Crc(1), Wait::IfNeeded).await.unwrap_err();
     assert!(matches!(error, Error::Mismatch { offset: 10, bytes: 10, .. }), "{error}");
     assert_eq!(store.damage().caller_mismatches, 1);
     assert_eq!(store.damage().block_mismatches, 0);
@@ -171,12 +173,18 @@ async fn ranges_beyond_the_end_are_refused() {
     let store = victim.open();
     let (id, end) = (victim.filled.sealed.id, victim.filled.logical.len() as u64);
     for range in [end - 1..end + 1, end + 1..end + 1, 0..u64::MAX, u64::MAX - 1..u64::MAX] {
-        assert!(matches!(store.read(id, range.clone()).await, Err(Error::OutOfRange { .. })), "{range:?}");
-        assert!(matches!(store.read_checked(id, range, 0).await, Err(Error::OutOfRange { .. })));
+        assert!(
+            matches!(
+                store.read(id, range.clone(), Checked::Blocks, Wait::IfNeeded).await,
+                Err(Error::OutOfRange { .. })
+            ),
+            "{range:?}"
+        );
+        assert!(matches!(store.read(id, range, Checked::Crc(0), Wait::IfNeeded).await, Err(Error::OutOfRange { .. })));
     }
     #[expect(clippy::reversed_empty_ranges, reason = "what a caller's wrong arithmetic gives")]
     let backwards = 5..3;
-    assert!(matches!(store.read(id, backwards).await, Err(Error::OutOfRange { .. })));
+    assert!(matches!(store.read(id, backwards, Checked::Blocks, Wait::IfNeeded).await, Err(Error::OutOfRange { .. })));
 }
 
 #[test]

@@ -8,9 +8,9 @@ use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use tiering::{DeviceStatus, Error, Gate, Step, Store, StoreOptions, Tier, Verdict};
+use tiering::{Checked, DeviceStatus, Error, Gate, Step, Store, StoreOptions, Tier, Verdict, Wait};
 
-use crate::support::{Filled, Rig, assert_readable, make, options, pattern};
+use crate::support::{Filled, Rig, assert_readable, make, options, pattern, read_of, toc_of};
 
 const LENGTHS: [usize; 3] = [60_000, 200_000, 300_000];
 /// Time for one step in these tests.
@@ -127,7 +127,7 @@ fn reads_go_around_devices_that_hang_at_any_step() {
             let range = *offset..*offset + *bytes as u64;
             let crc = crate::support::crc32c(&filled.logical[range.start as usize..range.end as usize]);
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            assert!(runtime.block_on(store.read_checked(filled.sealed.id, range, crc)).is_ok());
+            assert!(runtime.block_on(store.read(filled.sealed.id, range, Checked::Crc(crc), Wait::IfNeeded)).is_ok());
         }
         let damage = store.damage();
         assert_eq!((damage.unreadable_reads, damage.degraded_reads, damage.device_errors), (0, 0, 0), "{damage:?}");
@@ -166,11 +166,11 @@ fn more_hung_devices_than_the_code_replaces_are_an_error_until_they_answer() {
     let store = rig.open_behind(&valve);
     let hung = rig.devices_of(&filled, &[1, 2, 4]);
     // Opened before, so that what hangs is the read.
-    store.toc_blocking(id).unwrap();
+    toc_of(&store, id).unwrap();
     for device in &hung {
         valve.close(rig.device(*device), &[Step::Read]);
     }
-    let error = store.read_blocking(id, 0..end).unwrap_err();
+    let error = read_of(&store, id, 0..end).unwrap_err();
     assert!(matches!(&error, Error::Unanswered { shards, .. } if *shards == [1, 2, 4]), "{error}");
     assert_eq!(store.damage().unreadable_reads, 1);
     valve.open();

@@ -1,14 +1,15 @@
 //! A pool in a temporary directory, and containers whose content is known.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 use tiering::{
-    ContainerId, ContainerWriter, Extent, InstanceKind, Manifest, ManifestInstance, PoolConfig, Sealed, Store,
-    StoreOptions, Tier, Toc, TocSegment,
+    Checked, ContainerId, ContainerWriter, Error, Extent, InstanceKind, Manifest, ManifestInstance, PoolConfig, Sealed,
+    Store, StoreOptions, Tier, Toc, TocSegment,
 };
 
 /// Bytes of a block, as the format says.
@@ -124,10 +125,20 @@ pub(crate) fn assert_readable(store: &Store, filled: &Filled) {
     let items = filled.items.iter().map(|(offset, bytes)| (*offset as usize, *offset as usize + bytes));
     for (start, stop) in edges.chain(items).chain([(0, end), (end, end)]) {
         let (start, stop) = (start.min(end), stop.min(end));
-        let got = store.read_blocking(id, start as u64..stop as u64).unwrap();
+        let got = read_of(store, id, start as u64..stop as u64).unwrap();
         assert!(got == filled.logical[start..stop], "range {start}..{stop}");
     }
-    assert_eq!(store.toc_blocking(id).unwrap(), filled.toc);
+    assert_eq!(toc_of(store, id).unwrap(), filled.toc);
+}
+
+/// Reads a range by its blocks, on this thread.
+pub(crate) fn read_of(store: &Store, id: ContainerId, range: Range<u64>) -> Result<Bytes, Error> {
+    store.read_blocking(id, range, Checked::Blocks)
+}
+
+/// Reads the table of contents, and waits for it.
+pub(crate) fn toc_of(store: &Store, id: ContainerId) -> Result<Toc, Error> {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.toc(id))
 }
 
 pub(crate) fn crc32c(bytes: &[u8]) -> u32 {

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use tiering::{Error, Store, StoreOptions, Tier, Toc};
 
-use crate::support::{Rig, assert_readable, make, options, pattern};
+use crate::support::{Rig, assert_readable, make, options, pattern, read_of, toc_of};
 
 #[test]
 fn sealed_tells_what_was_stored() {
@@ -22,8 +22,8 @@ fn an_empty_container_can_be_sealed() {
     let rig = Rig::new("2+1", 3);
     let sealed = rig.open().create(Tier::Hot, 0).unwrap().seal(&Toc::default()).unwrap();
     let store = rig.open();
-    assert_eq!(store.toc_blocking(sealed.id).unwrap(), Toc::default());
-    assert!(store.read_blocking(sealed.id, 0..0).unwrap().is_empty());
+    assert_eq!(toc_of(&store, sealed.id).unwrap(), Toc::default());
+    assert!(read_of(&store, sealed.id, 0..0).unwrap().is_empty());
     assert!(store.verify(sealed.id).unwrap().is_healthy());
 }
 
@@ -49,8 +49,8 @@ fn a_source_is_appended_in_pieces() {
     let at = writer.append_from(400_000, &mut io::repeat(2)).unwrap();
     assert_eq!(at, 4 << 20, "padded to the next unit");
     let sealed = writer.seal(&Toc::default()).unwrap();
-    assert!(store.read_blocking(sealed.id, 700_000..4_033_333).unwrap() == bytes);
-    assert!(store.read_blocking(sealed.id, at..at + 400_000).unwrap() == vec![2; 400_000]);
+    assert!(read_of(&store, sealed.id, 700_000..4_033_333).unwrap() == bytes);
+    assert!(read_of(&store, sealed.id, at..at + 400_000).unwrap() == vec![2; 400_000]);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_dropped_writer_leaves_nothing() {
     let id = writer.id();
     drop(writer);
     assert_eq!(rig.files().len(), 6, "only device.json is left");
-    assert!(matches!(store.read_blocking(id, 0..1), Err(Error::Missing { .. })));
+    assert!(matches!(read_of(&store, id, 0..1), Err(Error::Missing { .. })));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_device_lost_while_writing_fails_the_seal_and_not_the_next() {
     fs::rename(rig.device(lost), rig.home.path().join("away")).unwrap();
     let id = writer.id();
     assert!(writer.seal(&Toc::default()).is_err());
-    assert!(matches!(store.read_blocking(id, 0..1), Err(Error::Missing { .. })));
+    assert!(matches!(read_of(&store, id, 0..1), Err(Error::Missing { .. })));
     let shards = rig.shards(id);
     assert!(shards.iter().all(|path| path.starts_with(rig.home.path().join("away"))), "{shards:?}");
     store.probe();
@@ -146,8 +146,8 @@ fn removed_containers_are_gone() {
     assert_readable(&store, &filled);
     store.remove(filled.sealed.id).unwrap();
     assert!(rig.shards(filled.sealed.id).is_empty());
-    assert!(matches!(store.read_blocking(filled.sealed.id, 0..1), Err(Error::Missing { .. })));
-    assert!(matches!(store.toc_blocking(filled.sealed.id), Err(Error::Missing { .. })));
+    assert!(matches!(read_of(&store, filled.sealed.id, 0..1), Err(Error::Missing { .. })));
+    assert!(matches!(toc_of(&store, filled.sealed.id), Err(Error::Missing { .. })));
     assert!(matches!(store.verify(filled.sealed.id), Err(Error::Missing { .. })));
     assert!(matches!(store.remove(filled.sealed.id), Err(Error::Missing { .. })));
     assert_readable(&store, &kept);

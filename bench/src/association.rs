@@ -2,7 +2,9 @@
 //! time, no copies of what is sent (PS3.8 §9.3, PS3.7 §9.3.1).
 
 mod command;
+mod kind;
 mod negotiation;
+mod pdu;
 mod stream;
 
 use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
@@ -12,9 +14,9 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 
 pub use command::{Builder, Command};
-use negotiation::{Accepted, pdu, request};
-use stream::store_command;
-pub use stream::{ECHO, FIND};
+pub use kind::{ECHO, FIND, Kind};
+use negotiation::{Accepted, request};
+use pdu::{header, pdu};
 
 /// Longest PDU we take.
 const PDU_BYTES_MAX: u32 = 1 << 20;
@@ -26,11 +28,6 @@ const DCMTK_PDU_BYTES_MAX: u32 = 16 << 10;
 const READ_BYTES: usize = 256 << 10;
 /// How long an answer may take.
 const ANSWER_WAIT_MAX: Duration = Duration::from_mins(1);
-/// Bytes of a PDU's header and of its only fragment's.
-const HEADER_BYTES: usize = 12;
-
-/// A SOP class and the transfer syntax its instances have.
-pub type Kind = (&'static str, &'static str);
 
 /// An open association.
 #[derive(Debug)]
@@ -103,11 +100,12 @@ impl Association {
     pub fn store_parts(&mut self, kind: Kind, sop_instance_uid: &str, data_set: [&[u8]; 2]) -> anyhow::Result<u16> {
         let context = self.context(kind)?;
         let message_id = self.next_message_id();
-        let command = store_command(kind, sop_instance_uid, message_id);
+        let command = command::store(kind, sop_instance_uid, message_id);
         self.send(context, &command, data_set).context("send C-STORE-RQ")?;
         self.store_status(message_id)
     }
 
+    /// Reads the answer to C-STORE and returns its status.
     fn store_status(&mut self, message_id: u16) -> anyhow::Result<u16> {
         let answer = self.receive().context("read C-STORE-RSP")?.context("released instead of C-STORE-RSP")?.command;
         let answered = answer.us(0x0120).context("C-STORE-RSP has no message ID")?;
@@ -228,15 +226,6 @@ fn pdu_length(peer: u32, own: u32) -> anyhow::Result<usize> {
     let length = if peer == 0 { own } else { peer.min(own) };
     ensure!(length > 64, "the peer takes PDUs of {length} bytes only");
     Ok(usize::try_from(length)?)
-}
-
-/// Writes the header of a P-DATA-TF PDU with one fragment, and the fragment's.
-fn header(fragment: usize, context: u8, control: u8) -> [u8; HEADER_BYTES] {
-    let item = u32::try_from(fragment + 2).expect("a fragment is shorter than a PDU");
-    let mut header = [0; HEADER_BYTES];
-    let parts: [&[u8]; 4] = [&[4, 0], &(item + 4).to_be_bytes(), &item.to_be_bytes(), &[context, control]];
-    header.copy_from_slice(&parts.concat());
-    header
 }
 
 fn skip(stream: &mut BufReader<TcpStream>, bytes: u32) -> anyhow::Result<()> {

@@ -3,70 +3,25 @@
 //! Archives are filled below the network (`fill`), everything else is asked from outside.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
 use testdata::Population;
 
-use crate::arena::settle_processes;
+use crate::comparison::settle_processes;
 use crate::measure::pages::footprint;
-use crate::process::{Place, Server};
+use crate::process::Place;
 
+use asked::{Archive, rounded};
+pub use asked::{Asked, Options};
 pub use fill::{Filled, fill};
 
 mod ask;
+mod asked;
 mod fill;
 mod shape;
-
-/// What to try.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The binary to try.
-    pub binary: PathBuf,
-    /// Where the archives lie, one for each size; what an earlier run left is used again.
-    pub directory: PathBuf,
-    /// Studies to measure at, ascending.
-    pub sizes: Vec<u64>,
-    /// How often each question is asked at most, and for how long.
-    pub asked_max: usize,
-    /// Longest time for one question's repetitions.
-    pub asked_for_max: Duration,
-}
-
-/// An archive of one size with its server.
-#[derive(Debug)]
-struct Archive {
-    population: Population,
-    server: Server,
-    pid: i32,
-}
-
-/// One question at one size.
-#[derive(Debug, Clone, Serialize)]
-pub struct Asked {
-    /// Always `growth`.
-    pub bench: &'static str,
-    /// Studies in the archive.
-    pub studies: u64,
-    /// What was asked.
-    pub shape: &'static str,
-    /// How often.
-    pub asked: usize,
-    /// Mean number of matches of an answer.
-    pub matches: f64,
-    /// Median in milliseconds.
-    pub p50_ms: f64,
-    /// 99th percentile in milliseconds.
-    pub p99_ms: f64,
-    /// CPU milliseconds of the server and its Postgres for each question.
-    pub cpu_ms: f64,
-    /// Median as a multiple of the smallest size's.
-    pub p50_ratio: f64,
-    /// 99th percentile as a multiple of the smallest size's.
-    pub p99_ratio: f64,
-}
 
 /// One size: how it was made and how the server starts over it.
 #[derive(Debug, Clone, Serialize)]
@@ -187,10 +142,6 @@ fn fill_once(directory: &Path, population: Population) -> anyhow::Result<Option<
 fn config(data: &Path) -> String {
     let listen = "listen = \"127.0.0.1:0\"";
     format!("data = \"{}\"\n[dicom]\n{listen}\n[http]\n{listen}\n", data.display())
-}
-
-fn rounded(value: f64) -> f64 {
-    (value * 1e3).round() / 1e3
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! not share its mistakes. `bench table` measures it beside its peers, `bench crash` kills it. One exception: `growth`
 //! fills an archive through the archive's own receive path.
 
-pub mod arena;
 pub mod association;
+pub mod comparison;
 pub mod crash;
 pub mod data;
 pub mod growth;
@@ -15,3 +15,4 @@ pub mod peers;
 pub mod process;
 pub mod report;
 pub mod rows;
+pub mod sizes;

@@ -7,15 +7,15 @@ pub mod growth;
 pub mod ingest;
 pub mod memory;
 pub mod metadata;
+mod peer_or_skip;
 pub mod qido;
 pub mod retrieve;
 pub mod start;
 pub mod stow;
 pub mod wado;
 
-use crate::arena::Arena;
-use crate::peers::{Kind, Peer};
-use crate::report::{Outcome, progress};
+use crate::comparison::Comparison;
+use crate::report::Outcome;
 
 /// A row: what it is called by, and how it is measured.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +23,7 @@ pub struct Row {
     /// Name, as in the targets.
     pub name: &'static str,
     /// Measures it. What counts wrong is an error, never a figure.
-    pub measure: fn(&mut Arena) -> anyhow::Result<Vec<Outcome>>,
+    pub measure: fn(&mut Comparison) -> anyhow::Result<Vec<Outcome>>,
 }
 
 /// All rows, in the order of the table.
@@ -48,15 +48,3 @@ pub const ROWS: [Row; 19] = [
     Row { name: "C3", measure: stow::c3 },
     Row { name: "D1", measure: degraded::d1 },
 ];
-
-/// Passes on what came of a peer. What goes wrong with ours is an error; another's column stays empty, and why is said.
-fn peer_or_skip<T>(peer: &Peer, result: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if peer.kind == Kind::Filmroom => Err(error),
-        Err(error) => {
-            progress(&format!("{}: no figure: {error:#}", peer.kind));
-            Ok(None)
-        }
-    }
-}

@@ -3,13 +3,14 @@
 //! `filmroom.example.toml` at the root of the repository describes every key; tests hold it to this module.
 
 mod check;
+mod load;
 mod units;
 mod values;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -18,9 +19,6 @@ use tiering::{CodeProfile, Tier};
 pub(crate) use units::{Size, Span};
 pub(crate) use values::{AeTitle, DatabaseUrl, Device, HostPort};
 use values::{from_text, one_or_many, to_text};
-
-/// Longest configuration file that is read.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The whole configuration, with every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -174,26 +172,7 @@ impl fmt::Display for InvalidConfig {
 impl std::error::Error for InvalidConfig {}
 
 impl Config {
-    /// Reads the file if one is named, puts `data` over it, fills in what follows from the data directory and
-    /// checks the whole.
-    pub(crate) fn load(file: Option<&Path>, data: Option<&Path>) -> Result<Self, InvalidConfig> {
-        let mut config = match file {
-            Some(path) => Self::parse(&path.display().to_string(), &read(path)?)?,
-            None => Self::default(),
-        };
-        if let Some(data) = data {
-            data.clone_into(&mut config.data);
-        }
-        config.fill_in();
-        check::check(&config)?;
-        Ok(config)
-    }
-
-    /// Reads the text of a configuration file; `name` is for messages.
-    fn parse(name: &str, text: &str) -> Result<Self, InvalidConfig> {
-        toml::from_str(text).map_err(|error| invalid_toml(name, text, &error))
-    }
-
+    /// Fills in what follows from other keys.
     fn fill_in(&mut self) {
         if self.journal.copies.is_empty() {
             self.journal.copies.push(self.data.join("journal"));
@@ -292,32 +271,6 @@ impl Default for Pack {
             pressure_percent: 50,
         }
     }
-}
-
-fn read(path: &Path) -> Result<String, InvalidConfig> {
-    let invalid = |why: &dyn fmt::Display| InvalidConfig(format!("read config {}: {why}", path.display()));
-    let bytes = std::fs::metadata(path).map_err(|error| invalid(&error))?.len();
-    if bytes > FILE_BYTES_MAX {
-        return Err(invalid(&"it is longer than 1 MiB, this cannot be the right file"));
-    }
-    std::fs::read_to_string(path).map_err(|error| invalid(&error))
-}
-
-/// Says file, line and what to do. The parser's own text is not used: it quotes the file, which may hold a password.
-fn invalid_toml(name: &str, text: &str, error: &toml::de::Error) -> InvalidConfig {
-    let message = error.message();
-    let start = error.span().map_or(0, |span| span.start);
-    let line = text.bytes().take(start).filter(|b| *b == b'\n').count() + 1;
-    let message = match message.strip_prefix("unknown field ") {
-        Some(rest) => {
-            format!("unknown key {rest}; remove it or correct its spelling (filmroom.example.toml describes every key)")
-        }
-        None if message == "invalid socket address syntax" => {
-            "this is no address to listen on: write IP address and port, as in \"127.0.0.1:11112\"".to_owned()
-        }
-        None => message.trim_end().replace('\n', ": "),
-    };
-    InvalidConfig(format!("{name}:{line}: {message}"))
 }
 
 #[cfg(test)]

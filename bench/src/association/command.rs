@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::kind::Kind;
+
 /// Writes a command set, element by element in the order of their numbers.
 #[derive(Debug, Default)]
 pub struct Builder(Vec<u8>);
@@ -9,6 +11,12 @@ pub struct Builder(Vec<u8>);
 /// A command set that was received.
 #[derive(Debug, Clone, Default)]
 pub struct Command(pub(super) Vec<u8>);
+
+/// Writes C-STORE-RQ.
+pub(super) fn store(kind: Kind, sop_instance_uid: &str, message_id: u16) -> Vec<u8> {
+    let command = Builder::default().uid(0x0002, kind.0).us(0x0100, 0x0001).us(0x0110, message_id);
+    command.us(0x0700, 0).us(0x0800, 1).uid(0x1000, sop_instance_uid).build()
+}
 
 impl Builder {
     /// Adds an element of type US.

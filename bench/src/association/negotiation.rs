@@ -2,7 +2,8 @@
 
 use anyhow::Context;
 
-use super::Kind;
+use super::kind::Kind;
+use super::pdu::pdu;
 
 /// PDU length we announce.
 const OWN_PDU_BYTES: u32 = 128 << 10;
@@ -54,15 +55,6 @@ pub(super) fn acceptance(request: &[u8]) -> anyhow::Result<Vec<u8>> {
     user.extend_from_slice(&item(0x52, testdata::IMPLEMENTATION_CLASS_UID.as_bytes()));
     body.extend_from_slice(&item(0x50, &user));
     Ok(pdu(2, &body))
-}
-
-/// Writes a PDU.
-pub(super) fn pdu(kind: u8, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(body.len()).expect("a request is short");
-    let mut pdu = vec![kind, 0];
-    pdu.extend_from_slice(&length.to_be_bytes());
-    pdu.extend_from_slice(body);
-    pdu
 }
 
 impl Accepted {

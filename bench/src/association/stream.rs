@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use super::{Association, Builder, Kind, header};
+use super::Association;
+use super::command::{self, Builder};
+use super::kind::{ECHO, FIND, Kind};
+use super::pdu::header;
 use crate::process::pause;
 
-/// Verification.
-pub const ECHO: Kind = ("1.2.840.10008.1.1", "1.2.840.10008.1.2");
-/// Study Root Query/Retrieve Information Model - FIND.
-pub const FIND: Kind = ("1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.1.2");
 /// Status of a match that is followed by others, without and with keys that were not matched.
 const PENDING: [u16; 2] = [0xFF00, 0xFF01];
 
@@ -34,7 +33,7 @@ impl Association {
     ) -> anyhow::Result<u16> {
         let context = self.context(kind)?;
         let message_id = self.next_message_id();
-        self.send(context, &store_command(kind, sop_instance_uid, message_id), [&[], &[]])
+        self.send(context, &command::store(kind, sop_instance_uid, message_id), [&[], &[]])
             .context("send C-STORE-RQ")?;
         let (longest, mut left) = (u64::try_from(self.pdu_bytes - 6)?, bytes);
         let mut pdu = Vec::with_capacity(self.pdu_bytes + 6);
@@ -85,12 +84,6 @@ impl Association {
             pause(rest);
         }
     }
-}
-
-/// Writes C-STORE-RQ.
-pub(super) fn store_command(kind: Kind, sop_instance_uid: &str, message_id: u16) -> Vec<u8> {
-    let command = Builder::default().uid(0x0002, kind.0).us(0x0100, 0x0001).us(0x0110, message_id);
-    command.us(0x0700, 0).us(0x0800, 1).uid(0x1000, sop_instance_uid).build()
 }
 
 /// Writes an element, implicit VR little endian. UIDs are padded with a null character.

@@ -8,12 +8,13 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, anyhow, ensure};
-use bench::arena::{Arena, Sizes};
+use bench::comparison::Comparison;
 use bench::measure::limits::Limits;
 use bench::measure::machine::Machine;
 use bench::peers::Programs;
 use bench::report::{self, Outcome, progress};
 use bench::rows::{ROWS, Row};
+use bench::sizes::Sizes;
 use clap::Args;
 use serde::Serialize;
 
@@ -89,12 +90,12 @@ pub(crate) fn run(arguments: Table) -> anyhow::Result<ExitCode> {
     let machine = (Machine::here(), Limits::measure(temporary.path())?);
     lines.add(&machine)?;
     lines.add(&Measured { version: version(&arguments.binary)? })?;
-    let mut arena = arena(arguments, temporary.path())?;
+    let mut comparison = comparison(arguments, temporary.path())?;
     let (mut outcomes, mut failed) = (Vec::new(), Vec::new());
     for row in rows {
         let begun = Instant::now();
         progress(&format!("{}: measuring", row.name));
-        match (row.measure)(&mut arena).and_then(|found| check(row, found)) {
+        match (row.measure)(&mut comparison).and_then(|found| check(row, found)) {
             Ok(found) => {
                 found.iter().try_for_each(|outcome| lines.add(outcome))?;
                 outcomes.extend(found);
@@ -107,7 +108,7 @@ pub(crate) fn run(arguments: Table) -> anyhow::Result<ExitCode> {
         progress(&format!("{}: took {:.1} s", row.name, begun.elapsed().as_secs_f64()));
     }
     let mut out = io::stdout().lock();
-    writeln!(out, "{}\n{}\n\n{}", machine.0, machine.1, report::table(&outcomes, !arena.smoke))?;
+    writeln!(out, "{}\n{}\n\n{}", machine.0, machine.1, report::table(&outcomes, !comparison.smoke))?;
     failed.iter().try_for_each(|line| writeln!(out, "NOT MEASURED {line}"))?;
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -127,7 +128,7 @@ fn rows(names: &[String]) -> anyhow::Result<Vec<&'static Row>> {
     Ok(ROWS.iter().filter(wanted).collect())
 }
 
-fn arena(arguments: Table, directory: &Path) -> anyhow::Result<Arena> {
+fn comparison(arguments: Table, directory: &Path) -> anyhow::Result<Comparison> {
     let mut sizes = if arguments.smoke { Sizes::smoke() } else { Sizes::full() };
     sizes.slices = arguments.slices.unwrap_or(sizes.slices);
     sizes.sealed_instances = arguments.sealed.unwrap_or(sizes.sealed_instances);
@@ -145,9 +146,9 @@ fn arena(arguments: Table, directory: &Path) -> anyhow::Result<Arena> {
         destinations: Vec::new(),
     };
     let runs = if arguments.smoke { 1 } else { arguments.runs.max(1) };
-    let mut arena = Arena::open(programs, directory, runs, sizes, arguments.smoke)?;
-    arena.growth_directory = growth_directory.context("find the directory of the growing archives")?;
-    Ok(arena)
+    let mut comparison = Comparison::open(programs, directory, runs, sizes, arguments.smoke)?;
+    comparison.growth_directory = growth_directory.context("find the directory of the growing archives")?;
+    Ok(comparison)
 }
 
 /// A row without a figure of ours, or with one that is no number, was not measured.

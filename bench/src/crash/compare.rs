@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 use testdata::Instance;
 
-use crate::crash::{Studies, spec};
+use super::studies::{Studies, spec};
 use crate::http;
 
 /// DICOM files in whatever transfer syntax they are stored.

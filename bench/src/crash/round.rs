@@ -10,8 +10,10 @@ use anyhow::{Context, anyhow, ensure};
 
 use super::chance::Chance;
 use super::compare::{Compared, compare};
+use super::found::Round;
+use super::options::{During, Killed, Options, Victim};
 use super::send::{Cursor, Sending, Sent, Work, add, resend, some_of};
-use super::{During, Killed, Options, Round, Studies, Victim};
+use super::studies::Studies;
 use crate::http;
 use crate::process::{Place, Server, pause};
 

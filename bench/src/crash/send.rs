@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use testdata::Instance;
 
+use super::studies::{Studies, spec};
 use crate::association::{Association, Kind};
-use crate::crash::{Studies, spec};
 use crate::process::pause;
 
 /// Instances that one association sends at most in a round: comparing them takes longer than sending.

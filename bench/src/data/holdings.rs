@@ -6,8 +6,8 @@ use anyhow::Context;
 use testdata::{Charset, StudySpec};
 
 use super::{Sample, slices_spec};
-use crate::arena::Sizes;
 use crate::load::dimse::{self, Store};
+use crate::sizes::Sizes;
 
 /// Associations that fill a peer.
 const ASSOCIATIONS: u64 = 4;

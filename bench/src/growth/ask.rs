@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use testdata::SmallStudy;
 
+use super::asked::{Archive, Asked, Options, rounded};
 use super::shape::{Question, Right, Shape};
-use super::{Archive, Asked, Options, rounded};
 use crate::association::{Association, FIND};
 use crate::load::dimse::{self, Query};
 use crate::load::http::{Connection, JSON, Request};

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::arena::Figures;
+use crate::comparison::Figures;
 use crate::peers::Kind;
 
 /// Which figures are better.

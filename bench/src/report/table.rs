@@ -58,7 +58,7 @@ fn cell(figure: Option<f64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::Figures;
+    use crate::comparison::Figures;
     use crate::peers::Kind;
     use crate::report::Better;
 

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 
 use super::frames::{Asked, CONNECTIONS, What, spread, take_turns};
 use super::wado::Pull;
-use crate::arena::{Arena, Figures, settle};
+use crate::comparison::{Comparison, Figures, settle};
 use crate::load::http::{Connection, Request};
 use crate::measure::pages::{drop_cached, file_bytes, files};
 use crate::measure::usage::cpu_seconds;
@@ -34,12 +34,12 @@ struct Measured {
 }
 
 /// Measures row D1: a study and frames at random, healthy and with the devices of two data shards away, run by run.
-pub fn d1(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let (runs, time) = (arena.runs, Duration::from_secs(arena.sizes.load_seconds));
-    let holdings = arena.holdings();
+pub fn d1(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let (runs, time) = (comparison.runs, Duration::from_secs(comparison.sizes.load_seconds));
+    let holdings = comparison.holdings();
     let study = holdings.large.first().context("D1 wants a large study")?;
     let places = spread(&holdings);
-    let [peer] = arena.holders(&[Kind::Filmroom])?[..] else { return Ok(Vec::new()) };
+    let [peer] = comparison.holders(&[Kind::Filmroom])?[..] else { return Ok(Vec::new()) };
     let pull = Pull::checked(peer, study, &[])?;
     let asked = [Asked::checked(peer, What::Frame, &places, &[])?];
     let (mut healthy, mut degraded) = (Measured::default(), Measured::default());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use crate::arena::{Arena, Figures, settle};
+use crate::comparison::{Comparison, Figures, settle};
 use crate::data::{bytes, slices};
 use crate::load::dimse::{Store, store};
 use crate::measure::pages::{Footprint, footprint};
@@ -18,21 +18,21 @@ const STUDIES: u32 = 18;
 const NOT_PAYLOAD: [&str; 2] = ["journal", "postgres"];
 
 /// A11: a container's worth of large studies, sealed.
-pub fn a11(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let samples = slices(1, arena.sizes.slices);
-    let copies = if arena.smoke { 1 } else { STUDIES.div_ceil(2) };
+pub fn a11(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let samples = slices(1, comparison.sizes.slices);
+    let copies = if comparison.smoke { 1 } else { STUDIES.div_ceil(2) };
     let instances = number(samples.len()) * 2.0 * f64::from(copies);
     let payload = number(bytes(&samples)) * 2.0 * f64::from(copies);
-    let peers = arena.newcomers(&[Kind::Filmroom, Kind::NewOrthancSqlite])?;
+    let peers = comparison.newcomers(&[Kind::Filmroom, Kind::NewOrthancSqlite])?;
     let [mut index, mut disk, mut files] = [(); 3].map(|()| Figures::default());
     let mut whole = 0.0;
     for peer in &peers {
         progress(&format!("A11: {} takes {instances} instances in", peer.kind));
-        let salt = arena.salt(2 * copies);
+        let salt = comparison.salt(2 * copies);
         let work = Store { address: peer.dicom()?, ae: &peer.ae, samples: &samples, copies, salt, ..Store::default() };
         store(&Store { associations: 2, ..work })?;
         let (of_index, of_payload) = if peer.kind == Kind::Filmroom {
-            filmroom::pack(&arena.programs, peer)?;
+            filmroom::pack(&comparison.programs, peer)?;
             let sizes = filmroom::index_bytes(peer)?;
             whole = number(sizes.whole) / instances;
             (sizes.sealed, footprint(&payload_dirs(peer)?))
@@ -44,7 +44,7 @@ pub fn a11(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
         disk.add(peer.kind, number(of_payload.bytes) / payload);
         files.add(peer.kind, number(of_payload.files) / instances * 1000.0);
     }
-    Arena::dismiss(peers)?;
+    Comparison::dismiss(peers)?;
     let outcome = |work: &str, unit, figures: &Figures| Outcome::new("A11", work, unit, Better::Less, figures);
     let note =
         format!("tables of sealed series and containers; {whole:.0} with all levels and statistics of the index");

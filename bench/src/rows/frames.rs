@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use crate::arena::{Arena, Figures};
+use super::peer_or_skip::peer_or_skip;
+use crate::comparison::{Comparison, Figures};
 use crate::data::{Holdings, Sample, slices};
 use crate::load::dimse::{self, Store};
 use crate::load::http::{Connection, DICOM, Load, OCTETS, Request, Target, random};
@@ -51,11 +52,11 @@ pub(super) struct Measured {
 }
 
 /// Measures row A6.
-pub fn a6(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let places = spread(&arena.holdings());
+pub fn a6(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let places = spread(&comparison.holdings());
     let mut outcomes = Vec::new();
     for what in [What::Frame, What::Instance] {
-        let measured = measure(arena, what, &places, CONNECTIONS)?;
+        let measured = measure(comparison, what, &places, CONNECTIONS)?;
         let work = format!("{} at random, {CONNECTIONS} connections", what.name());
         outcomes.push(
             Outcome::new("A6", &work, "req/s", Better::More, &measured.rate)
@@ -64,18 +65,18 @@ pub fn a6(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
         );
         outcomes.extend(measured.others("A6", &work));
     }
-    outcomes.extend(unsealed(arena)?);
+    outcomes.extend(unsealed(comparison)?);
     Ok(outcomes)
 }
 
 /// Measures row C1: the frames of one series, a hundred at once.
-pub fn c1(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let holdings = arena.holdings();
+pub fn c1(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let holdings = comparison.holdings();
     let study = holdings.large.first().context("C1 wants a large study")?;
     let series = study.series.first().context("C1 wants a series")?;
     let place = |uid: &String| place(&study.study_instance_uid, &series.series_instance_uid, uid);
     let places: Vec<Place> = series.sop_instance_uids.iter().map(place).collect();
-    let measured = measure(arena, What::Frame, &places, CONNECTIONS_OF_VIEWER)?;
+    let measured = measure(comparison, What::Frame, &places, CONNECTIONS_OF_VIEWER)?;
     let rate = &measured.rate;
     let work = format!("frames of one series of {}, {CONNECTIONS_OF_VIEWER} connections", places.len());
     let ratio = rate.median(Kind::Filmroom).zip(rate.median(Kind::Nginx)).map(|(ours, limit)| ours / limit);
@@ -87,10 +88,10 @@ pub fn c1(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
 }
 
 /// Measures frames of a study that was just received and is still in the journal.
-fn unsealed(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let (runs, time) = (arena.runs, Duration::from_secs(arena.sizes.load_seconds));
-    let samples = slices(UNSEALED_SEED, arena.sizes.slices.min(u32::try_from(TARGETS_MAX)?));
-    let newcomers = arena.newcomers(&[Kind::Filmroom, Kind::Nginx])?;
+fn unsealed(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let (runs, time) = (comparison.runs, Duration::from_secs(comparison.sizes.load_seconds));
+    let samples = slices(UNSEALED_SEED, comparison.sizes.slices.min(u32::try_from(TARGETS_MAX)?));
+    let newcomers = comparison.newcomers(&[Kind::Filmroom, Kind::Nginx])?;
     let [ours, others @ ..] = newcomers.as_slice() else { return Ok(Vec::new()) };
     dimse::store(&Store { address: ours.dicom()?, ae: &ours.ae, samples: &samples, ..Store::default() })?;
     let place = |sample: &Sample| {
@@ -104,7 +105,7 @@ fn unsealed(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
     );
     let measured = take_turns("A6, unsealed", &askers, CONNECTIONS, runs, time)?;
     drop(askers);
-    Arena::dismiss(newcomers)?;
+    Comparison::dismiss(newcomers)?;
     let work = format!("frames not sealed yet, {CONNECTIONS} connections");
     let outcome = Outcome::new("A6", &work, "req/s", Better::More, &measured.rate);
     let mut outcomes = vec![outcome.times_best(&[Kind::Nginx], 0.5, "nginx, a file each")];
@@ -113,19 +114,19 @@ fn unsealed(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
 }
 
 /// Measures ours, the archives and nginx with files of our answers.
-fn measure(arena: &mut Arena, what: What, places: &[Place], connections: usize) -> anyhow::Result<Measured> {
-    let (runs, time) = (arena.runs, Duration::from_secs(arena.sizes.load_seconds));
-    let files = arena.newcomers(&[Kind::Nginx])?;
+fn measure(comparison: &mut Comparison, what: What, places: &[Place], connections: usize) -> anyhow::Result<Measured> {
+    let (runs, time) = (comparison.runs, Duration::from_secs(comparison.sizes.load_seconds));
+    let files = comparison.newcomers(&[Kind::Nginx])?;
     let mut askers = Vec::new();
-    for peer in arena.holders(&ARCHIVES_AND_OURS)? {
-        askers.extend(super::peer_or_skip(peer, Asked::checked(peer, what, places, &files))?);
+    for peer in comparison.holders(&ARCHIVES_AND_OURS)? {
+        askers.extend(peer_or_skip(peer, Asked::checked(peer, what, places, &files))?);
     }
     for peer in &files {
         askers.push(Asked::files(peer, what, places.len())?);
     }
     let figures = take_turns(what.name(), &askers, connections, runs, time);
     drop(askers);
-    Arena::dismiss(files)?;
+    Comparison::dismiss(files)?;
     figures
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::arena::{Arena, Figures};
+use crate::comparison::{Comparison, Figures};
 use crate::growth::{self, Asked, Line};
 use crate::peers::Kind;
 use crate::report::{Better, Outcome, progress};
@@ -21,12 +21,12 @@ const MATCHES_RATIO_MAX: f64 = 1.1;
 const ASKED_FOR_MAX: Duration = Duration::from_secs(10);
 
 /// Measures row A8g: the question that grew most counts, of those that find as much in both archives.
-pub fn a8g(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let sizes = arena.sizes.growth.to_vec();
-    let kept = arena.growth_directory.clone();
-    let directory = kept.clone().unwrap_or_else(|| arena.directory.join("growth"));
-    let asked_max = if arena.smoke { ASKED_OF_SMOKE } else { ASKED_MAX };
-    let binary = arena.programs.filmroom.clone();
+pub fn a8g(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let sizes = comparison.sizes.growth.to_vec();
+    let kept = comparison.growth_directory.clone();
+    let directory = kept.clone().unwrap_or_else(|| comparison.directory.join("growth"));
+    let asked_max = if comparison.smoke { ASKED_OF_SMOKE } else { ASKED_MAX };
+    let binary = comparison.programs.filmroom.clone();
     let options =
         growth::Options { binary, directory: directory.clone(), sizes, asked_max, asked_for_max: ASKED_FOR_MAX };
     let (mut small, mut large) = (Vec::new(), Vec::new());

@@ -1,6 +1,6 @@
 //! Receiving: A1 several associations, A2 one, A2n one with Nagle on, A3 processor time.
 
-use crate::arena::{Arena, Figures, settle};
+use crate::comparison::{Comparison, Figures, settle};
 use crate::data::{Sample, slices};
 use crate::load::dimse::{Store, Stored, Style, store};
 use crate::measure::limits;
@@ -22,12 +22,12 @@ const PATIENT_RECEIVERS: [Kind; 3] = [Kind::Filmroom, Kind::NewOrthancSqlite, Ki
 const SYNCS_OF_P99: f64 = 5.0;
 
 /// A1: 60 KB on four and on eight associations.
-pub fn several_associations(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let samples = slices(1, arena.sizes.slices.div_ceil(2));
-    let peers = arena.newcomers(&RECEIVERS)?;
-    let four = rate(arena, &peers, &samples, 4)?;
-    let eight = rate(arena, &peers, &samples, 8)?;
-    Arena::dismiss(peers)?;
+pub fn several_associations(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let samples = slices(1, comparison.sizes.slices.div_ceil(2));
+    let peers = comparison.newcomers(&RECEIVERS)?;
+    let four = rate(comparison, &peers, &samples, 4)?;
+    let eight = rate(comparison, &peers, &samples, 8)?;
+    Comparison::dismiss(peers)?;
     let best = |work: &str, rates: &Rates| {
         let note = format!("client {:.3} ms of CPU an instance", rates.client_ms);
         Outcome::new("A1", work, "inst/s", Better::More, &rates.per_second).note(note)
@@ -41,19 +41,19 @@ pub fn several_associations(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
 }
 
 /// A2: 60 KB on one association, and what the slowest in a hundred takes beside fdatasync alone.
-pub fn one_association(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let samples = slices(1, arena.sizes.slices);
-    let peers = arena.newcomers(&RECEIVERS)?;
+pub fn one_association(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let samples = slices(1, comparison.sizes.slices);
+    let peers = comparison.newcomers(&RECEIVERS)?;
     let (mut p99, mut syncs) = (Figures::default(), Figures::default());
-    let per_second = Figures::take(arena.runs, &peers, |peer, _| {
+    let per_second = Figures::take(comparison.runs, &peers, |peer, _| {
         if peer.kind == Kind::Filmroom {
-            syncs.add(Kind::Filmroom, limits::fdatasync(&arena.directory, 500)?.p99_ms);
+            syncs.add(Kind::Filmroom, limits::fdatasync(&comparison.directory, 500)?.p99_ms);
         }
-        let stored = send(arena, peer, &samples, 1)?;
+        let stored = send(comparison, peer, &samples, 1)?;
         p99.add(peer.kind, stored.times.p99_ms);
         Ok(stored.per_second)
     })?;
-    Arena::dismiss(peers)?;
+    Comparison::dismiss(peers)?;
     let sync = syncs.median(Kind::Filmroom).unwrap_or(0.0);
     let rate = Outcome::new("A2", "C-STORE 60 KB, 1 association", "inst/s", Better::More, &per_second);
     let slowest = Outcome::new("A2", "its p99", "ms", Better::Less, &p99);
@@ -68,39 +68,44 @@ pub fn one_association(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
 }
 
 /// A2n: one association that leaves Nagle on and writes headers alone, as DCMTK does by default.
-pub fn nagle(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let samples = slices(1, arena.sizes.slices.div_ceil(10));
-    let peers = arena.newcomers(&PATIENT_RECEIVERS)?;
-    let figures = Figures::take(arena.runs, &peers, |peer, _| {
-        let work =
-            Store { address: peer.dicom()?, ae: &peer.ae, samples: &samples, salt: arena.salt(1), ..Store::default() };
+pub fn nagle(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let samples = slices(1, comparison.sizes.slices.div_ceil(10));
+    let peers = comparison.newcomers(&PATIENT_RECEIVERS)?;
+    let figures = Figures::take(comparison.runs, &peers, |peer, _| {
+        let work = Store {
+            address: peer.dicom()?,
+            ae: &peer.ae,
+            samples: &samples,
+            salt: comparison.salt(1),
+            ..Store::default()
+        };
         Ok(store(&Store { style: Style::LikeDcmtk, ..work })?.per_second)
     })?;
-    Arena::dismiss(peers)?;
+    Comparison::dismiss(peers)?;
     let work = "C-STORE 60 KB, 1 association, Nagle on, as dcmsend";
     Ok(vec![Outcome::new("A2n", work, "inst/s", Better::More, &figures).bound(300.0)])
 }
 
 /// A3: processor seconds of all processes per 1,000 instances, until nothing is left to be done; packing apart.
-pub fn processor_time(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let samples = slices(1, arena.sizes.slices.div_ceil(2));
-    let peers = arena.newcomers(&RECEIVERS)?;
+pub fn processor_time(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let samples = slices(1, comparison.sizes.slices.div_ceil(2));
+    let peers = comparison.newcomers(&RECEIVERS)?;
     let (mut packed, thousands) = (Figures::default(), number(samples.len()) * 4.0 / 1000.0);
-    let received = Figures::take(arena.runs, &peers, |peer, _| {
+    let received = Figures::take(comparison.runs, &peers, |peer, _| {
         reset_peak(*peer.pids().first().unwrap_or(&0))?;
         let meter = Meter::begin(peer.pids());
-        send(arena, peer, &samples, 4)?;
+        send(comparison, peer, &samples, 4)?;
         settle(&[peer]);
         let used = meter.end()?.cpu_seconds;
         if peer.kind == Kind::Filmroom {
             let (meter, children) = (Meter::begin(peer.pids()), children_cpu_seconds());
-            filmroom::pack(&arena.programs, peer)?;
+            filmroom::pack(&comparison.programs, peer)?;
             let more = meter.end()?.cpu_seconds + children_cpu_seconds() - children;
             packed.add(Kind::Filmroom, (used + more) / thousands);
         }
         Ok(used / thousands)
     })?;
-    Arena::dismiss(peers)?;
+    Comparison::dismiss(peers)?;
     let outcome = |work: &str, figures: &Figures| Outcome::new("A3", work, "CPU-s/1,000", Better::Less, figures);
     Ok(vec![
         outcome("received and indexed, 4 associations", &received).bound(0.2),
@@ -114,10 +119,10 @@ struct Rates {
     client_ms: f64,
 }
 
-fn rate(arena: &Arena, peers: &[Peer], samples: &[Sample], associations: usize) -> anyhow::Result<Rates> {
+fn rate(comparison: &Comparison, peers: &[Peer], samples: &[Sample], associations: usize) -> anyhow::Result<Rates> {
     let (mut cpu, mut instances) = (0.0, 0.0);
-    let per_second = Figures::take(arena.runs, peers, |peer, _| {
-        let stored = send(arena, peer, samples, associations)?;
+    let per_second = Figures::take(comparison.runs, peers, |peer, _| {
+        let stored = send(comparison, peer, samples, associations)?;
         cpu += stored.client_cpu_seconds;
         instances += number(stored.instances);
         Ok(stored.per_second)
@@ -125,7 +130,7 @@ fn rate(arena: &Arena, peers: &[Peer], samples: &[Sample], associations: usize) 
     Ok(Rates { per_second, client_ms: cpu * 1e3 / instances })
 }
 
-fn send(arena: &Arena, peer: &Peer, samples: &[Sample], associations: usize) -> anyhow::Result<Stored> {
-    let salt = arena.salt(u32::try_from(associations)?);
+fn send(comparison: &Comparison, peer: &Peer, samples: &[Sample], associations: usize) -> anyhow::Result<Stored> {
+    let salt = comparison.salt(u32::try_from(associations)?);
     store(&Store { address: peer.dicom()?, ae: &peer.ae, samples, associations, salt, ..Store::default() })
 }

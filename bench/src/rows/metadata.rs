@@ -4,7 +4,8 @@ use std::fs;
 
 use anyhow::{Context, ensure};
 
-use crate::arena::{Arena, Figures};
+use super::peer_or_skip::peer_or_skip;
+use crate::comparison::{Comparison, Figures};
 use crate::load::http::{Connection, Fetched, JSON, Request};
 use crate::measure::pages::drop_cached;
 use crate::measure::times::{Times, number};
@@ -18,15 +19,15 @@ const ARCHIVES_AND_OURS: [Kind; 5] =
 const WARM_REQUESTS: u32 = 10;
 
 /// Measures row A7.
-pub fn a7(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let (runs, holdings) = (arena.runs, arena.holdings());
+pub fn a7(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let (runs, holdings) = (comparison.runs, comparison.holdings());
     let study = holdings.large.first().context("A7 wants a large study")?;
     let series = study.series.first().context("A7 wants a series")?;
     let path = format!("/studies/{}/series/{}/metadata", study.study_instance_uid, series.series_instance_uid);
     let instances = series.sop_instance_uids.len();
     let mut asked = Vec::new();
-    for peer in arena.holders(&ARCHIVES_AND_OURS)? {
-        asked.extend(super::peer_or_skip(peer, Asked::checked(peer, &path, instances))?);
+    for peer in comparison.holders(&ARCHIVES_AND_OURS)? {
+        asked.extend(peer_or_skip(peer, Asked::checked(peer, &path, instances))?);
     }
     let [mut cold, mut warm, mut reads] = [(); 3].map(|()| Figures::default());
     for run in 0..runs {

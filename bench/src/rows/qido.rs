@@ -2,7 +2,8 @@
 
 use anyhow::{Context, ensure};
 
-use crate::arena::{Arena, Figures};
+use super::peer_or_skip::peer_or_skip;
+use crate::comparison::{Comparison, Figures};
 use crate::data::{Holdings, Study};
 use crate::load::dimse::{self, Find, Query};
 use crate::load::http::{Connection, JSON, Request};
@@ -31,8 +32,8 @@ struct Search {
 }
 
 /// Measures row A8.
-pub fn a8(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let holdings = arena.holdings();
+pub fn a8(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let holdings = comparison.holdings();
     let studies: Vec<&Study> = holdings.large.iter().chain(&holdings.small).collect();
     let count = studies.len();
     let step = count.div_ceil(SEARCHES_MAX).max(1);
@@ -41,11 +42,11 @@ pub fn a8(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
     let page = |at: usize| Search { query: format!("limit={PAGE}&offset={at}"), matches: PAGE.min(count - at) };
     let ids: Vec<Search> = chosen.iter().map(by_id).collect();
     let pages: Vec<Search> = (0..count).step_by(PAGE).map(page).collect();
-    let (id_p50, id_p99) = timed(arena, "PatientID", &ids)?;
-    let (page_p50, page_p99) = timed(arena, "pages", &pages)?;
-    let found = named(arena, &holdings)?;
+    let (id_p50, id_p99) = timed(comparison, "PatientID", &ids)?;
+    let (page_p50, page_p99) = timed(comparison, "pages", &pages)?;
+    let found = named(comparison, &holdings)?;
     let expected = number(ideographs(&holdings));
-    let (find_p50, find_p99) = c_find(arena, &chosen)?;
+    let (find_p50, find_p99) = c_find(comparison, &chosen)?;
     let p99 =
         |figures: &Figures| figures.median(Kind::Filmroom).map_or_else(String::new, |ms| format!("p99 {ms:.2} ms"));
     let outcome = |work: &str, p50: &Figures, slowest: &Figures| {
@@ -61,8 +62,8 @@ pub fn a8(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
 }
 
 /// Times searches one after the other; those with a wrong number of matches are no figure.
-fn timed(arena: &mut Arena, name: &str, searches: &[Search]) -> anyhow::Result<(Figures, Figures)> {
-    turns(arena, name, |peer| {
+fn timed(comparison: &mut Comparison, name: &str, searches: &[Search]) -> anyhow::Result<(Figures, Figures)> {
+    turns(comparison, name, |peer| {
         let mut connection = Connection::open(peer.http()?.address)?;
         let mut times = Vec::with_capacity(searches.len());
         for search in searches {
@@ -76,14 +77,14 @@ fn timed(arena: &mut Arena, name: &str, searches: &[Search]) -> anyhow::Result<(
 }
 
 /// Looks up studies by C-FIND.
-fn c_find(arena: &mut Arena, studies: &[&Study]) -> anyhow::Result<(Figures, Figures)> {
+fn c_find(comparison: &mut Comparison, studies: &[&Study]) -> anyhow::Result<(Figures, Figures)> {
     let query = |study: &&Study| Query {
         level: "STUDY",
         keys: vec![(PATIENT_ID, study.patient_id.clone()), (STUDY_INSTANCE_UID, String::new())],
         matches: 1,
     };
     let queries: Vec<Query> = studies.iter().map(query).collect();
-    turns(arena, "C-FIND", |peer| {
+    turns(comparison, "C-FIND", |peer| {
         let work =
             Find { address: peer.dicom()?, ae: &peer.ae, queries: &queries, associations: 1, total: queries.len() };
         let found = dimse::find(&work)?;
@@ -92,12 +93,12 @@ fn c_find(arena: &mut Arena, studies: &[&Study]) -> anyhow::Result<(Figures, Fig
 }
 
 /// Counts what each peer finds by an ideograph; that this is wrong with some is what is shown.
-fn named(arena: &mut Arena, holdings: &Holdings) -> anyhow::Result<Figures> {
+fn named(comparison: &mut Comparison, holdings: &Holdings) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
-    for peer in arena.holders(&ARCHIVES_AND_OURS)? {
+    for peer in comparison.holders(&ARCHIVES_AND_OURS)? {
         let query = format!("PatientName=*{}*", IDEOGRAPH.1);
         let counted = Connection::open(peer.http()?.address).and_then(|mut open| matches(peer, &mut open, &query));
-        if let Some((found, _)) = super::peer_or_skip(peer, counted)? {
+        if let Some((found, _)) = peer_or_skip(peer, counted)? {
             let right = peer.kind != Kind::Filmroom || found == ideographs(holdings);
             ensure!(right, "*{}* finds {found} studies, not {}", IDEOGRAPH.0, ideographs(holdings));
             figures.add(peer.kind, number(found));
@@ -112,18 +113,18 @@ fn ideographs(holdings: &Holdings) -> usize {
 
 /// Lets peers take turns at something with a median and a 99th percentile in milliseconds.
 fn turns(
-    arena: &mut Arena,
+    comparison: &mut Comparison,
     name: &str,
     turn: impl Fn(&Peer) -> anyhow::Result<(f64, f64)>,
 ) -> anyhow::Result<(Figures, Figures)> {
-    let runs = arena.runs;
+    let runs = comparison.runs;
     let (mut p50, mut p99) = (Figures::default(), Figures::default());
-    let mut peers = arena.holders(&ARCHIVES_AND_OURS)?;
+    let mut peers = comparison.holders(&ARCHIVES_AND_OURS)?;
     for run in 0..runs {
         progress(&format!("A8, {name}: run {} of {runs}", run + 1));
         let mut left = Vec::new();
         for peer in peers {
-            if let Some((middle, slow)) = super::peer_or_skip(peer, turn(peer))? {
+            if let Some((middle, slow)) = peer_or_skip(peer, turn(peer))? {
                 p50.add(peer.kind, middle);
                 p99.add(peer.kind, slow);
                 left.push(peer);

@@ -6,7 +6,7 @@ use std::slice::from_ref;
 use anyhow::{Context, ensure};
 use rustix::process::Signal;
 
-use crate::arena::{Arena, Figures};
+use crate::comparison::{Comparison, Figures};
 use crate::data::Study;
 use crate::load::dimse;
 use crate::measure::pages::drop_cached;
@@ -21,10 +21,10 @@ const RETRIEVED_FROM: [Kind; 5] =
 const DELAYED_PER_SECOND: f64 = 22.0;
 
 /// A9: a study by C-GET, with the page cache dropped and warm.
-pub fn c_get(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let study = study(arena)?;
-    let runs = arena.runs;
-    let holders = arena.holders(&RETRIEVED_FROM)?;
+pub fn c_get(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let study = study(comparison)?;
+    let runs = comparison.runs;
+    let holders = comparison.holders(&RETRIEVED_FROM)?;
     let get = |peer: &Peer| dimse::c_get(peer.dicom()?, &peer.ae, &study.study_instance_uid, study.instances());
     let (mut warm, mut first) = (Figures::default(), Figures::default());
     let cold = Figures::take(runs, &holders, |peer, _| {
@@ -45,14 +45,14 @@ pub fn c_get(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
 }
 
 /// B1: a study by C-MOVE to our own sink, which acknowledges at once.
-pub fn c_move(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let study = study(arena)?;
-    arena.holders(&RETRIEVED_FROM)?; // filled before the sink is borrowed
+pub fn c_move(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let study = study(comparison)?;
+    comparison.holders(&RETRIEVED_FROM)?; // filled before the sink is borrowed
     let expected = (u64::try_from(study.instances())?, study.bytes);
-    let figures = arena.take_holders(&RETRIEVED_FROM, |arena, peer, _| {
-        arena.sink.take();
+    let figures = comparison.take_holders(&RETRIEVED_FROM, |comparison, peer, _| {
+        comparison.sink.take();
         let moved = dimse::c_move(peer.dicom()?, &peer.ae, &study.study_instance_uid, "SINK", study.instances())?;
-        let (instances, bytes) = arena.sink.take();
+        let (instances, bytes) = comparison.sink.take();
         ensure!(instances == expected.0, "{instances} instances arrived instead of {}", expected.0);
         ensure!(bytes.abs_diff(expected.1) < expected.1 / 100, "{bytes} bytes arrived instead of {}", expected.1);
         Ok(moved.seconds)
@@ -62,22 +62,22 @@ pub fn c_move(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
 }
 
 /// B2: a study by C-MOVE to DCMTK's storescp as distributions start it.
-pub fn c_move_to_a_slow_sink(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let study = study(arena)?;
-    let program = arena.programs.storescp.clone();
+pub fn c_move_to_a_slow_sink(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let study = study(comparison)?;
+    let program = comparison.programs.storescp.clone();
     if !program.exists() {
         missing(Kind::Storescp, &program, "install the package dcmtk");
         return Ok(Vec::new());
     }
-    let directory = arena.directory.join("slow-sink");
+    let directory = comparison.directory.join("slow-sink");
     std::fs::create_dir_all(&directory).context("create the sink's directory")?;
     let mut command = Command::new(program);
     command.env_remove("TCP_NODELAY").args(["-aet", "SLOWSINK", "-dhl", "--ignore"]);
-    command.arg(arena.slow_sink_port.to_string()).current_dir(&directory);
+    command.arg(comparison.slow_sink_port.to_string()).current_dir(&directory);
     let mut sink = Process::start(&mut command, &directory.join("log"), Signal::TERM)?;
-    sink.wait_for(loopback(arena.slow_sink_port))?;
+    sink.wait_for(loopback(comparison.slow_sink_port))?;
     let ours = from_ref(&Kind::Filmroom);
-    let figures = arena.take_holders(ours, |_, peer, _| {
+    let figures = comparison.take_holders(ours, |_, peer, _| {
         let moved = dimse::c_move(peer.dicom()?, &peer.ae, &study.study_instance_uid, "SLOWSINK", study.instances())?;
         Ok(number(moved.instances) / moved.seconds)
     })?;
@@ -86,6 +86,6 @@ pub fn c_move_to_a_slow_sink(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> 
     Ok(vec![outcome.bound(100.0 * DELAYED_PER_SECOND).note("peers reach 22 inst/s, an instance each 44 ms")])
 }
 
-fn study(arena: &mut Arena) -> anyhow::Result<Study> {
-    arena.holdings().large.first().cloned().context("there is no large study")
+fn study(comparison: &mut Comparison) -> anyhow::Result<Study> {
+    comparison.holdings().large.first().cloned().context("there is no large study")
 }

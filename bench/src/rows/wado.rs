@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use crate::arena::{Arena, Figures};
+use super::peer_or_skip::peer_or_skip;
+use crate::comparison::{Comparison, Figures};
 use crate::data::{Holdings, Study};
 use crate::load::http::{Connection, DICOM, Fetched, Request};
 use crate::measure::pages::drop_cached;
@@ -25,14 +26,14 @@ const CLIENTS: usize = 8;
 const FILE: &str = "study";
 
 /// Measures row A5: one client retrieves a study, its files dropped from the page cache, then again.
-pub fn a5(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let (runs, holdings) = (arena.runs, arena.holdings());
+pub fn a5(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let (runs, holdings) = (comparison.runs, comparison.holdings());
     let study = holdings.large.first().context("A5 wants a large study")?;
-    let files = arena.newcomers(&[Kind::Nginx])?;
-    let holders = arena.holders(&ARCHIVES_AND_OURS)?;
+    let files = comparison.newcomers(&[Kind::Nginx])?;
+    let holders = comparison.holders(&ARCHIVES_AND_OURS)?;
     let mut pulls = Vec::new();
     for peer in &holders {
-        pulls.extend(super::peer_or_skip(peer, Pull::checked(peer, study, &files))?);
+        pulls.extend(peer_or_skip(peer, Pull::checked(peer, study, &files))?);
     }
     for peer in &files {
         let bytes = fs::metadata(nginx::files(peer).join(FILE)).context("find our answer as a file")?.len();
@@ -55,7 +56,7 @@ pub fn a5(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
         }
     }
     drop(pulls);
-    Arena::dismiss(files)?;
+    Comparison::dismiss(files)?;
     let slices = study.instances();
     let outcome = |state: &str, figures: &Figures, factor| {
         Outcome::new("A5", &format!("WADO-RS study of {slices}, {state}"), "s", Better::Less, figures)
@@ -75,12 +76,12 @@ pub fn a5(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
 }
 
 /// Measures row C2: eight clients retrieve a study each at the same time, from the page cache.
-pub fn c2(arena: &mut Arena) -> anyhow::Result<Vec<Outcome>> {
-    let (runs, holdings) = (arena.runs, arena.holdings());
-    let holders = arena.holders(&ARCHIVES_AND_OURS)?;
+pub fn c2(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
+    let (runs, holdings) = (comparison.runs, comparison.holdings());
+    let holders = comparison.holders(&ARCHIVES_AND_OURS)?;
     let mut peers = Vec::new();
     for peer in &holders {
-        peers.extend(super::peer_or_skip(peer, all(peer, &holdings))?);
+        peers.extend(peer_or_skip(peer, all(peer, &holdings))?);
     }
     let mut figures = Figures::default();
     for run in 0..runs {

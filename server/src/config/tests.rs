@@ -1,6 +1,7 @@
 //! The example file and the messages of refused files.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use expect_test::{Expect, expect};
 
@@ -147,13 +148,13 @@ fn wrong_values_are_refused_with_their_line() {
     refused(
         "[dicom]\nlisten = \"localhost\"",
         &expect![[
-            r#"filmroom.toml:2: this is no address to listen on: write IP address and port, as in "127.0.0.1:11112""#
+            r#"filmroom.toml:2: this is not an address to listen on: write IP address and port, as in "127.0.0.1:11112""#
         ]],
     );
     refused(
         "[dicom]\n\nlisten = [\"127.0.0.1:1\", \"x\"]",
         &expect![[
-            r#"filmroom.toml:3: this is no address to listen on: write IP address and port, as in "127.0.0.1:11112""#
+            r#"filmroom.toml:3: this is not an address to listen on: write IP address and port, as in "127.0.0.1:11112""#
         ]],
     );
     refused(

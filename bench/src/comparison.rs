@@ -12,9 +12,10 @@ use crate::data::Holdings;
 use crate::load::sink::Sink;
 use crate::measure::times::median;
 use crate::measure::usage::cpu_seconds;
-use crate::peers::{Kind, Peer, Programs};
+use crate::peers::{self, Kind, Peer, Programs};
 use crate::process::pause;
 use crate::report::progress;
+use crate::sizes::Sizes;
 
 /// How long peers may take to become idle.
 const SETTLE_WAIT_MAX: Duration = Duration::from_secs(20);
@@ -23,28 +24,9 @@ const SETTLE_LOOK_EVERY: Duration = Duration::from_millis(400);
 /// Share of a core that idle peers may use together.
 const IDLE_SHARE: f64 = 0.08;
 
-/// How large everything is.
-#[derive(Debug, Clone)]
-pub struct Sizes {
-    /// Instances of a large study, and of one association's turn.
-    pub slices: u32,
-    /// Large studies of the holdings: 60 KB slices, one series each.
-    pub large_studies: u32,
-    /// Small studies of the holdings, names in several scripts.
-    pub small_studies: u32,
-    /// How long a load with random requests lasts.
-    pub load_seconds: u64,
-    /// Sealed instances that a start is measured with.
-    pub sealed_instances: u32,
-    /// Bytes in the journal when the server is killed.
-    pub journal_bytes: u64,
-    /// Studies of the archives between which growth is measured, the smaller one first.
-    pub growth: [u64; 2],
-}
-
 /// The peers and what they hold.
 #[derive(Debug)]
-pub struct Arena {
+pub struct Comparison {
     /// Programs of the peers.
     pub programs: Programs,
     /// Where they keep their data.
@@ -92,35 +74,7 @@ pub fn settle_processes(pids: &[i32]) {
     }
 }
 
-impl Sizes {
-    /// What the targets speak of.
-    pub fn full() -> Self {
-        Self {
-            slices: 1000,
-            large_studies: 8,
-            small_studies: 1000,
-            load_seconds: 5,
-            sealed_instances: 1_000_000,
-            journal_bytes: 4 << 30,
-            growth: [10_000, 1_000_000],
-        }
-    }
-
-    /// Enough to see that everything works.
-    pub fn smoke() -> Self {
-        Self {
-            slices: 24,
-            large_studies: 2,
-            small_studies: 20,
-            load_seconds: 1,
-            sealed_instances: 200,
-            journal_bytes: 8 << 20,
-            growth: [100, 200],
-        }
-    }
-}
-
-impl Arena {
+impl Comparison {
     /// Opens the sink; no peer runs yet.
     pub fn open(
         mut programs: Programs,
@@ -130,7 +84,7 @@ impl Arena {
         smoke: bool,
     ) -> anyhow::Result<Self> {
         let sink = Sink::open()?;
-        let slow_sink_port = crate::peers::free_port()?;
+        let slow_sink_port = peers::free_port()?;
         programs.destinations =
             vec![("SINK".to_owned(), sink.address().port()), ("SLOWSINK".to_owned(), slow_sink_port)];
         Ok(Self {
@@ -191,7 +145,7 @@ impl Arena {
         for kind in self.wanted(kinds) {
             self.starts += 1;
             let directory = self.directory.join(format!("{kind}-{}", self.starts));
-            peers.extend(kind.start(&self.programs, &directory)?);
+            peers.extend(peers::start(kind, &self.programs, &directory)?);
         }
         Ok(peers)
     }
@@ -213,7 +167,9 @@ impl Arena {
     }
 
     fn holder(&self, kind: Kind, holdings: &Holdings) -> anyhow::Result<Option<Peer>> {
-        let Some(peer) = kind.start(&self.programs, &self.directory.join(kind.to_string()))? else { return Ok(None) };
+        let Some(peer) = peers::start(kind, &self.programs, &self.directory.join(kind.to_string()))? else {
+            return Ok(None);
+        };
         progress(&format!("{kind}: takes {} instances in", holdings.instances()));
         holdings.send(peer.dicom()?, &peer.ae)?;
         if kind == Kind::Filmroom {

@@ -9,6 +9,7 @@ mod large;
 mod prepare;
 mod recovery;
 mod release;
+mod simulation;
 
 use std::path::{Path, PathBuf};
 

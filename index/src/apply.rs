@@ -107,7 +107,7 @@ impl Index {
         for ((arrival, identity), outcome) in arrivals.iter().zip(identities).zip(&mut outcomes) {
             let Some(identity) = identity else { continue };
             if let Some(known) = there.get(&identity) {
-                *outcome = Some(compare(journal, arrival, known));
+                *outcome = Some(Applied::beside(journal, arrival, known));
                 continue;
             }
             *outcome = Some(Applied::New);
@@ -193,23 +193,6 @@ async fn tombstones(
         found.entry(series).or_default().insert(sop);
     }
     Ok(found)
-}
-
-fn compare(journal: Uuid, arrival: &Arrival, known: &Located) -> Applied {
-    let instance = &known.instance;
-    let crc32c = match &instance.location {
-        Location::Journal(record) => {
-            if known.journal == Some(journal) && record.lsn == arrival.record.lsn {
-                return Applied::Known;
-            }
-            record.crc32c
-        }
-        Location::Container(sealed) => sealed.crc32c,
-    };
-    let same = crc32c == arrival.record.crc32c
-        && instance.bytes == arrival.record.payload_bytes
-        && instance.transfer_syntax_uid == arrival.head.transfer_syntax_uid;
-    if same { Applied::Same(Box::new(known.clone())) } else { Applied::Different(Box::new(known.clone())) }
 }
 
 fn located(journal: Uuid, arrival: &Arrival) -> Located {

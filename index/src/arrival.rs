@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use dicom_data::{Attributes, Uid};
 use journal::RecordRef;
+use uuid::Uuid;
 
-use crate::places::Located;
+use crate::places::{Located, Location};
 
 /// One instance as the journal has it.
 #[derive(Debug, Clone)]
@@ -68,4 +69,24 @@ pub enum Applied {
     Different(Box<Located>),
     /// It, its series or its study was deleted and stays so (ST-086).
     Deleted,
+}
+
+impl Applied {
+    /// Returns what becomes of an arrival of `journal` when an instance with its UIDs is there already.
+    pub(crate) fn beside(journal: Uuid, arrival: &Arrival, known: &Located) -> Self {
+        let instance = &known.instance;
+        let crc32c = match &instance.location {
+            Location::Journal(record) => {
+                if known.journal == Some(journal) && record.lsn == arrival.record.lsn {
+                    return Self::Known;
+                }
+                record.crc32c
+            }
+            Location::Container(sealed) => sealed.crc32c,
+        };
+        let same = crc32c == arrival.record.crc32c
+            && instance.bytes == arrival.record.payload_bytes
+            && instance.transfer_syntax_uid == arrival.head.transfer_syntax_uid;
+        if same { Self::Same(Box::new(known.clone())) } else { Self::Different(Box::new(known.clone())) }
+    }
 }

@@ -69,19 +69,19 @@ fn column(path: &TagPath) -> Option<Column> {
 }
 
 /// Tells whether one value of a key is one patient, study or series, or a few.
-pub(super) fn is_identifier(path: &TagPath) -> bool {
+pub(crate) fn is_identifier(path: &TagPath) -> bool {
     const IDENTIFIERS: [Tag; 4] = [Tag(0x0010, 0x0020), Tag(0x0020, 0x000D), Tag(0x0008, 0x0050), Tag(0x0020, 0x000E)];
     matches!(path.0.as_slice(), [tag] if IDENTIFIERS.contains(tag))
 }
 
 /// Tells whether a key restricts by a column of the patient.
-pub(super) fn is_of_patient(path: &TagPath) -> bool {
+pub(crate) fn is_of_patient(path: &TagPath) -> bool {
     known_key(path).is_some_and(|known| known.level == Level::Patient)
 }
 
 /// How a wild card at the beginning of a patient's name is looked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Infix<'a> {
+pub(crate) enum Infix<'a> {
     /// By the grams of the name: the order of the answers does not matter, or there are few.
     Grams,
     /// These patients have such names.
@@ -92,7 +92,7 @@ pub(super) enum Infix<'a> {
 
 /// How a list of modalities is looked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Listed {
+pub(crate) enum Listed {
     /// Few studies have one of them: they are taken from the lists of the modalities.
     Few,
     /// Many studies do, or there is no such list: studies are looked at in the order of the answers.
@@ -101,13 +101,13 @@ pub(super) enum Listed {
 
 /// What was looked up first, since it decides how studies are found.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Narrowed<'a> {
-    pub(super) infix: Infix<'a>,
-    pub(super) listed: Listed,
+pub(crate) struct Narrowed<'a> {
+    pub(crate) infix: Infix<'a>,
+    pub(crate) listed: Listed,
 }
 
 /// Returns the modalities of a search for any of several, if no key finds few studies.
-pub(super) fn listed_modalities(query: &Query) -> Option<Vec<String>> {
+pub(crate) fn listed_modalities(query: &Query) -> Option<Vec<String>> {
     let mut matched = query.keys.iter().filter(|key| Query::is_matched(&key.path, query.level));
     if query.level == Level::Patient || matched.clone().any(|key| finds_few(&key.path)) {
         return None;
@@ -121,7 +121,7 @@ pub(super) fn listed_modalities(query: &Query) -> Option<Vec<String>> {
 }
 
 /// Returns the modality by whose list the studies of a search are read, if they are: no key finds fewer of them.
-pub(super) fn by_modality(query: &Query) -> Option<String> {
+pub(crate) fn by_modality(query: &Query) -> Option<String> {
     let mut matched = query.keys.iter().filter(|key| Query::is_matched(&key.path, query.level));
     if query.level == Level::Patient || matched.clone().any(|key| finds_few(&key.path)) {
         return None;
@@ -138,21 +138,21 @@ fn finds_few(path: &TagPath) -> bool {
 }
 
 /// Adds the condition on the name alone, for patients.
-pub(super) fn push_infix(sql: &mut QueryBuilder<Postgres>, query: &Query) -> bool {
+pub(crate) fn push_infix(sql: &mut QueryBuilder<Postgres>, query: &Query) -> bool {
     let Some((names, matching, _)) = infix(query) else { return false };
     push_name(sql, names, matching, Infix::Grams);
     true
 }
 
 /// Adds only that the name has the grams of the key.
-pub(super) fn push_infix_grams(sql: &mut QueryBuilder<Postgres>, query: &Query) {
+pub(crate) fn push_infix_grams(sql: &mut QueryBuilder<Postgres>, query: &Query) {
     if let Some((.., grams)) = infix(query) {
         sql.push(" and p.name_grams @> ").push_bind(grams);
     }
 }
 
 /// Tells whether conditions are on columns of the patient.
-pub(super) fn reads_patient(query: &Query, infix: Infix<'_>) -> bool {
+pub(crate) fn reads_patient(query: &Query, infix: Infix<'_>) -> bool {
     // Who has the name is known: that is a condition on the study.
     let known = |key: &Key| matches!(infix, Infix::Patients(_)) && infix_of(key).is_some();
     query.keys.iter().any(|key| is_of_patient(&key.path) && !known(key))
@@ -177,13 +177,13 @@ fn is_patients(name: &str) -> bool {
 }
 
 /// Returns the keys that are matched but have no column: they are matched in memory.
-pub(super) fn without_column(query: &Query) -> Vec<Key> {
+pub(crate) fn without_column(query: &Query) -> Vec<Key> {
     let matched = query.keys.iter().filter(|key| Query::is_matched(&key.path, query.level));
     matched.filter(|key| column(&key.path).is_none()).cloned().collect()
 }
 
 /// Adds ` and ...` for each key that has a column. `x` is a row of `study_modality` if studies are read by modality.
-pub(super) fn push(sql: &mut QueryBuilder<Postgres>, query: &Query, narrowed: Narrowed<'_>) -> Result<(), InvalidKey> {
+pub(crate) fn push(sql: &mut QueryBuilder<Postgres>, query: &Query, narrowed: Narrowed<'_>) -> Result<(), InvalidKey> {
     let by_modality = by_modality(query);
     let mut requests: Vec<(&'static str, &Key)> = Vec::new();
     let combined: Vec<Tag> = if query.combined_date_time { push_combined(sql, query) } else { Vec::new() };
@@ -217,7 +217,7 @@ pub(super) fn push(sql: &mut QueryBuilder<Postgres>, query: &Query, narrowed: Na
 }
 
 /// A prefilter for instances: series that have none of the SOP classes are not opened.
-pub(super) fn push_sop_classes(sql: &mut QueryBuilder<Postgres>, query: &Query) {
+pub(crate) fn push_sop_classes(sql: &mut QueryBuilder<Postgres>, query: &Query) {
     let key = query.keys.iter().find(|key| key.path.0 == [Tag(0x0008, 0x0016)]);
     if let Some(uids) = key.and_then(|key| uids(&key.matching))
         && query.level == Level::Instance
@@ -227,7 +227,7 @@ pub(super) fn push_sop_classes(sql: &mut QueryBuilder<Postgres>, query: &Query) 
 }
 
 /// Returns the values of a UID key.
-pub(super) fn uids(matching: &Matching) -> Option<Vec<String>> {
+pub(crate) fn uids(matching: &Matching) -> Option<Vec<String>> {
     match matching {
         Matching::Single(uid) => Some(vec![uid.clone()]),
         Matching::AnyOf(uids) => Some(uids.clone()),
@@ -492,7 +492,7 @@ fn push_combined(sql: &mut QueryBuilder<Postgres>, query: &Query) -> Vec<Tag> {
 }
 
 /// Tells whether the study, or the series, is named by its UID.
-pub(super) fn names_parents(query: &Query) -> bool {
+pub(crate) fn names_parents(query: &Query) -> bool {
     query.keys.iter().any(|key| {
         [Tag(0x0020, 0x000D), Tag(0x0020, 0x000E)].iter().any(|tag| key.path.0 == [*tag])
             && known_key(&key.path).is_some()

@@ -18,44 +18,44 @@ use journal::{Lsn, RecordRef};
 
 /// A row of `series`.
 #[derive(Debug, Clone)]
-pub(super) struct SeriesRef {
-    pub(super) id: i64,
-    pub(super) study: Uid,
-    pub(super) series: Uid,
+pub(crate) struct SeriesRef {
+    pub(crate) id: i64,
+    pub(crate) study: Uid,
+    pub(crate) series: Uid,
 }
 
 /// An instance with what queries answer about it.
 #[derive(Debug, Clone)]
-pub(super) struct Instance {
-    pub(super) located: Located,
-    pub(super) detail: Bytes,
+pub(crate) struct Instance {
+    pub(crate) located: Located,
+    pub(crate) detail: Bytes,
 }
 
 /// A row of `instance_unsealed`.
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct InstanceRow {
-    pub(super) series: i64,
-    pub(super) sop_instance_uid: String,
-    pub(super) sop_class_uid: String,
-    pub(super) transfer_syntax_uid: String,
-    pub(super) instance_number: Option<i32>,
+pub(crate) struct InstanceRow {
+    pub(crate) series: i64,
+    pub(crate) sop_instance_uid: String,
+    pub(crate) sop_class_uid: String,
+    pub(crate) transfer_syntax_uid: String,
+    pub(crate) instance_number: Option<i32>,
     journal: String,
     lsn: i64,
     head_bytes: i64,
     payload_bytes: i64,
     crc32c: i64,
     large: bool,
-    pub(super) received_millis: i64,
-    pub(super) detail: Vec<u8>,
+    pub(crate) received_millis: i64,
+    pub(crate) detail: Vec<u8>,
 }
 
 /// The columns of `InstanceRow`.
-pub(super) const INSTANCE_COLUMNS: &str = "h.series, h.sop_instance_uid, h.sop_class_uid, h.transfer_syntax_uid, \
+pub(crate) const INSTANCE_COLUMNS: &str = "h.series, h.sop_instance_uid, h.sop_class_uid, h.transfer_syntax_uid, \
     h.instance_number, h.journal::text as journal, h.lsn, h.head_bytes, h.payload_bytes, h.crc32c, h.large, \
     h.received_millis, h.detail";
 
 impl InstanceRow {
-    pub(super) fn record(&self) -> Result<RecordRef, Error> {
+    pub(crate) fn record(&self) -> Result<RecordRef, Error> {
         Ok(RecordRef {
             lsn: Lsn(unsigned(self.lsn, "unsealed instance")?),
             head_bytes: u32::try_from(self.head_bytes).map_err(|_| DAMAGED)?,
@@ -65,11 +65,11 @@ impl InstanceRow {
         })
     }
 
-    pub(super) fn journal(&self) -> Result<Uuid, Error> {
+    pub(crate) fn journal(&self) -> Result<Uuid, Error> {
         self.journal.parse().map_err(|_| DAMAGED)
     }
 
-    pub(super) fn located(&self, series: &SeriesRef) -> Result<Located, Error> {
+    pub(crate) fn located(&self, series: &SeriesRef) -> Result<Located, Error> {
         let record = self.record()?;
         Ok(Located {
             instance: InstanceRef {
@@ -91,7 +91,7 @@ impl InstanceRow {
 impl Index {
     /// Returns the instances of each series in the order given, each list by instance number and SOP Instance UID; only
     /// the named ones unless `only` is empty.
-    pub(super) async fn instances_of(
+    pub(crate) async fn instances_of(
         &self,
         connection: &mut PgConnection,
         series: &[SeriesRef],

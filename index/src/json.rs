@@ -13,18 +13,18 @@ use dicom_data::{Attribute, Attributes, PersonName, Value};
 const DEPTH_MAX: usize = 16;
 
 /// Writes attributes; bulk values are left out.
-pub(super) fn write(attributes: &Attributes) -> String {
+pub(crate) fn write(attributes: &Attributes) -> String {
     object(attributes).to_string()
 }
 
 /// Reads what `write` wrote, or any DICOM JSON object without bulk data.
-pub(super) fn read(text: &str) -> Result<Attributes, Error> {
+pub(crate) fn read(text: &str) -> Result<Attributes, Error> {
     let json: Json = serde_json::from_str(text).map_err(|_| DAMAGED)?;
     read_object(&json, 0)
 }
 
 /// Reads attributes from a value that is already parsed.
-pub(super) fn read_value(json: &Json) -> Result<Attributes, Error> {
+pub(crate) fn read_value(json: &Json) -> Result<Attributes, Error> {
     read_object(json, 0)
 }
 

@@ -9,47 +9,47 @@ use dicom_data::{Attributes, PersonName, Value};
 
 /// Columns of a patient.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PatientRow {
+pub(crate) struct PatientRow {
     /// Patient ID, issuer, and the only study of a patient without ID: the patient's identity (ST-053).
-    pub(super) identity: (String, String, String),
-    pub(super) name: [Option<String>; 3],
-    pub(super) birth_date: Option<String>,
-    pub(super) sex: Option<String>,
+    pub(crate) identity: (String, String, String),
+    pub(crate) name: [Option<String>; 3],
+    pub(crate) birth_date: Option<String>,
+    pub(crate) sex: Option<String>,
     /// Grams of the names, separated by commas.
-    pub(super) name_grams: String,
-    pub(super) attributes: String,
+    pub(crate) name_grams: String,
+    pub(crate) attributes: String,
 }
 
 /// Columns of a study.
 #[derive(Debug, Clone)]
-pub(super) struct StudyRow {
-    pub(super) date: Option<String>,
-    pub(super) time: Option<i64>,
-    pub(super) accession_number: Option<String>,
-    pub(super) study_id: Option<String>,
-    pub(super) description: Option<String>,
-    pub(super) referring: [Option<String>; 3],
-    pub(super) attributes: String,
+pub(crate) struct StudyRow {
+    pub(crate) date: Option<String>,
+    pub(crate) time: Option<i64>,
+    pub(crate) accession_number: Option<String>,
+    pub(crate) study_id: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) referring: [Option<String>; 3],
+    pub(crate) attributes: String,
 }
 
 /// Columns of a series.
 #[derive(Debug, Clone)]
-pub(super) struct SeriesRow {
-    pub(super) modality: Option<String>,
-    pub(super) number: Option<i64>,
-    pub(super) description: Option<String>,
-    pub(super) start_date: Option<String>,
-    pub(super) start_time: Option<i64>,
+pub(crate) struct SeriesRow {
+    pub(crate) modality: Option<String>,
+    pub(crate) number: Option<i64>,
+    pub(crate) description: Option<String>,
+    pub(crate) start_date: Option<String>,
+    pub(crate) start_time: Option<i64>,
     /// Scheduled Procedure Step ID and Requested Procedure ID of each request.
-    pub(super) requests: Vec<(Option<String>, Option<String>)>,
-    pub(super) attributes: String,
+    pub(crate) requests: Vec<(Option<String>, Option<String>)>,
+    pub(crate) attributes: String,
 }
 
 /// Most items of Request Attributes Sequence that are indexed.
 const REQUESTS_MAX: usize = 64;
 
 impl PatientRow {
-    pub(super) fn new(study: &Uid, attributes: &Attributes) -> Self {
+    pub(crate) fn new(study: &Uid, attributes: &Attributes) -> Self {
         let patient_id = column(attributes, Tag(0x0010, 0x0020)).unwrap_or_default();
         let only = if patient_id.is_empty() { study.as_str().to_owned() } else { String::new() };
         let issuer = column(attributes, Tag(0x0010, 0x0021)).unwrap_or_default();
@@ -67,7 +67,7 @@ impl PatientRow {
 }
 
 impl StudyRow {
-    pub(super) fn new(attributes: &Attributes) -> Self {
+    pub(crate) fn new(attributes: &Attributes) -> Self {
         Self {
             date: date(attributes, Tag(0x0008, 0x0020)),
             time: time(attributes, Tag(0x0008, 0x0030)),
@@ -81,7 +81,7 @@ impl StudyRow {
 }
 
 impl SeriesRow {
-    pub(super) fn new(attributes: &Attributes) -> Self {
+    pub(crate) fn new(attributes: &Attributes) -> Self {
         let requests = match attributes.get(Tag(0x0040, 0x0275)).map(|a| &a.value) {
             Some(Value::Sequence(items)) => items
                 .iter()

@@ -6,16 +6,18 @@
 //! instance at least once.
 
 pub use apply::Prepared;
+pub use archive_index::{Answer, ArchiveIndex, PreparedBatch};
 pub use arrival::{Applied, Arrival, ArrivalHead};
 pub use connection::Index;
 pub use containers::{Container, Counts, Shard};
 pub use database_server::DatabaseServer;
 pub use embedded::EmbeddedPostgres;
 pub use error::Error;
+pub use matches::Matches;
+pub use memory_index::{MemoryIndex, Snapshot};
 pub use new_container::{NewContainer, NewSegment, NewShard};
 pub use pack::{PackStudy, UnsealedRow};
 pub use places::{ContainerPlace, InstanceRef, Located, Location, Selector};
-pub use search::Matches;
 pub use segment::Segment;
 pub use tombstone::Tombstone;
 
@@ -23,6 +25,7 @@ mod error;
 mod numbers;
 
 mod arrival;
+mod matches;
 mod new_container;
 mod places;
 mod segment;
@@ -42,6 +45,7 @@ mod locate;
 mod pack;
 mod seal;
 mod segments;
+mod summary;
 mod tombstone;
 mod upsert;
 
@@ -53,3 +57,7 @@ mod search_row;
 mod checks;
 mod containers;
 mod job_states;
+
+mod archive_index;
+mod memory_index;
+mod postgres_index;

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::instances::{INSTANCE_COLUMNS, InstanceRow};
 use crate::json;
 use crate::numbers::{signed, unsigned};
+use crate::places::{InstanceRef, Located, Location};
 use dicom_data::Uid;
 use journal::{Lsn, RecordRef};
 
@@ -55,6 +56,26 @@ pub struct UnsealedRow {
     pub detail: Bytes,
     /// When it was received, in milliseconds since 1970.
     pub received_millis: i64,
+}
+
+impl UnsealedRow {
+    /// Returns where it lies.
+    pub(crate) fn located(&self) -> Located {
+        Located {
+            instance: InstanceRef {
+                study_instance_uid: self.study_instance_uid.clone(),
+                series_instance_uid: self.series_instance_uid.clone(),
+                sop_instance_uid: self.sop_instance_uid.clone(),
+                sop_class_uid: self.sop_class_uid.clone(),
+                transfer_syntax_uid: self.transfer_syntax_uid.clone(),
+                bytes: self.record.payload_bytes,
+                location: Location::Journal(self.record.clone()),
+            },
+            journal: Some(self.journal),
+            instance_number: self.instance_number,
+            received_millis: self.received_millis,
+        }
+    }
 }
 
 const DAMAGED: Error = Error::Damaged { what: "unsealed instance" };

@@ -12,17 +12,10 @@ use crate::error::Error;
 use crate::new_container::{NewContainer, NewSegment, NewShard};
 use crate::numbers::signed;
 use crate::segment::Segment;
+use crate::summary::Summary;
 use crate::upsert::{self, NewStudy};
-use crate::{filters, json, tombstone};
-use dicom_data::Attributes;
+use crate::{filters, tombstone};
 use dicom_data::Uid;
-
-/// What a summary says.
-struct Summary {
-    patient: Attributes,
-    study: Attributes,
-    series: Attributes,
-}
 
 impl Index {
     /// Records a sealed container: its instances are no longer unsealed. All or nothing, durable on return; recording a
@@ -38,7 +31,7 @@ impl Index {
     }
 
     async fn file(&self, container: &NewContainer) -> Result<(), Error> {
-        let summaries = container.segments.iter().map(read_summary).collect::<Result<Vec<_>, _>>()?;
+        let summaries = container.segments.iter().map(Summary::of).collect::<Result<Vec<_>, _>>()?;
         let mut tx = self.pool.begin().await?;
         if !insert_container(&mut tx, container).await? {
             return Ok(()); // recorded before, in one transaction with all that follows
@@ -138,15 +131,6 @@ impl Filed<'_> {
         let instances = self.segment.manifest.instances.iter().enumerate();
         instances.filter(|(position, _)| !self.dead.contains(position)).map(|(_, instance)| instance)
     }
-}
-
-fn read_summary(segment: &NewSegment) -> Result<Summary, Error> {
-    let damaged = Error::Damaged { what: "series summary" };
-    let Ok(json) = serde_json::from_slice::<HashMap<String, serde_json::Value>>(&segment.summary) else {
-        return Err(damaged);
-    };
-    let part = |key: &str| json.get(key).map_or_else(|| Ok(Attributes::default()), json::read_value);
-    Ok(Summary { patient: part("patient")?, study: part("study")?, series: part("series")? })
 }
 
 /// Tells whether the container is new.

@@ -1,11 +1,9 @@
 //! Searches: pages of rows by key, turned into attributes as they are asked for.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::pin::Pin;
 use std::sync::Arc;
 
 use dicom_core::Tag;
-use futures_core::Stream;
 use futures_util::stream::try_unfold;
 use sqlx::{Postgres, QueryBuilder};
 
@@ -13,6 +11,7 @@ use crate::condition::{self, Listed};
 use crate::connection::Index;
 use crate::error::Error;
 use crate::instances::Instance;
+use crate::matches::Matches;
 use crate::numbers::signed;
 use crate::search_row::{Cursor, SearchRow, describe};
 use dicom_data::Attributes;
@@ -40,9 +39,6 @@ const PATIENTS_MANY_MIN: u64 = 2_000;
 const STUDIES_FEW_MAX: i64 = 1_000;
 
 const SOP_INSTANCE_UID: Tag = Tag(0x0008, 0x0018);
-
-/// Matches as they are found.
-pub type Matches = Pin<Box<dyn Stream<Item = Result<Attributes, Error>> + Send>>;
 
 impl Index {
     /// Searches. A match has what the index keeps of its level and those above, and counts: of the patient at PATIENT level

@@ -37,6 +37,37 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// Makes a segment of all instances of a manifest but the `dead` positions.
+    pub(crate) fn new(
+        id: i64,
+        container: ContainerId,
+        (study, series): (Uid, Uid),
+        metadata: Extent,
+        mut manifest: Manifest,
+        dead: &[usize],
+    ) -> Self {
+        let positions = if dead.is_empty() {
+            None
+        } else {
+            let mut positions = Vec::with_capacity(manifest.instances.len());
+            let mut position = 0_u32;
+            manifest.instances.retain(|_| {
+                let served = !usize::try_from(position).is_ok_and(|p| dead.contains(&p));
+                if served {
+                    positions.push(position);
+                }
+                position += 1;
+                served
+            });
+            Some(positions)
+        };
+        let hashing = RandomState::new();
+        let hashed = |i: &ManifestInstance| short_hash(&hashing, &i.sop_instance_uid);
+        let mut by_sop: Vec<(u32, u32)> = manifest.instances.iter().map(hashed).zip(0..).collect();
+        by_sop.sort_unstable();
+        Self { id, container, study, series, manifest: Arc::new(manifest), metadata, positions, by_sop, hashing }
+    }
+
     /// Returns a served instance.
     pub fn find(&self, sop_instance_uid: &Uid) -> Option<&ManifestInstance> {
         self.find_numbered(sop_instance_uid).map(|(_, instance)| instance)
@@ -146,40 +177,16 @@ pub(crate) struct SegmentRow {
 impl SegmentRow {
     /// Decodes the manifest and leaves out what is no longer served.
     pub(crate) fn decode(self) -> Result<Segment, Error> {
-        let mut manifest = Manifest::decode(&self.manifest).map_err(|_| DAMAGED)?;
-        let positions = if self.dead.is_empty() {
-            None
-        } else {
-            let mut positions = Vec::with_capacity(manifest.instances.len());
-            let mut position = 0_u32;
-            manifest.instances.retain(|_| {
-                let served = !i32::try_from(position).is_ok_and(|p| self.dead.contains(&p));
-                if served {
-                    positions.push(position);
-                }
-                position += 1;
-                served
-            });
-            Some(positions)
+        let manifest = Manifest::decode(&self.manifest).map_err(|_| DAMAGED)?;
+        let dead: Vec<usize> = self.dead.iter().filter_map(|position| usize::try_from(*position).ok()).collect();
+        let metadata = Extent {
+            offset: unsigned(self.metadata_offset, "segment")?,
+            bytes: unsigned(self.metadata_bytes, "segment")?,
+            crc32c: u32::try_from(self.metadata_crc32c).map_err(|_| DAMAGED)?,
         };
-        let hashing = RandomState::new();
-        let hashed = |i: &ManifestInstance| short_hash(&hashing, &i.sop_instance_uid);
-        let mut by_sop: Vec<(u32, u32)> = manifest.instances.iter().map(hashed).zip(0..).collect();
-        by_sop.sort_unstable();
-        Ok(Segment {
-            id: self.id,
-            container: ContainerId(self.container.parse().map_err(|_| DAMAGED)?),
-            study: self.study_instance_uid.parse().map_err(|_| DAMAGED)?,
-            series: self.series_instance_uid.parse().map_err(|_| DAMAGED)?,
-            metadata: Extent {
-                offset: unsigned(self.metadata_offset, "segment")?,
-                bytes: unsigned(self.metadata_bytes, "segment")?,
-                crc32c: u32::try_from(self.metadata_crc32c).map_err(|_| DAMAGED)?,
-            },
-            manifest: Arc::new(manifest),
-            positions,
-            by_sop,
-            hashing,
-        })
+        let container = ContainerId(self.container.parse().map_err(|_| DAMAGED)?);
+        let study = self.study_instance_uid.parse().map_err(|_| DAMAGED)?;
+        let series = self.series_instance_uid.parse().map_err(|_| DAMAGED)?;
+        Ok(Segment::new(self.id, container, (study, series), metadata, manifest, &dead))
     }
 }

@@ -14,16 +14,16 @@ use dicom_data::Uid;
 
 /// What a new study would be made from.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct NewStudy<'a> {
-    pub(super) patient: &'a Attributes,
-    pub(super) study: &'a Attributes,
+pub(crate) struct NewStudy<'a> {
+    pub(crate) patient: &'a Attributes,
+    pub(crate) study: &'a Attributes,
 }
 
 /// How often a study may vanish under us, deleted by another writer, before that is taken for a bug.
 const ATTEMPTS_MAX: usize = 8;
 
 /// Makes missing studies and locks all until the end of the transaction; deleted ones are not in the answer.
-pub(super) async fn lock_studies(
+pub(crate) async fn lock_studies(
     tx: &mut PgConnection,
     wanted: &BTreeMap<Uid, NewStudy<'_>>,
 ) -> Result<HashMap<Uid, i64>, Error> {
@@ -61,7 +61,7 @@ pub(super) async fn lock_studies(
 }
 
 /// Makes missing series of locked studies; the answer has the row of each by study row and UID.
-pub(super) async fn series(
+pub(crate) async fn series(
     tx: &mut PgConnection,
     wanted: &BTreeMap<(i64, Uid), &Attributes>,
 ) -> Result<HashMap<(i64, Uid), i64>, Error> {
@@ -82,7 +82,7 @@ pub(super) async fn series(
 }
 
 /// Sets Modalities in Study from the series that are there. Removing one is `forget_modalities` first.
-pub(super) async fn set_modalities(tx: &mut PgConnection, studies: &[i64]) -> Result<(), Error> {
+pub(crate) async fn set_modalities(tx: &mut PgConnection, studies: &[i64]) -> Result<(), Error> {
     sqlx::query(
         "with changed as (
              update study t set modalities = array(\
@@ -101,7 +101,7 @@ pub(super) async fn set_modalities(tx: &mut PgConnection, studies: &[i64]) -> Re
 }
 
 /// Takes studies out of the lists of their modalities, before they, or series of theirs, are removed.
-pub(super) async fn forget_modalities(tx: &mut PgConnection, studies: &[i64]) -> Result<(), Error> {
+pub(crate) async fn forget_modalities(tx: &mut PgConnection, studies: &[i64]) -> Result<(), Error> {
     sqlx::query(
         "delete from study_modality x using study t, unnest(t.modalities) as m
          where t.id = any($1) and x.modality = m

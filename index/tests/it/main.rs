@@ -11,13 +11,14 @@ use dicom_data::query::{Level, Matching, Query};
 use dicom_data::{Attribute, Attributes, PersonName, Value};
 use futures_util::TryStreamExt as _;
 use index::Selector;
-use index::{Arrival, ArrivalHead, Index, NewContainer, NewSegment, NewShard};
+use index::{ArchiveIndex, Arrival, ArrivalHead, Index, NewContainer, NewSegment, NewShard};
 use journal::{Lsn, RecordRef};
 use tiering::{ContainerId, DeviceId, Extent, InstanceKind, Manifest, ManifestInstance};
 use uuid::Uuid;
 
 mod applying;
 mod deleting;
+mod double;
 mod embedded;
 mod fixture;
 mod migrating;
@@ -90,7 +91,7 @@ pub(crate) async fn everything(index: &Index) -> Vec<Vec<Attributes>> {
 }
 
 /// Packs all unsealed instances of studies into one container, as the packer would.
-pub(crate) async fn pack(index: &Index, studies: &[Uid], number: u128) -> NewContainer {
+pub(crate) async fn pack(index: &dyn ArchiveIndex, studies: &[Uid], number: u128) -> NewContainer {
     let mut segments: Vec<NewSegment> = Vec::new();
     let mut offset = 0;
     for study in studies {

@@ -24,6 +24,10 @@ impl Random {
         u32::try_from((mixed ^ (mixed >> 31)) % u64::from(bound)).unwrap()
     }
 
+    fn pick(&mut self, bound: u32) -> usize {
+        self.below(bound).try_into().unwrap()
+    }
+
     fn place(&mut self) -> (u32, u32, u32) {
         (1 + self.below(UNIVERSE[0]), 1 + self.below(UNIVERSE[1]), 1 + self.below(UNIVERSE[2]))
     }
@@ -98,10 +102,10 @@ impl Random {
             (&[Tag(0x0020, 0x0011)], "1"),
             (&[Tag(0x0020, 0x0013)], "3"),
         ];
-        let level = [Level::Patient, Level::Study, Level::Series, Level::Instance][self.below(4) as usize];
+        let level = [Level::Patient, Level::Study, Level::Series, Level::Instance][self.pick(4)];
         let mut query = query(level, &[]);
         if self.below(3) > 0 {
-            let (path, value) = KEYS[self.below(8) as usize];
+            let (path, value) = KEYS[self.pick(8)];
             let matching =
                 if value.ends_with('*') { Matching::WildCard(value.into()) } else { Matching::Single(value.into()) };
             query = self::query(level, &[(path, matching)]);
@@ -152,12 +156,12 @@ async fn asked(index: &dyn ArchiveIndex, mut random: Random) -> Vec<String> {
         let query = random.query();
         let found: Vec<Attributes> = index.search(&query).await.unwrap().try_collect().await.unwrap();
         said.extend(found.iter().map(|one| format!("{query:?} {one:?}")));
-        let at_most = [1, 5, 100][random.below(3) as usize];
+        let at_most = [1, 5, 100][random.pick(3)];
         said.push(format!("{:?}", index.count(&query, at_most).await.unwrap()));
     }
     let studies = [uid("1.2.826.2"), uid("1.2.826.9"), uid("1.2.826.1")];
     let left_out = [Lsn(100), Lsn(200)];
-    said.extend(rows(&index.unsealed_instances(&studies, &left_out, random.below(9) as usize).await.unwrap()));
+    said.extend(rows(&index.unsealed_instances(&studies, &left_out, random.pick(9)).await.unwrap()));
     let busy = 1_700_000_000_400..=1_700_000_000_400 + i64::from(random.below(600));
     said.push(format!("{:?}", index.quiet_studies(busy).await.unwrap()));
     said
@@ -217,7 +221,7 @@ impl Pair {
 
     async fn apply(&mut self, random: &mut Random) {
         let batch: Vec<Arrival> = (0..=random.below(7)).map(|_| random.arrival(&mut self.lsn)).collect();
-        let journal = JOURNALS[random.below(2) as usize];
+        let journal = JOURNALS[random.pick(2)];
         let end = Lsn(u64::from(random.below(50)) * 100);
         let dropped = random.below(6) == 0;
         let mut said = Vec::new();
@@ -234,7 +238,7 @@ impl Pair {
     async fn pack(&mut self, random: &mut Random) {
         let mut studies: Vec<Uid> = (1..=UNIVERSE[0]).map(|t| uid(&format!("1.2.826.{t}"))).collect();
         studies.retain(|_| random.below(2) == 0);
-        let number = 1_000 + self.packed.len() as u128;
+        let number = 1_000 + u128::try_from(self.packed.len()).unwrap();
         let container = pack(&self.memory, &studies, number).await;
         if random.below(4) > 0 {
             for index in self.both() {
@@ -246,7 +250,7 @@ impl Pair {
 
     async fn adopt(&self, random: &mut Random) {
         let Some(last) = u32::try_from(self.packed.len()).unwrap().checked_sub(1) else { return };
-        let mut container = self.packed[random.below(last + 1) as usize].clone();
+        let mut container = self.packed[random.pick(last + 1)].clone();
         if random.below(4) == 0 {
             container.id = ContainerId(Uuid::from_u128(u128::from(random.below(1_000_000)) + 10_000));
         }

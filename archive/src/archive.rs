@@ -80,7 +80,7 @@ impl Archive {
         self.services.tasks.stop().await;
         self.services.unsealed.close().await;
         self.services.link.close().await;
-        self.services.lock.give_back();
+        self.services.lock.release();
     }
 
     /// Begins to take one instance in. Fails at once when its transfer syntax is not taken.

@@ -1,5 +1,6 @@
-//! Buffers of short reads, used again: a fresh one has to be zeroed, and one that was sent a moment ago is still in the
-//! processor's cache. Devices can fill them beside the page cache.
+//! Buffers for short reads, used again and again: a new one has to be zeroed, and one that was sent
+//! a moment ago is still in the processor's cache. They are aligned, so a device can fill them
+//! beside the page cache.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,31 +8,31 @@ use bytes::Bytes;
 
 use crate::direct::Aligned;
 
-/// Lengths of buffers that are kept: slices of CT and MR with their headers, in whole pages, and what is read at once of
-/// longer instances.
+/// Lengths of the buffers that are kept: slices of CT and MR with their headers, in whole pages,
+/// and the pieces in which longer instances are read.
 const KEPT_BYTES: [usize; 4] = [72 << 10, 136 << 10, 264 << 10, 544 << 10];
-/// What is shorter costs little to make.
+/// Longest buffer that is not kept: zeroing it costs little.
 const SHORT_BYTES_MAX: usize = 32 << 10;
-/// Unused buffers of each length: 16 MiB together.
+/// Most unused buffers of each length: 16 MiB together.
 const UNUSED_MAX: usize = 16;
 
-/// Buffers that nobody uses, by the index of their length.
+/// The unused buffers, by the index of their length.
 #[derive(Debug, Default)]
 pub struct Buffers {
     unused: [Mutex<Vec<Aligned>>; KEPT_BYTES.len()],
 }
 
-/// A buffer in use. It may hold what was read before: fill all of it.
+/// A buffer in use. It may still hold an earlier read: fill all of it.
 #[derive(Debug)]
 pub struct Buffer {
     bytes: Aligned,
     len: usize,
-    /// Where it goes when it is dropped.
+    /// The shelf to which it returns when it is dropped.
     home: Option<(Arc<Buffers>, usize)>,
 }
 
 impl Buffers {
-    /// Returns a buffer of this length.
+    /// Returns a buffer of this length, which may hold anything.
     pub fn take(self: &Arc<Self>, len: usize) -> Buffer {
         let class = KEPT_BYTES.iter().position(|kept| len <= *kept).filter(|_| len > SHORT_BYTES_MAX);
         let kept = class.and_then(|class| Some((class, KEPT_BYTES.get(class)?, self.unused.get(class)?)));
@@ -44,12 +45,12 @@ impl Buffers {
 }
 
 impl Buffer {
-    /// Returns what is to be filled.
+    /// Returns the bytes to fill.
     pub fn space(&mut self) -> &mut [u8] {
         self.bytes.first_mut(self.len)
     }
 
-    /// Returns the bytes; the buffer is used again when the last of them is dropped.
+    /// Returns the bytes; the buffer can be used again when the last clone of them is dropped.
     pub fn into_bytes(self) -> Bytes {
         Bytes::from_owner(self)
     }
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn any_length_is_had_and_few_are_kept() {
+    fn any_length_can_be_taken_and_few_are_kept() {
         let buffers = Arc::new(Buffers::default());
         for len in [0, 1, 32 << 10, (32 << 10) + 1, 72 << 10, (72 << 10) + 1, 544 << 10, (544 << 10) + 1] {
             let mut buffer = buffers.take(len);

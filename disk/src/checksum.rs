@@ -1,4 +1,5 @@
-//! CRC-32C (Castagnoli, iSCSI), the checksum of everything short: data sets, records, blocks, headers.
+//! CRC-32C (Castagnoli, iSCSI), the checksum of everything short: data sets, records, blocks,
+//! headers.
 
 use crc_fast::{CrcAlgorithm, Digest};
 
@@ -7,7 +8,7 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }
 
-/// A CRC-32C over bytes that come in pieces.
+/// Computes a CRC-32C over bytes that come in pieces.
 #[derive(Debug)]
 pub struct Crc32c(Digest);
 

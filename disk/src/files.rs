@@ -1,5 +1,5 @@
-//! File operations that the standard library lacks: directories, names and small files that survive a power cut, names
-//! that are never taken from another file, and reads that never wait.
+//! File operations that the standard library lacks: directories, names and small files that survive
+//! a power cut, names that are never taken from another file, and reads that never wait.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-/// Fills all buffers, one after the other, if the kernel has the bytes in memory; `false` if it would wait, cannot tell,
-/// or fails. The buffers may hold anything then.
+/// Fills all buffers, one after the other, if the kernel has the bytes in memory; `false` if it
+/// would wait, cannot tell, or fails. The buffers may hold anything then.
 pub fn read_now(file: &File, buffers: &mut [IoSliceMut<'_>], offset: u64) -> bool {
     let wanted: usize = buffers.iter().map(|buffer| buffer.len()).sum();
     preadv2(file, buffers, offset, ReadWriteFlags::NOWAIT) == Ok(wanted)
@@ -36,7 +36,8 @@ pub fn create_directories(path: &Path) -> io::Result<()> {
     sync_directory(parent)
 }
 
-/// Gives a file its final name; fails if the name is taken. [`sync_directory`] makes the name durable.
+/// Gives a file its final name; fails if the name is taken. [`sync_directory`] makes the name
+/// durable.
 pub fn publish(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // File systems without this flag, NFS among them, still refuse to link over a name.
@@ -54,7 +55,8 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory(parent(path))
 }
 
-/// Writes a file in one step: after a crash the old one is there or the new one, whole. Durable on return.
+/// Writes a file in one step: after a crash the old one is there or the new one, whole. Durable on
+/// return.
 pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let unfinished = write_unfinished(path, write)?;
     fs::rename(unfinished, path)?;

@@ -1,5 +1,5 @@
-//! What the journal and the containers share below their formats: direct I/O, aligned buffers, durable file operations,
-//! directory locks and the CRC-32C. Knows no format.
+//! What the journal and the containers share below their formats: direct I/O, aligned buffers,
+//! durable file operations, directory locks and the CRC-32C. This crate knows no format.
 
 mod buffers;
 mod checksum;

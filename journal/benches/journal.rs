@@ -1,7 +1,9 @@
-//! What one durable append of 60 KB costs, alone and beside fifteen others. The baseline writes as many bytes to a file
-//! of fixed length in the same directory and flushes them once: no journal can be faster for one copy.
+//! What one durable append of 60 KB costs, alone and beside fifteen others. The baseline writes as
+//! many bytes to a file of fixed length in the same directory and flushes them once: no journal can
+//! be faster for one copy.
 //!
-//! Everything lies below Cargo's target directory: a temporary directory in memory would flush nothing.
+//! Everything lies below Cargo's target directory: a temporary directory in memory would flush
+//! nothing.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;

@@ -9,19 +9,20 @@ use crate::record::RecordRef;
 
 /// Zeros that fill a payload up to the next record.
 static PADDING: [u8; 7] = [0; 7];
-/// Zeros behind the last record of a write: pages are written whole, so that nothing need be read first.
+/// Zeros behind the last record of a write: pages are written whole, so that the disk need not read
+/// them first.
 static PAGE: [u8; 4096] = [0; 4096];
 
 /// The records of one flush.
 #[derive(Default)]
 pub(crate) struct Batch {
-    /// What is written, one after the other.
+    /// The bytes to write, one buffer after the other.
     pub(crate) buffers: Vec<Bytes>,
     /// Bytes of the records.
     pub(crate) bytes: u64,
-    /// Whom to answer.
+    /// The records, with the callers to answer.
     pub(crate) records: Vec<(RecordRef, Box<QueuedRecord>)>,
-    /// What stays in memory.
+    /// The beginnings that stay in memory.
     pub(crate) recent: Vec<RecentRecord>,
 }
 
@@ -44,8 +45,9 @@ impl Batch {
         self.records.push((at, record));
     }
 
-    /// Makes whole pages: begins with what the first page has already, and fills the last one with zeros. `offset` is where
-    /// the records begin in the segment. Returns what the last page has then.
+    /// Makes the buffers whole pages: puts the used part of the first page, `page`, before the
+    /// records, and zeros behind them. `offset` is where the records begin in the segment. Returns
+    /// the used part of the last page.
     pub(crate) fn complete_pages(&mut self, page: &Bytes, offset: u64) -> Bytes {
         self.buffers.insert(0, page.clone());
         let used = usize::try_from((offset + self.bytes) % len64(PAGE.len())).unwrap_or_default();

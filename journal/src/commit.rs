@@ -1,6 +1,8 @@
-//! The committer without its threads: what is written when, when a copy is given up, when a caller is told.
+//! The committer without its threads: what it writes when, when it gives a copy up, when it answers
+//! a caller.
 //!
-//! A thread drives it in a server, a simulation step by step; both through the same [`CommitCore::run`].
+//! A thread drives it in a server, a simulation step by step; both through the same
+//! [`CommitCore::run`].
 
 use std::mem;
 use std::sync::Arc;
@@ -21,18 +23,19 @@ use crate::segments::{SegmentFiles, Segments};
 
 /// How a batch reaches the copies.
 pub(crate) trait WriteCopies {
-    /// Writes buffers from `offset` on and makes them durable on every healthy copy that has the file; gives up the copies that
-    /// fail.
+    /// Writes buffers from `offset` on and makes them durable on every healthy copy that has the
+    /// file; gives up the copies that fail.
     fn write(&mut self, copies: &Copies, files: &SegmentFiles, offset: u64, buffers: &[Bytes]);
 }
 
 /// Makes segments ready before they are needed.
 pub(crate) trait LookAhead {
-    /// Told after each batch how far the present segment is written and whether it was ready itself.
+    /// Hears after each batch how far the present segment is written and whether it was ready
+    /// itself.
     fn advanced(&mut self, offset: u64, ready: bool);
     /// Tells whether the present segment, which was not ready, is better left now for one that is.
     fn is_better(&self, offset: u64) -> bool;
-    /// Told that the next segment has begun.
+    /// Hears that the next segment has begun.
     fn begun(&mut self);
 }
 
@@ -44,7 +47,8 @@ pub(crate) struct Current {
     pub(crate) files: SegmentFiles,
     /// The last page as far as it is used: it is written again, with what follows.
     pub(crate) last_page: Bytes,
-    /// Whether the files had been written before, so that flushing them changes nothing but their bytes.
+    /// Whether the files had been written before, so that flushing them changes nothing but their
+    /// bytes.
     pub(crate) ready: bool,
 }
 
@@ -72,7 +76,8 @@ pub(crate) struct CommitCore<W, L> {
     look_ahead: L,
     /// Copies that were healthy when `journal.json` was written last.
     noted: usize,
-    /// A batch failed: what the copies have behind the durable end is not known, so nothing may follow.
+    /// A batch failed: what the copies hold behind the durable end is unknown, so nothing may
+    /// follow it.
     broken: bool,
 }
 
@@ -82,7 +87,8 @@ impl<W: WriteCopies, L: LookAhead> CommitCore<W, L> {
         Ok(Self { parts, current, writer, look_ahead, noted, broken: false })
     }
 
-    /// Carries commands out and answers them: one flush for all records that fit the present segment.
+    /// Carries commands out and answers them: one flush for all records that fit the present
+    /// segment.
     pub(crate) fn run(&mut self, commands: Vec<Command>) {
         let mut batch = Batch::default();
         for command in commands {
@@ -106,7 +112,8 @@ impl<W: WriteCopies, L: LookAhead> CommitCore<W, L> {
         }
     }
 
-    /// Adds a record to the batch; writes the batch out first if the record begins the next segment.
+    /// Adds a record to the batch; writes the batch out first if the record begins the next
+    /// segment.
     fn add(&mut self, batch: &mut Batch, record: Box<QueuedRecord>) {
         let mut header = self.header(batch, &record);
         if self.current.offset + batch.bytes + header.placed.record_bytes() > self.parts.segments.segment_bytes() {
@@ -182,7 +189,8 @@ impl<W: WriteCopies, L: LookAhead> CommitCore<W, L> {
         noted.map_err(|_| ())
     }
 
-    /// Makes sure that the copies know which ones are missing before anything is acknowledged without them.
+    /// Makes sure that the copies know which ones are missing before anything is acknowledged
+    /// without them.
     fn note_change(&mut self) -> Result<(), Error> {
         let healthy = self.parts.copies.require()?;
         if self.noted != healthy {
@@ -191,7 +199,8 @@ impl<W: WriteCopies, L: LookAhead> CommitCore<W, L> {
         Ok(())
     }
 
-    /// Begins the next segment; the present one is durable already. `freed_bytes` will come back from the present one.
+    /// Begins the next segment; the present one is durable already. `freed_bytes` will come back
+    /// from the present one.
     fn rotate(&mut self, freed_bytes: u64) -> Result<(), Error> {
         if self.broken {
             return Err(self.parts.copies.poisoned());
@@ -205,7 +214,8 @@ impl<W: WriteCopies, L: LookAhead> CommitCore<W, L> {
         Ok(())
     }
 
-    /// Has the next segment made ready in time, and leaves one that was not for one that is.
+    /// Has the next segment made ready in time. Leaves a present segment that was not ready as soon
+    /// as the next one is.
     fn leave_unready(&mut self) {
         let Current { offset, ready, .. } = self.current;
         self.look_ahead.advanced(offset, ready);

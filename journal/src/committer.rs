@@ -1,5 +1,6 @@
-//! Group commit: one thread writes whatever queued while the last flush ran, to every copy at once, and then
-//! acknowledges all of it. No artificial delay; a full queue makes the caller wait.
+//! Group commit: one thread writes everything that queued while the last flush ran, to every copy
+//! at once, and then acknowledges all of it. There is no artificial delay; a full queue makes the
+//! caller wait.
 
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,7 @@ use crate::record::{RecordHead, RecordRef};
 use crate::threads::{join, spawn};
 use crate::workers::Workers;
 
-/// The queue, and what empties it.
+/// The queue, and the thread or the steps that empty it.
 pub(crate) struct Committer {
     copies: Arc<Copies>,
     queue: Arc<Queue>,
@@ -36,12 +37,13 @@ enum Drive {
     Thread(JoinHandle<()>),
     /// The calls of [`Committer::step`].
     Steps(Box<CommitCore<InTurn, NoLookAhead>>),
-    /// Nothing any more.
+    /// The committer was closed.
     Ended,
 }
 
 impl Committer {
-    /// Starts the committer's thread, one for each copy if there are several, and one that makes segments ready.
+    /// Starts the committer's thread, one for each copy if there are several, and one that makes
+    /// segments ready.
     pub(crate) fn start(parts: CommitParts, current: Current, options: &JournalOptions) -> Result<Self, Error> {
         let copies = Arc::clone(&parts.copies);
         let workers = Workers::start(&copies, options.copy_wait_max)?;
@@ -121,7 +123,8 @@ impl Committer {
         answer.recv().map_err(|_| Error::Closed)?
     }
 
-    /// Carries out what is queued and returns how many commands that were; 0 where a thread does it.
+    /// Carries out what is queued and returns how many commands that were; 0 where a thread does
+    /// it.
     pub(crate) fn step(&self) -> usize {
         match &mut *self.drive() {
             Drive::Steps(core) => {
@@ -143,7 +146,8 @@ impl Committer {
         }
     }
 
-    /// Has what is queued written, and nothing after it; returns the thread that still writes.
+    /// Has the queued commands carried out, and none after them; returns the thread that still
+    /// works on them.
     fn stop(&self) -> Option<JoinHandle<()>> {
         self.queue.stop();
         self.queue_bytes.close(); // callers that wait for space in the queue are told now
@@ -169,7 +173,7 @@ impl Drop for Committer {
     }
 }
 
-/// Empties the queue when the thread ends, even by a panic: a caller would wait for ever otherwise.
+/// Empties the queue when the thread ends, even by a panic: otherwise a caller would wait for ever.
 struct AbandonOnExit(Arc<Queue>);
 
 impl Drop for AbandonOnExit {

@@ -1,4 +1,5 @@
-//! The set of copies: which ones are used, how many must be, and the note on each of which changes of the set it has seen.
+//! The set of copies: which ones are used, how many must be, and the note on each of which changes
+//! of the set it has seen.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -10,12 +11,12 @@ use crate::identity::Identity;
 use crate::journal_copy::JournalCopy;
 use crate::random::Ids;
 
-/// How one copy is.
+/// The state of one copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyStatus {
-    /// Its directory.
+    /// Its directory, or its name in memory.
     pub path: PathBuf,
-    /// Whether it is written.
+    /// Whether the journal writes it.
     pub healthy: bool,
 }
 
@@ -85,8 +86,8 @@ impl Copies {
         self.write(&identity);
     }
 
-    /// Notes on the remaining copies that the set of copies has changed, and returns their number. Nothing may be
-    /// acknowledged before.
+    /// Notes on the remaining copies that the set of copies has changed, and returns their number.
+    /// Nothing may be acknowledged before.
     pub(crate) fn note_change(&self) -> Result<usize, Error> {
         let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
         loop {

@@ -1,6 +1,6 @@
-//! What a start does with the copies it finds, from facts to steps: which records count, what each copy is given, what is
-//! cut, where writing goes on. Pure: `recovery.rs` finds the facts and takes the steps. `identity.rs` has decided before
-//! which copies are current.
+//! What a start does with the copies it finds, from facts to steps: which records count, what each
+//! copy is given, what is cut, where writing goes on. Pure: `recovery.rs` finds the facts and takes
+//! the steps. `identity.rs` has decided before which copies are current.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,8 +77,8 @@ pub(crate) struct LargeSteps {
     pub(crate) kept: LargeFiles,
 }
 
-/// Returns the segments that each copy has and no current one: a copy that is behind missed their release. Current copies come
-/// as `true`.
+/// Returns the segments that each copy has and no current one: a copy that is behind missed their
+/// release. Current copies come as `true`.
 pub(crate) fn strangers(copies: &[(bool, Vec<u64>)]) -> (BTreeSet<u64>, Vec<(usize, u64)>) {
     let current = copies.iter().filter(|(current, _)| *current);
     let known: BTreeSet<u64> = current.flat_map(|(_, numbers)| numbers).copied().collect();
@@ -88,14 +88,16 @@ pub(crate) fn strangers(copies: &[(bool, Vec<u64>)]) -> (BTreeSet<u64>, Vec<(usi
     (known, strange)
 }
 
-/// Returns the position from which on the payloads of the newest segment may be torn: each head says what was durable when it
-/// was written. Segments are flushed in order, so nothing is torn in an older one.
+/// Returns the position from which on the payloads of the newest segment may be torn: each head
+/// says what was durable when it was written. Segments are flushed in order, so nothing is torn in
+/// an older one.
 pub(crate) fn boundary<'a>(newest: bool, records: impl Iterator<Item = &'a Placed>) -> Lsn {
     let durable = records.map(|record| record.durable).max();
     durable.filter(|_| newest).unwrap_or(Lsn(u64::MAX))
 }
 
-/// Unites what the current copies have of a segment that begins at `start`. Gaps below `boundary` were durable records once.
+/// Unites what the current copies have of a segment that begins at `start`. Gaps below `boundary`
+/// were durable records once.
 pub(crate) fn unite<'a>(start: u64, current: impl Iterator<Item = &'a Placed>, boundary: Lsn) -> Union {
     let mut all: BTreeMap<Lsn, Placed> = BTreeMap::new();
     for record in current {
@@ -117,14 +119,16 @@ pub(crate) fn unite<'a>(start: u64, current: impl Iterator<Item = &'a Placed>, b
     Union { records, damaged, contradicting, end: end.0 - start }
 }
 
-/// Tells whether nothing was ever written to a segment, on any copy, so that it can be begun. `None` is a copy without it.
+/// Tells whether nothing was ever written to a segment, on any copy, so that it can be begun.
+/// `None` is a copy without it.
 pub(crate) fn is_unused<'a>(mut copies: impl Iterator<Item = Option<&'a SegmentFacts>>, segment_bytes: u64) -> bool {
     copies.all(|facts| {
         facts.is_some_and(|facts| facts.records.is_empty() && facts.torn.is_empty() && facts.bytes == segment_bytes)
     })
 }
 
-/// Returns what makes a copy of a segment equal to the union; `cut` if nothing more is to be written to the segment.
+/// Returns what makes a copy of a segment equal to the union; `cut` if nothing more is to be
+/// written to the segment.
 pub(crate) fn mend(union: &Union, facts: Option<&SegmentFacts>, cut: bool) -> Mend {
     let own: &[Placed] = facts.map_or(&[], |facts| &facts.records);
     let torn: &[Placed] = facts.map_or(&[], |facts| &facts.torn);
@@ -136,14 +140,15 @@ pub(crate) fn mend(union: &Union, facts: Option<&SegmentFacts>, cut: bool) -> Me
     }
 }
 
-/// Returns the offset in the newest segment at which writing goes on: where nothing was ever written; elsewhere its end, so
-/// that a new segment follows and nothing that a torn write left ever follows a new record.
+/// Returns the offset in the newest segment at which writing goes on: where nothing was ever
+/// written; elsewhere its end, so that a new segment follows and nothing that a torn write left
+/// ever follows a new record.
 pub(crate) fn resume_at(unused: bool, segment_bytes: u64) -> u64 {
     if unused { 0 } else { segment_bytes }
 }
 
-/// Finds records that are missing at the ends of segments: the first record of a segment says where the last one of the
-/// segment before it ended. Corrects the ends and returns the damaged places.
+/// Finds records that are missing at the ends of segments: the first record of a segment says where
+/// the last one of the segment before it ended. Corrects the ends and returns the damaged places.
 pub(crate) fn missing_ends(segments: &mut [SegmentEnd], segment_bytes: u64) -> Vec<Lsn> {
     let mut damaged = Vec::new();
     let mut next: Option<Lsn> = None;
@@ -160,14 +165,16 @@ pub(crate) fn missing_ends(segments: &mut [SegmentEnd], segment_bytes: u64) -> V
     damaged
 }
 
-/// Returns where the last durable record ends. An empty segment has no record end: a follower would wait for one in vain.
+/// Returns where the last durable record ends. An empty segment has no record end: a follower would
+/// wait for one in vain.
 pub(crate) fn durable_end(segments: &[SegmentEnd], segment_bytes: u64) -> Lsn {
     let used = segments.iter().filter(|segment| segment.end > 0);
     used.map(|segment| Lsn(segment.number * segment_bytes + segment.end)).max().unwrap_or(Lsn(0))
 }
 
-/// Returns what is done about large files: those that no record names, or of another length, go; a copy that lacks one is
-/// given it by a current copy; those that no current copy has are lost and go everywhere.
+/// Returns what is done about large files: those that no record names, or of another length, go; a
+/// copy that lacks one is given it by a current copy; those that no current copy has are lost and
+/// go everywhere.
 pub(crate) fn large_steps(named: LargeFiles, copies: &[LargeFacts]) -> LargeSteps {
     let mut steps = LargeSteps::default();
     let mut present: Vec<BTreeSet<Uuid>> = Vec::new();

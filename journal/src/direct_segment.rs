@@ -1,5 +1,6 @@
-//! The file of a segment in a directory, written beside the page cache where the file system can do that. Copying into
-//! the cache was a third of the processor time of receiving, and writing it out a part of each flush.
+//! The file of a segment in a directory, written beside the page cache where the file system can do
+//! that. Copying into the cache was a third of the processor time of receiving, and writing it out
+//! a part of each flush.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
@@ -12,10 +13,10 @@ use rustix::io::Errno;
 
 use crate::format::len64;
 
-/// Buffers in one `pwritev`: IOV_MAX of Linux.
+/// Most buffers of one `pwritev`: IOV_MAX of Linux.
 const SLICES_MAX: usize = 1024;
 
-/// One file, opened in both ways.
+/// One file, opened for the page cache and for direct I/O.
 #[derive(Debug)]
 pub(crate) struct DirectSegment {
     file: File,
@@ -23,7 +24,7 @@ pub(crate) struct DirectSegment {
 }
 
 impl DirectSegment {
-    /// Opens a segment that is there.
+    /// Opens an existing segment.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         Ok(Self { file, direct: Direct::both(path) })
@@ -34,25 +35,25 @@ impl DirectSegment {
         &self.file
     }
 
-    /// Writes buffers one after the other from `offset` on: whole pages beside the page cache, `room` being where they
-    /// are put together; anything else through it.
-    pub(crate) fn write(&self, offset: u64, buffers: &[Bytes], room: &mut Aligned) -> io::Result<()> {
+    /// Writes buffers one after the other from `offset` on: whole pages beside the page cache,
+    /// which are put together in `assembly`; anything else through it.
+    pub(crate) fn write(&self, offset: u64, buffers: &[Bytes], assembly: &mut Aligned) -> io::Result<()> {
         let bytes: u64 = buffers.iter().map(|buffer| len64(buffer.len())).sum();
         let pages = |value: u64| value.is_multiple_of(len64(ALIGN_BYTES));
         if self.direct.is_available() && pages(offset) && pages(bytes) {
-            self.write_pages(offset, bytes, buffers, room)
+            self.write_pages(offset, bytes, buffers, assembly)
         } else {
             write_all_at(&self.file, offset, buffers)
         }
     }
 
-    fn write_pages(&self, offset: u64, bytes: u64, buffers: &[Bytes], room: &mut Aligned) -> io::Result<()> {
+    fn write_pages(&self, offset: u64, bytes: u64, buffers: &[Bytes], assembly: &mut Aligned) -> io::Result<()> {
         let mut rest = buffers.iter().cloned();
         let mut buffer = Bytes::new();
         let mut done = 0;
         while done < bytes {
             let wanted = usize::try_from(bytes - done).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-            let chunk = room.first_mut(wanted);
+            let chunk = assembly.first_mut(wanted);
             let mut left = &mut *chunk;
             while !left.is_empty() {
                 if buffer.is_empty() {
@@ -126,7 +127,7 @@ mod tests {
         let path = home.path().join("f");
         File::create(&path).unwrap().set_len(4 << 20).unwrap();
         let segment = DirectSegment::open(&path).unwrap();
-        let mut room = Aligned::zeroed(CHUNK_BYTES);
+        let mut assembly = Aligned::zeroed(CHUNK_BYTES);
         let mut wanted = vec![0_u8; 4 << 20];
         let lengths: [&[usize]; 5] =
             [&[0, 5, 4091], &[CHUNK_BYTES + 1, 0, 4095], &[10, 20], &[4096], &[2, CHUNK_BYTES - 2]];
@@ -135,7 +136,7 @@ mod tests {
             let buffers: Vec<Bytes> = lengths.iter().map(|len| Bytes::from(vec![fill; *len])).collect();
             // Through the page cache first: what it holds must not be what is read later.
             segment.read_up_to(&mut vec![0; 4 << 20], 0).unwrap();
-            segment.write(len64(offset), &buffers, &mut room).unwrap();
+            segment.write(len64(offset), &buffers, &mut assembly).unwrap();
             wanted[offset..offset + lengths.iter().sum::<usize>()].fill(fill);
         }
         let mut read = vec![0; 4 << 20];

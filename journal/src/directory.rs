@@ -26,7 +26,7 @@ use crate::zeros::{self, allocate};
 
 /// Released segments kept ready for use, so that a new segment costs a rename.
 pub(crate) const FREE_SEGMENTS_MAX: usize = 2;
-/// What a segment's name ends in while it is being made ready: after a kill it may be of any length.
+/// Ending of a segment's name while it is being made ready: after a kill it may have any length.
 const UNFINISHED: &str = "unfinished";
 
 /// The directory of one copy, locked.
@@ -35,7 +35,7 @@ pub(crate) struct Directory {
     path: PathBuf,
     lock: DirLock,
     free: Mutex<Vec<PathBuf>>,
-    /// Where a write is put together.
+    /// Memory in which a write is put together.
     assembly: Mutex<Option<Aligned>>,
 }
 
@@ -75,7 +75,8 @@ fn has_entries(path: &Path) -> bool {
 }
 
 impl Directory {
-    /// Takes the lock of a directory and creates its subdirectories. `WouldBlock`: another server has it.
+    /// Takes the lock of a directory and creates its subdirectories. `WouldBlock`: another server
+    /// has it.
     pub(crate) fn lock(path: &Path) -> io::Result<Self> {
         create_directories(path)?;
         for sub in ["segments", "free", "large"] {
@@ -89,9 +90,9 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Lets another journal have the directory; nothing is written here any more.
+    /// Releases the lock; the journal writes nothing here any more.
     pub(crate) fn unlock(&self) {
-        self.lock.give_back();
+        self.lock.release();
     }
 
     /// Writes `journal.json` in one step: after a crash the old one is there or the new one.
@@ -110,8 +111,8 @@ impl Directory {
         file.write(offset, buffers, assembly.get_or_insert_with(|| Aligned::zeroed(CHUNK_BYTES)))
     }
 
-    /// Creates segment `number`, from a released one if there is one, and tells whether it did. Durable on return; fails
-    /// if it exists.
+    /// Creates segment `number`, from a released one if there is one, and tells whether it did.
+    /// Durable on return; fails if it exists.
     pub(crate) fn create_segment(&self, number: u64, bytes: u64) -> io::Result<(DirectSegment, bool)> {
         let path = self.segment_path(number);
         let free = self.free().pop();
@@ -140,7 +141,8 @@ impl Directory {
         !self.free().is_empty()
     }
 
-    /// Creates a segment full of zeros that waits for use, at the pace of `wait` as in [`zeros::write_file`].
+    /// Creates a segment full of zeros that waits for use, at the pace of `wait` as in
+    /// [`zeros::write_file`].
     pub(crate) fn prepare(&self, bytes: u64, wait: &dyn Fn(u64) -> bool) -> io::Result<()> {
         let path = self.path.join("free").join(format!("{}.seg", Uuid::new_v4()));
         let unfinished = path.with_extension(UNFINISHED);
@@ -176,7 +178,8 @@ impl Directory {
         Ok(numbers)
     }
 
-    /// Releases segment `number`: keeps the file for use if it has `bytes` and `keep` allows, else unlinks it.
+    /// Releases segment `number`: keeps the file for use if it has `bytes` and `keep` allows, else
+    /// unlinks it.
     pub(crate) fn recycle(&self, number: u64, bytes: u64, keep: bool) -> io::Result<()> {
         let path = self.segment_path(number);
         let whole = match fs::metadata(&path) {

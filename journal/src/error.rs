@@ -1,4 +1,4 @@
-//! What can go wrong, one variant for each thing that a caller does about it.
+//! The error of the crate: a variant for each thing that a caller can do about it.
 
 use std::path::{Path, PathBuf};
 
@@ -13,8 +13,8 @@ pub enum Error {
     /// No copy has the record's bytes as they were written.
     #[error("read journal record {}: no copy has it undamaged; restore the copy or have the instance sent again", .0.0)]
     Damaged(Lsn),
-    /// The journal has reached its limit or the disk is full; room comes back as studies are packed.
-    #[error("append to journal: it is full; it gives room back as studies are packed (limit {bytes_max} bytes)")]
+    /// The journal has reached its limit or the disk is full; space returns as studies are packed.
+    #[error("append to journal: it is full; space returns as studies are packed (limit {bytes_max} bytes)")]
     Full {
         /// The configured limit.
         bytes_max: u64,
@@ -30,7 +30,7 @@ pub enum Error {
     /// The journal was closed.
     #[error("append to journal: it is closed")]
     Closed,
-    /// What was asked cannot be done with this record, ever.
+    /// This cannot be done with this record, ever.
     #[error("use journal: {reason}")]
     Refused {
         /// What is wrong with it.
@@ -56,7 +56,7 @@ pub enum Error {
         /// The other.
         other: PathBuf,
     },
-    /// Each directory holds what the other has not.
+    /// Each directory holds records that the other lacks.
     #[error(
         "open journal copy {}: it and {} were each used without the other; configure one of them alone, and import the other one's instances from its segments",
         path.display(), other.display()
@@ -80,7 +80,7 @@ pub enum Error {
     Io {
         /// What was being done.
         doing: &'static str,
-        /// With which file or copy.
+        /// The file or copy.
         path: PathBuf,
         /// Why it failed.
         #[source]

@@ -1,6 +1,7 @@
 //! The bytes of one journal record, format v1: pure, no I/O.
 //!
-//! Everything is little endian. A record begins at a multiple of 8 and never straddles two segments.
+//! Everything is little endian. A record begins at a multiple of 8 and never straddles two
+//! segments.
 //!
 //! | at | bytes | what |
 //! |---|---|---|
@@ -19,8 +20,8 @@
 //! | | 0-7 | zeros up to a multiple of 8 |
 //! | head bytes | | payload, unless large; zeros up to a multiple of 8 |
 //!
-//! A header parses only at its own LSN and in its own epoch. So bytes that an earlier life of a recycled segment
-//! left behind never parse, nor does a copy of a journal inside a payload.
+//! A header parses only at its own LSN and in its own epoch. So bytes that an earlier life of a
+//! recycled segment left behind never parse, nor does a copy of a journal inside a payload.
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -52,9 +53,9 @@ const _: () = assert!(HEAD_BYTES_MAX == 536 && FIELD_BYTES_MAX <= 255);
 /// A record's head, read or to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// Where the record lies and what it is made of.
+    /// Where the record lies and its lengths.
     pub(crate) placed: Placed,
-    /// What was said about the instance.
+    /// What was received with the instance.
     pub(crate) head: RecordHead,
 }
 
@@ -110,8 +111,8 @@ pub(crate) fn len64(len: usize) -> u64 {
     u64::try_from(len).expect("a usize fits 64 bits")
 }
 
-/// Returns the epoch of a segment: a bijection of its number, salted with the journal's id so that segments
-/// of two journals do not parse as one another.
+/// Returns the epoch of a segment: a bijection of its number, salted with the journal's id so that
+/// segments of two journals do not parse as one another.
 pub(crate) fn epoch(journal: Uuid, segment: u64) -> u64 {
     let (high, low) = journal.as_u64_pair();
     mix(mix(segment ^ high) ^ low)
@@ -175,7 +176,8 @@ fn head_crc(before: &[u8], after: &[u8]) -> u32 {
     digest.finish()
 }
 
-/// Reads the head that `bytes` begins with; nothing if it is not the record of that epoch at `lsn`, whole.
+/// Reads the head that `bytes` begins with; nothing if it is not the record of that epoch at `lsn`,
+/// whole.
 ///
 /// `bytes` may be longer than the head; [`HEAD_BYTES_MAX`] always suffice.
 pub(crate) fn decode(bytes: &[u8], epoch: u64, lsn: Lsn) -> Option<Header> {

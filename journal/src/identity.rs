@@ -1,10 +1,11 @@
 //! `journal.json`: which journal a directory is a copy of, and whether it has missed something.
 //!
-//! Each time the set of copies in use changes (at a start, and when a copy is given up) the copies that go on get a new
-//! *epoch id* at the end of their list, before anything is acknowledged without the others. So of two copies one
-//! is current if it knows the last id of the other; the other has missed something, but holds nothing acknowledged that
-//! the first lacks. If neither knows the other's last id, each was used without the other: only the operator can say
-//! which one counts, and the journal does not open. Pure: `medium.rs` reads and writes the file.
+//! Each time the set of copies in use changes (at a start, and when a copy is given up) the copies
+//! that go on get a new *epoch id* at the end of their list, before anything is acknowledged
+//! without the others. So of two copies one is current if it knows the last id of the other; the
+//! other has missed something, but holds nothing acknowledged that the first lacks. If neither
+//! knows the other's last id, each was used without the other: only the operator can say which one
+//! counts, and the journal does not open. Pure: `medium.rs` reads and writes the file.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use crate::error::Error;
 
 /// Version of the files in a copy.
 pub(crate) const FORMAT: u32 = 1;
-/// Changes that are remembered: a copy that missed more must be filled anew.
+/// Most changes that are remembered: a copy that missed more must be filled anew.
 const CHANGES_MAX: usize = 256;
 /// A file of this name in an empty directory says that it may become a copy of an existing journal.
 pub(crate) const ADOPT_FILE: &str = "adopt-as-journal-copy";
@@ -116,13 +117,14 @@ pub(crate) struct Verdict {
 pub(crate) enum Role {
     /// Has all that was acknowledged.
     Current,
-    /// Is made equal to the current ones.
+    /// Has missed something; the start makes it equal to the current ones.
     Behind,
-    /// Is left alone, with the reason.
+    /// Is left alone; the reason is for the operator.
     Absent(String),
 }
 
-/// Decides which of the places are copies of which journal; if none is one, that of a new journal is `new`.
+/// Decides which of the places are copies of which journal; if none is one, that of a new journal
+/// is `new`.
 pub(crate) fn judge(found: Vec<(PathBuf, Found)>, new: Identity) -> Result<Verdict, Error> {
     let identities: Vec<(&PathBuf, &Identity)> = found
         .iter()

@@ -1,5 +1,6 @@
-//! Reading payloads for the last time, in an order that is known: records that lie side by side are read at once, beside the
-//! page cache where the file system can do that. Short records are many, and a disk is asked for each once otherwise.
+//! Reads payloads for the last time, in a known order. Records that lie side by side are read at
+//! once, beside the page cache where the file system supports that: short records are many, and
+//! otherwise each one would cost a read of the disk.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -11,11 +12,13 @@ use crate::format::{self, crc32c};
 use crate::read::Reader;
 use crate::record::{Lsn, RecordRef};
 
-/// Bytes of several records that are read at once; a longer record is read by itself. Buffers of this length are kept.
+/// Most bytes of several records that are read at once; a longer record is read by itself. `disk`
+/// keeps buffers of this length.
 const WINDOW_BYTES_MAX: u64 = 512 << 10;
-/// Bytes between two records that are read with them: costs less than asking the disk again.
+/// Most bytes between two records that are read with them: reading them costs less than asking the
+/// disk again.
 const GAP_BYTES_MAX: u64 = 32 << 10;
-/// What is read beside the page cache begins and ends at multiples of this.
+/// A read beside the page cache begins and ends at multiples of this.
 const PAGE_BYTES: u64 = 4096;
 
 /// Reads the payloads of records, each once and in this order.
@@ -84,7 +87,8 @@ impl<'a> InOrder<'a> {
     }
 }
 
-/// Returns what to read at once: a record and those to come that lie beside it, until one lies elsewhere.
+/// Returns what to read at once: a record and those to come that lie beside it, until one lies
+/// elsewhere.
 fn span(first: &RecordRef, to_come: &VecDeque<RecordRef>, segment_bytes: u64) -> Range<u64> {
     let segment = first.lsn.0 / segment_bytes;
     let mut span = extent(first);

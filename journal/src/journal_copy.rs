@@ -1,5 +1,5 @@
-//! One copy of the journal: whether it is used, and everything that is done to it. Every operation that can fail passes here,
-//! so that a planned fault meets it.
+//! One copy of the journal: whether it is used, and every operation on it. Each one that can fail
+//! passes through this file, so that a planned fault meets it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,12 +20,12 @@ pub(crate) struct JournalCopy {
     path: PathBuf,
     healthy: AtomicBool,
     faults: Arc<Faults>,
-    /// Nothing if the copy is away since the start.
+    /// `None` if the copy was absent when the journal opened.
     medium: Option<Medium>,
 }
 
 impl JournalCopy {
-    /// Takes the lock of a place. `WouldBlock`: another journal has it.
+    /// Takes the lock of a place. `WouldBlock`: another journal holds it.
     pub(crate) fn lock(place: &CopyPlace) -> io::Result<Self> {
         let medium = Medium::lock(place)?;
         Ok(Self { healthy: AtomicBool::new(true), medium: Some(medium), ..Self::absent(place) })
@@ -41,7 +41,7 @@ impl JournalCopy {
         }
     }
 
-    /// Lets another journal have the place; nothing is written here any more.
+    /// Releases the lock; the journal writes nothing here any more.
     pub(crate) fn unlock(&self) {
         self.medium.iter().for_each(Medium::unlock);
     }
@@ -54,8 +54,8 @@ impl JournalCopy {
         self.healthy.load(Ordering::Acquire)
     }
 
-    /// Gives the copy up until the next start: after a failed write or flush nothing is known of what is on it
-    /// (a retried fsync reports success without having written).
+    /// Gives the copy up until the next start: after a failed write or flush its contents are
+    /// unknown (a retried fsync reports success without having written).
     pub(crate) fn poison(&self, doing: &'static str, error: &io::Error) {
         if self.healthy.swap(false, Ordering::AcqRel) {
             tracing::error!(path = %self.path.display(), doing, %error, "journal copy given up until restart");
@@ -90,8 +90,8 @@ impl JournalCopy {
         file.flush()
     }
 
-    /// Creates segment `number`, from a released one if there is one, and tells whether it did. Durable on return; fails
-    /// if it exists.
+    /// Creates segment `number`, from a released one if there is one, and tells whether it did.
+    /// Durable on return; fails if it exists.
     pub(crate) fn create_segment(&self, number: u64, bytes: u64) -> io::Result<(SegmentFile, bool)> {
         self.faults.before(Step::CreateSegment)?;
         self.medium()?.create_segment(number, bytes)
@@ -102,7 +102,8 @@ impl JournalCopy {
         self.medium.as_ref().is_some_and(Medium::has_free)
     }
 
-    /// Creates a segment full of zeros that waits for use, unless there is one that does, at the pace of `wait`.
+    /// Creates a segment full of zeros that waits for use, unless there is one that does, at the
+    /// pace of `wait`.
     pub(crate) fn prepare(&self, bytes: u64, wait: &dyn Fn(u64) -> bool) -> io::Result<()> {
         if self.has_free() {
             return Ok(());
@@ -129,7 +130,8 @@ impl JournalCopy {
         file.flush()
     }
 
-    /// Releases segment `number`: keeps the file for use if it has `bytes` and `keep` allows, else removes it.
+    /// Releases segment `number`: keeps the file for use if it has `bytes` and `keep` allows, else
+    /// removes it.
     pub(crate) fn recycle(&self, number: u64, bytes: u64, keep: bool) -> io::Result<()> {
         self.faults.before(Step::ChangeNames)?;
         self.medium()?.recycle(number, bytes, keep)
@@ -192,7 +194,7 @@ impl JournalCopy {
     }
 }
 
-/// Tells whether an error says that there is no room, which can come back.
+/// Tells whether an error says that the disk is full, which can pass.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -1,4 +1,5 @@
-//! Payloads that are too long for memory: a file of their own on every copy, written as they arrive.
+//! Payloads that are too long for memory: a file of their own on every copy, written as they
+//! arrive.
 
 use std::io;
 use std::sync::Arc;
@@ -12,8 +13,9 @@ use crate::journal_copy::{JournalCopy, is_full};
 use crate::medium;
 use crate::space::Space;
 
-/// Bytes after which a file is flushed while it is written. The kernel would hold gigabytes back, and the next task that
-/// flushes anything on the same disk (the committer, Postgres) would wait for all of it.
+/// Bytes after which a file is flushed while it is written. The kernel would hold gigabytes back,
+/// and the next task that flushes anything on the same disk (the committer, Postgres) would wait
+/// for all of it.
 const FLUSH_EVERY_BYTES: u64 = 32 << 20;
 
 /// Writes a large payload to every copy. Dropped before `finish`, it leaves nothing.
@@ -26,7 +28,8 @@ pub struct LargeWriter {
     unflushed_bytes: u64,
 }
 
-/// A large payload that is durable on every healthy copy. Dropped without being appended, its files are unlinked.
+/// A large payload that is durable on every healthy copy. Dropped without being appended, its files
+/// are unlinked.
 #[derive(Debug)]
 pub struct LargePayload {
     copies: Arc<Copies>,
@@ -74,7 +77,8 @@ impl LargeWriter {
         Ok(Self { files, digest: disk::Crc32c::default(), payload, unflushed_bytes: 0 })
     }
 
-    /// Writes the next bytes to every copy. Blocks. `Full`: the limit or a disk's end is reached, drop the writer.
+    /// Writes the next bytes to every copy. Blocks. `Full`: the limit or a disk's end is reached,
+    /// drop the writer.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let offset = self.payload.bytes;
         self.payload.space.reserve_large(len64(bytes.len()))?;

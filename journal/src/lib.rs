@@ -1,7 +1,7 @@
 //! The journal: what makes an acknowledgement durable.
 //!
-//! Instances are appended to segments of fixed length; a *log sequence number* ([`Lsn`]) is segment number x segment bytes +
-//! offset, so a number is never used twice.
+//! Instances are appended to segments of fixed length; a *log sequence number* ([`Lsn`]) is segment
+//! number x segment bytes + offset, so a number is never used twice.
 //!
 //! # Where to look
 //! | part | its one job |
@@ -18,23 +18,28 @@
 //! | `opening.rs`, `recovery.rs` | what a start does |
 //!
 //! # What holds
-//! - **Acknowledged is on every copy.** [`Journal::append`] returns after `fdatasync` on every healthy copy. When
-//!   a copy is given up, the others note it in their `journal.json` before anything more is acknowledged.
-//! - **A copy that failed once is not asked again** before a restart: after a failed `fsync` nothing is known of what is on it.
-//! - **Segments are flushed in order.** Segment n is durable before n+1 exists, so only the newest one can be torn. Each head
-//!   says what was durable when it was written: only payloads behind that need their CRC checked at a start.
-//! - **A record may be kept although it was never acknowledged** (the caller was dropped, or the machine stopped between
-//!   write and answer). The sender sends again, and the index finds the duplicate.
-//! - **After a start a new segment is begun**; what could not be read behind the last record is cut off first. So
-//!   nothing that a torn write left can ever follow a new record.
+//! - **Acknowledged is on every copy.** [`Journal::append`] returns after `fdatasync` on every
+//!   healthy copy. When a copy is given up, the others note it in their `journal.json` before
+//!   anything more is acknowledged.
+//! - **A copy that failed once is not used again** before a restart: after a failed `fsync` its
+//!   contents are unknown.
+//! - **Segments are flushed in order.** Segment n is durable before n+1 exists, so only the newest
+//!   one can be torn. Each head says what was durable when it was written: only payloads behind
+//!   that need their CRC checked at a start.
+//! - **A record may be kept although it was never acknowledged** (the caller was dropped, or the
+//!   machine stopped between write and answer). The sender sends again, and the index finds the
+//!   duplicate.
+//! - **A start begins a new segment**, after it has cut off what could not be read behind the last
+//!   record. So nothing that a torn write left can ever follow a new record.
 //!
 //! # Copies that differ at a start
-//! Those that saw the last change of the set of copies are *current*; between them the union of the valid records
-//! counts: what was acknowledged is on each of them, and what is on one only may be kept. A copy that is *behind*
-//! holds nothing acknowledged that the current ones lack. All copies are then made equal, damaged heads included, before
-//! the journal opens. A configured directory that is absent or empty beside used copies is left alone (its device is perhaps not
-//! mounted, and writing below the mount point would look healthy): the journal opens without it if enough
-//! copies remain, and says what to do.
+//! Those that saw the last change of the set of copies are *current*; between them the union of the
+//! valid records counts: what was acknowledged is on each of them, and what is on one only may be
+//! kept. A copy that is *behind* holds nothing acknowledged that the current ones lack. All copies
+//! are then made equal, damaged heads included, before the journal opens. A configured directory
+//! that is absent or empty beside used copies is left alone (its device is perhaps not mounted, and
+//! writing below the mount point would look healthy): the journal opens without it if enough copies
+//! remain, and says what to do.
 
 mod batch;
 mod commit;
@@ -114,8 +119,8 @@ use release::Release;
 use segments::Segments;
 use space::Space;
 
-/// A journal that is open. Cheap to clone. Dropping the last clone writes what is queued, and blocks meanwhile:
-/// [`Journal::close`] first where that matters.
+/// A journal that is open. Cheap to clone. Dropping the last clone writes what is queued, and
+/// blocks meanwhile: [`Journal::close`] first where that matters.
 #[derive(Clone)]
 pub struct Journal(Arc<Parts>);
 
@@ -140,7 +145,7 @@ impl fmt::Debug for Journal {
 }
 
 impl Parts {
-    /// Wires what was recovered; `start` makes the committer.
+    /// Recovers a journal and wires its parts; `start` creates the committer.
     fn new(
         options: JournalOptions,
         start: impl FnOnce(CommitParts, Current, &JournalOptions) -> Result<Committer, Error>,
@@ -184,18 +189,21 @@ impl Parts {
 }
 
 impl Journal {
-    /// Opens a journal, recovers it, and creates it if every place is absent or empty. Blocks: reads every head.
+    /// Opens a journal, recovers it, and creates it if every place is absent or empty. Blocks:
+    /// reads every head.
     pub fn open(options: JournalOptions) -> Result<Self, Error> {
         Parts::new(options, Committer::start).map(|parts| Self(Arc::new(parts)))
     }
 
-    /// Opens a journal that has no threads: nothing is written before [`Journal::step`]. For simulations.
+    /// Opens a journal that has no threads: nothing is written before [`Journal::step`]. For
+    /// simulations.
     #[doc(hidden)]
     pub fn open_stepped(options: JournalOptions) -> Result<Self, Error> {
         Parts::new(options, Committer::stepped).map(|parts| Self(Arc::new(parts)))
     }
 
-    /// Carries out what is queued in a journal without threads, and returns how many appends and seals that were.
+    /// Carries out what is queued in a journal without threads, and returns how many appends and
+    /// seals that were.
     #[doc(hidden)]
     pub fn step(&self) -> usize {
         self.0.committer.step()
@@ -206,21 +214,25 @@ impl Journal {
         self.0.copies.journal()
     }
 
-    /// Appends one instance; returns when it is durable on every healthy copy. Waits while the queue is full.
+    /// Appends one instance; returns when it is durable on every healthy copy. Waits while the
+    /// queue is full.
     ///
-    /// A dropped call has written nothing or the whole record; it may be found by [`Journal::read_from`] either way.
+    /// A dropped call has written nothing or the whole record; it may be found by
+    /// [`Journal::read_from`] either way.
     pub async fn append(&self, head: RecordHead, payload: Payload) -> Result<RecordRef, Error> {
         self.0.committer.append(head, payload).await
     }
 
-    /// Begins a payload that is too long for memory. Blocks: makes a file on every copy.
+    /// Begins a payload that is too long for memory. Blocks: creates a file on every copy.
     pub fn begin_large(&self) -> Result<LargeWriter, Error> {
         LargeWriter::begin(&self.0.copies, &self.0.space)
     }
 
-    /// Returns the end of the last durable record that was there at the start or was appended since; 0 if none.
+    /// Returns the end of the last durable record that was there at the start or was appended
+    /// since; 0 if none.
     ///
-    /// So it may lie below a position that was reached before everything was released and the journal opened anew.
+    /// After everything was released and the journal opened anew, it may lie below a position that
+    /// was reached before.
     pub fn durable_end(&self) -> Lsn {
         self.0.durable.get()
     }
@@ -235,7 +247,7 @@ impl Journal {
         self.0.segments.first()
     }
 
-    /// Returns the length of this journal's segments, which is fixed when it is made.
+    /// Returns the bytes of a segment, which are fixed when the journal is created.
     pub fn segment_bytes(&self) -> u64 {
         self.0.segments.segment_bytes()
     }
@@ -245,8 +257,9 @@ impl Journal {
         self.0.segments.segment_of(at)
     }
 
-    /// Lists durable records in order from `from` on: at most `records_max`, and payloads of at most `bytes_max` together but at
-    /// least one. Skips released segments and damage; empty at the end. Blocks.
+    /// Lists durable records in order from `from` on: at most `records_max`, and payloads of at
+    /// most `bytes_max` together but at least one. Skips released segments and damage; empty at the
+    /// end. Blocks.
     ///
     /// `from` is the end of a record, or a position below [`Journal::first`].
     pub fn read_from(&self, from: Lsn, records_max: usize, bytes_max: u64) -> Result<Vec<Record>, Error> {
@@ -255,39 +268,42 @@ impl Journal {
 
     /// Reads a range of a record's payload from any copy that has it. Blocks.
     ///
-    /// The whole payload is checked against its CRC, and the next copy is asked if it fails; part of one is not checked.
-    /// The range is held in memory: ask for as much as may be.
+    /// A whole payload is checked against its CRC; if that fails, the next copy is read. Part of a
+    /// payload is not checked. The range is returned in memory: ask for no more than fits.
     pub fn read_payload(&self, at: &RecordRef, range: Range<u64>) -> Result<Bytes, Error> {
         self.0.reader.read_payload(at, range)
     }
 
-    /// Reads whole payloads that will not be read again soon, in the order in which these records come.
+    /// Reads whole payloads that will not be read again soon, in the order in which these records
+    /// come.
     pub fn in_order(&self, records: impl Iterator<Item = RecordRef>) -> InOrder<'_> {
         InOrder::new(&self.0.reader, records)
     }
 
-    /// Reads like [`Journal::read_payload`], but only what is in memory, so without waiting for a disk.
+    /// Reads like [`Journal::read_payload`], but only from memory, so it never waits for a disk.
     ///
-    /// Nothing: use [`Journal::read_payload`] where blocking is allowed; so always for large files.
+    /// `None`: use [`Journal::read_payload`] where blocking is allowed. Always `None` for large
+    /// files.
     pub fn read_payload_now(&self, at: &RecordRef, range: Range<u64>) -> Option<Bytes> {
         self.0.reader.read_payload_now(at, range)
     }
 
-    /// Returns what was said about a record's instance if it is in memory; never waits for a disk.
+    /// Returns a record's head if it is in memory; never waits for a disk.
     ///
-    /// Nothing also when the record is not there any more.
+    /// `None` also if the record is not there any more.
     pub fn read_head_now(&self, at: &RecordRef) -> Option<RecordHead> {
         self.0.reader.read_head_now(at)
     }
 
-    /// Gives back the memory that holds the beginnings of the records before a position: whoever follows the journal has
-    /// read them.
+    /// Frees the memory that holds the beginnings of the records before a position: the follower
+    /// has read them.
     pub fn forget_recent(&self, before: Lsn) {
         self.0.recent.forget(before);
     }
 
-    /// Releases the segments that end at or below `before`, are not being written, and that `keep` gives up, with the
-    /// large files of their records; returns the bytes freed on each copy. Blocks.
+    /// Releases the segments that end at or below `before`, are not being written, and for which
+    /// `keep` returns `false`, with the large files of their records; returns the bytes freed on
+    /// each copy. Blocks.
     pub fn release(&self, keep: &dyn Fn(u64) -> bool, before: Lsn) -> Result<u64, Error> {
         self.0.release.segments(keep, before)
     }
@@ -300,12 +316,13 @@ impl Journal {
         self.0.release.large(self.0.segments.segment_of(at.lsn), id)
     }
 
-    /// Begins a new segment so that the present one can be released. Blocks; does nothing if the present one is empty.
+    /// Begins a new segment so that the present one can be released. Blocks; does nothing if the
+    /// present one is empty.
     pub fn seal_current(&self) -> Result<(), Error> {
         self.0.committer.seal_current()
     }
 
-    /// Tells how the journal is.
+    /// Returns the state of the journal.
     pub fn status(&self) -> JournalStatus {
         let (segments, large_files) = self.0.segments.counts();
         JournalStatus {
@@ -319,8 +336,9 @@ impl Journal {
         }
     }
 
-    /// Writes what is queued, stops, and gives the locks back. Appends fail with `Closed` from now on; reading goes on. A dropped call is
-    /// still carried out.
+    /// Writes what is queued, stops, and releases the locks. From then on appends fail with
+    /// `Closed`; reading goes on. A dropped call still stops the journal, but releases the locks
+    /// only when the last clone is dropped.
     pub async fn close(&self) {
         self.0.committer.close().await;
         self.0.copies.unlock();

@@ -1,8 +1,12 @@
-//! What a copy of the journal lies on: the only place that knows whether that is a directory or memory.
+//! What a copy of the journal lies on: the only place that knows whether that is a directory or
+//! memory.
 //!
-//! What an implementation owes, and `medium_suite.rs` and `tests/it/conformance.rs` check on each of them:
-//! - what was written before a `flush` that succeeded survives a crash; of anything else, any part may;
-//! - a segment that was created, removed or released is so after a crash, and a note is the old one or the new one, whole;
+//! What an implementation owes, and `medium_suite.rs` and `tests/it/conformance.rs` check on each
+//! of them:
+//! - what was written before a `flush` that succeeded survives a crash; of anything else, any part
+//!   may;
+//! - a segment that was created, removed or released is so after a crash, and a note is the old one
+//!   or the new one, whole;
 //! - a released segment that is used again may hold any bytes of its former life;
 //! - reading what is cached never waits, and may always refuse.
 
@@ -62,7 +66,8 @@ pub(crate) fn faults(place: &CopyPlace) -> Arc<Faults> {
 }
 
 impl Medium {
-    /// Takes the lock of a place and makes it ready to hold files. `WouldBlock`: another journal has it.
+    /// Takes the lock of a place and makes it ready to hold files. `WouldBlock`: another journal
+    /// holds it.
     pub(crate) fn lock(place: &CopyPlace) -> io::Result<Self> {
         match place {
             CopyPlace::Directory(path) => Directory::lock(path).map(Self::Directory),
@@ -70,7 +75,7 @@ impl Medium {
         }
     }
 
-    /// Lets another journal have the place; nothing is written here any more.
+    /// Releases the lock; the journal writes nothing here any more.
     pub(crate) fn unlock(&self) {
         match self {
             Self::Directory(directory) => directory.unlock(),
@@ -110,8 +115,8 @@ impl Medium {
         }
     }
 
-    /// Creates segment `number`, from a released one if there is one, and tells whether it did. Durable on return; fails
-    /// if it exists.
+    /// Creates segment `number`, from a released one if there is one, and tells whether it did.
+    /// Durable on return; fails if it exists.
     pub(crate) fn create_segment(&self, number: u64, bytes: u64) -> io::Result<(SegmentFile, bool)> {
         match self {
             Self::Directory(directory) => {
@@ -133,8 +138,8 @@ impl Medium {
         }
     }
 
-    /// Creates a segment full of zeros that waits for use. Before each piece it calls `wait` with the zeros written so far,
-    /// and gives up when that returns `false`.
+    /// Creates a segment full of zeros that waits for use. Before each piece it calls `wait` with
+    /// the zeros written so far, and gives up when that returns `false`.
     pub(crate) fn prepare(&self, bytes: u64, wait: &dyn Fn(u64) -> bool) -> io::Result<()> {
         match self {
             Self::Directory(directory) => directory.prepare(bytes, wait),
@@ -158,8 +163,8 @@ impl Medium {
         }
     }
 
-    /// Releases segment `number`: keeps the file for use if it has `bytes` and `keep` allows, else removes it. Durable; one
-    /// that is not there is not an error.
+    /// Releases segment `number`: keeps the file for use if it has `bytes` and `keep` allows, else
+    /// removes it. Durable; one that is not there is not an error.
     pub(crate) fn recycle(&self, number: u64, bytes: u64, keep: bool) -> io::Result<()> {
         match self {
             Self::Directory(directory) => directory.recycle(number, bytes, keep),
@@ -257,7 +262,8 @@ impl SegmentFile {
         }
     }
 
-    /// Fills all buffers, one after the other, if that needs no waiting; `false` if it would, or fails.
+    /// Fills all buffers, one after the other, if that needs no waiting; `false` if it would, or
+    /// fails.
     pub(crate) fn read_now(&self, buffers: &mut [&mut [u8]], offset: u64) -> bool {
         match self {
             Self::Directory(segment) => {

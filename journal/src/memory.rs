@@ -1,8 +1,10 @@
-//! A copy of the journal in memory that misbehaves on demand: for tests, and for simulations that drive the journal's own
-//! code through crashes and faults. What it does depends only on the seeds it is given.
+//! A copy of the journal in memory that misbehaves on demand: for tests, and for simulations that
+//! drive the journal's own code through crashes and faults. What it does depends only on the seeds
+//! it is given.
 //!
-//! A [`MemoryCopy`] outlives the journals that are opened on it, as a disk outlives a server. A crash ends what an open
-//! journal can do with it: its files fail with EIO from then on, as if the process were gone.
+//! A [`MemoryCopy`] outlives the journals that are opened on it, as a disk outlives a server. A
+//! crash ends what an open journal can do with it: its files fail with EIO from then on, as if the
+//! process were gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -66,13 +68,15 @@ impl MemoryCopy {
         self.faults.set(fault);
     }
 
-    /// Has each fault begin after as many steps (writes, flushes, changes of names), counted from the one before.
+    /// Has each fault begin after as many steps (writes, flushes, changes of names), counted from
+    /// the one before.
     pub fn plan(&self, faults: impl IntoIterator<Item = (u64, Fault)>) {
         self.faults.plan(faults);
     }
 
-    /// Stops the machine: what was not flushed is lost, or kept, sector by sector and name by name, as the seed decides.
-    /// A journal that is open on the copy cannot read or write it any more, and its lock is gone.
+    /// Stops the machine: what was not flushed is lost, or kept, sector by sector and name by name,
+    /// as the seed decides. A journal that is open on the copy cannot read or write it any more,
+    /// and its lock is gone.
     pub fn crash(&self, seed: u64) {
         let mut state = self.state();
         let chance = &mut Random::new(seed);
@@ -82,8 +86,8 @@ impl MemoryCopy {
         state.end_life();
     }
 
-    /// Returns another copy with the same bytes, unflushed ones included: an image to crash, or to put back later as a stale
-    /// copy.
+    /// Returns another copy with the same bytes, unflushed ones included: an image to crash, or to
+    /// put back later as a stale copy.
     #[must_use]
     pub fn duplicate(&self, name: &str) -> Self {
         let state = self.state();
@@ -132,7 +136,8 @@ impl MemoryCopy {
         state.now.note.is_none() && state.now.segments.is_empty() && state.now.large.is_empty()
     }
 
-    /// Marks an empty copy as one that may be filled, as an operator does by the file `adopt-as-journal-copy`.
+    /// Marks an empty copy as one that may be filled, as an operator does by the file
+    /// `adopt-as-journal-copy`.
     pub fn allow_adoption(&self) {
         let mut state = self.state();
         state.now.adopt = true;
@@ -229,7 +234,8 @@ impl Tree {
     }
 }
 
-/// A copy in memory as an open journal uses it, until it is dropped, the copy crashes or its device goes away.
+/// A copy in memory as an open journal uses it, until it is dropped, the copy crashes or its device
+/// goes away.
 #[derive(Debug)]
 pub(crate) struct MemoryDisk(Life);
 
@@ -287,7 +293,8 @@ impl MemoryDisk {
         Ok(Self(Life { copy: copy.clone(), number: state.life }))
     }
 
-    /// Releases the lock; a second time does nothing. Files that are open can be read until the next owner comes.
+    /// Releases the lock; a second time does nothing. Files that are open can be read until the
+    /// next owner comes.
     pub(crate) fn unlock(&self) {
         if let Ok(mut state) = self.alive() {
             state.locked = false;

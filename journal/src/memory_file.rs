@@ -86,7 +86,7 @@ impl MemoryFile {
         Ok(read)
     }
 
-    /// Changes bits of a byte behind everyone's back, durably; `false` if the file is shorter.
+    /// Changes bits of one byte, durably, without a write; `false` if the file is shorter.
     pub(crate) fn flip(&self, offset: u64, mask: u8) -> bool {
         let mut content = self.lock();
         let byte = to_usize(offset).ok().and_then(|at| content.bytes.get_mut(at));

@@ -10,7 +10,8 @@ use crate::medium;
 use crate::options::JournalOptions;
 use crate::place::CopyPlace;
 
-/// Decides what each place is, takes the locks, and decides again now that no other server can change them.
+/// Decides what each place is, takes the locks, and decides again now that no other server can
+/// change them.
 pub(crate) fn lock_copies(options: &JournalOptions) -> Result<(Vec<JournalCopy>, Verdict), Error> {
     let new = Identity::new(options.ids.next(), options.segment_bytes);
     let look_at_all = || {

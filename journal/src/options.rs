@@ -1,4 +1,4 @@
-//! How a journal is kept.
+//! The options of a journal.
 
 use std::time::Duration;
 
@@ -7,25 +7,26 @@ use crate::format::{HEAD_BYTES_MAX, len64};
 use crate::place::CopyPlace;
 use crate::random::Ids;
 
-/// Length of the file system's blocks that a segment is made of.
+/// Bytes of a file system's block; a segment is a whole number of them.
 const BLOCK_BYTES: u64 = 4096;
 
-/// How a journal is kept.
+/// The options of a journal.
 #[derive(Debug, Clone)]
 pub struct JournalOptions {
     /// Where each copy lies, one per failure domain.
     pub copies: Vec<CopyPlace>,
     /// Copies without which nothing is acknowledged.
     pub copies_required: usize,
-    /// Bytes of a segment: a multiple of 4096. Counts for a new journal; one that exists keeps its own.
+    /// Bytes of a segment: a multiple of 4096. Applies to a new journal; an existing one keeps its
+    /// own.
     pub segment_bytes: u64,
     /// Limit of segments and large files together on each copy; at least two segments.
     pub bytes_max: u64,
-    /// Limit of what waits in memory to be written.
+    /// Most bytes that wait in memory to be written.
     pub queue_bytes_max: u64,
     /// Longest payload in memory; a longer one is a large file.
     pub inline_bytes_max: u64,
-    /// A copy that does not answer for so long, beside others, is given up.
+    /// Longest wait for a copy beside others; a slower one is given up.
     pub copy_wait_max: Duration,
     /// Where UUIDs come from.
     pub ids: Ids,

@@ -1,10 +1,11 @@
-//! Segments made ready before they are needed, by a thread of their own.
+//! A thread that makes segments ready before they are needed.
 //!
-//! A file that was only preallocated costs each flush a commit of the file system's own journal, for its extents are
-//! noted as written one flush after the other: measured on ext4 0.29 ms and 3 context switches for 60 KB, against 0.13 ms and
-//! 2 where zeros were written before. So the next segment is filled with zeros while the present one is in use, beside
-//! the page cache, and waits among the released ones. All at once that would hold up the flushes meanwhile: so it goes on in short
-//! pieces as the present segment fills.
+//! Each flush into a file that was only preallocated costs a commit of the file system's own
+//! journal, which notes extent after extent as written: 0.29 ms and 3 context switches for 60 KB on
+//! ext4, against 0.13 ms and 2 where zeros were written before. So this thread fills the next
+//! segment with zeros while the present one is in use, beside the page cache; the segment then
+//! waits among the released ones. Written all at once, the zeros would hold up flushes: the thread
+//! writes short pieces as the present segment fills.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,13 +18,16 @@ use crate::error::Error;
 use crate::provision::Provision;
 use crate::threads::{join, spawn};
 
-/// Shorter segments are not worth it.
+/// Shortest segment that is worth it.
 const SEGMENT_BYTES_MIN: u64 = 16 << 20;
-/// A segment that was not ready is left as soon as another one is, if so much was written that more is likely.
+/// A segment that was not ready is left as soon as another one is, once it holds this much: more is
+/// likely to come.
 const UNREADY_BYTES: u64 = 4 << 20;
-/// Zeros that are written for each byte of records: the next segment is ready before the present one is full.
+/// Zeros written for each byte of records, so that the next segment is ready before the present one
+/// is full.
 const ZEROS_PER_BYTE: u64 = 2;
-/// How often, and after how long each time, the thread looks whether records came; where none come it holds up no flush.
+/// How often, and after how long each time, the thread looks whether records came; where none come
+/// it holds up no flush.
 const LOOKS: u32 = 5;
 const LOOK_AFTER: Duration = Duration::from_millis(1);
 
@@ -33,14 +37,15 @@ pub(crate) struct Pace {
     stopping: AtomicBool,
     /// Bytes of records so far.
     appended: AtomicU64,
-    /// As many when the zeros were asked for.
+    /// Bytes of records when the zeros were asked for.
     asked_at: AtomicU64,
     /// The present segment is not ready either: its flushes are slower than zeros make them.
     hurried: AtomicBool,
 }
 
 impl Pace {
-    /// Waits until the zero behind the first `zeros` may be written; false if it is no longer wanted.
+    /// Waits until zeros behind the first `zeros` may be written; `false` if they are no longer
+    /// wanted.
     pub(crate) fn wait(&self, zeros: u64) -> bool {
         for _ in 0..LOOKS {
             if self.is_due(zeros) || self.is_stopped() {
@@ -56,7 +61,7 @@ impl Pace {
         self.hurried.load(Ordering::Acquire) || zeros <= appended.saturating_mul(ZEROS_PER_BYTE)
     }
 
-    /// Has the zeros that are being written given up.
+    /// Makes the thread give up the zeros that it is writing.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
@@ -66,7 +71,7 @@ impl Pace {
     }
 }
 
-/// The thread, and whether it was asked in the present segment.
+/// The thread, and whether it was asked during the present segment.
 pub(crate) struct Preparer {
     provision: Arc<Provision>,
     /// Taken to end the thread.

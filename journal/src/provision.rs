@@ -1,4 +1,5 @@
-//! Creates segments on every copy, has them ready before they are needed, and cuts those that are full.
+//! Creates segments on every copy, has them ready before they are needed, and cuts those that are
+//! full.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,8 +28,9 @@ impl Provision {
         self.segments.segment_bytes()
     }
 
-    /// Creates segment `number` on every healthy copy and tells whether all were made ready before; nothing is left of it if
-    /// one finds no space. `freed_bytes` will come back before it is filled.
+    /// Creates segment `number` on every healthy copy and tells whether all were made ready before;
+    /// nothing is left of it if one finds no space. `freed_bytes` will come back before it is
+    /// filled.
     pub(crate) fn create(&self, number: u64, freed_bytes: u64) -> Result<(SegmentFiles, bool), Error> {
         let bytes = self.segments.segment_bytes();
         if !self.space.has_room_for_segment(freed_bytes) {
@@ -67,13 +69,15 @@ impl Provision {
         }
     }
 
-    /// Makes segments ready, one on each healthy copy that has none, within the limit and at the pace of `wait`.
+    /// Makes segments ready, one on each healthy copy that has none, within the limit and at the
+    /// pace of `wait`.
     pub(crate) fn prepare(&self, wait: &dyn Fn(u64) -> bool) {
         if !self.space.has_room_for_segment(0) {
             return;
         }
         for copy in self.copies.healthy() {
-            // Nothing of the journal's is in doubt: the segment is created without, when it is needed.
+            // Nothing of the journal's is in doubt: the segment is created without, when it is
+            // needed.
             if let Err(error) = copy.prepare(self.segments.segment_bytes(), wait) {
                 tracing::debug!(path = %copy.path().display(), %error, "no journal segment was made ready");
             }

@@ -100,7 +100,8 @@ impl Queue {
         self.filled.notify_all();
     }
 
-    /// Accepts nothing more and drops what is queued: the callers are told that the journal is closed.
+    /// Accepts nothing more and drops what is queued: the callers are told that the journal is
+    /// closed.
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
         state.stopping = true;

@@ -8,7 +8,8 @@ use uuid::Uuid;
 /// What SplitMix64 adds between two numbers.
 const INCREMENT: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Where a journal takes its UUIDs from: its own id, the ids of changes of its copies, the names of large files.
+/// Where a journal takes its UUIDs from: its own id, the ids of changes of its copies, the names of
+/// large files.
 #[derive(Debug, Clone, Default)]
 pub struct Ids(Option<Arc<AtomicU64>>);
 
@@ -18,8 +19,8 @@ impl Ids {
         Self(None)
     }
 
-    /// Returns UUIDs that only depend on the seed. Clones share the sequence. Never for a journal that is kept: two of
-    /// the same seed look like copies of each other.
+    /// Returns UUIDs that only depend on the seed. Clones share the sequence. Never for a journal
+    /// that is kept: two of the same seed look like copies of each other.
     pub fn seeded(seed: u64) -> Self {
         Self(Some(Arc::new(AtomicU64::new(seed))))
     }

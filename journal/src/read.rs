@@ -1,4 +1,4 @@
-//! Reading records and payloads back, from whichever copy has them whole.
+//! Reads records and payloads back, from whichever copy has them whole.
 
 use std::io;
 use std::ops::Range;
@@ -17,13 +17,13 @@ use crate::record::{Lsn, Record, RecordHead, RecordRef};
 use crate::scan::SegmentView;
 use crate::segments::{SegmentPlace, Segments};
 
-/// What the kernel is asked to read ahead at a time; it takes no more than about as much.
+/// Bytes that the kernel is asked to read ahead at a time; it takes hardly more at once.
 const AHEAD_BYTES: u64 = 1 << 20;
 
 /// What one copy said about a payload.
 enum Answer {
     Bytes(Bytes),
-    /// Another record or no large file: the payload was released.
+    /// Another record lies there, or the large file is gone: the payload was released.
     Gone,
     Damaged,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Reader {
     segments: Arc<Segments>,
     recent: Arc<Recent>,
     damage: Arc<Damage>,
-    /// What payloads are read into.
+    /// Payloads are read into these.
     buffers: Arc<Buffers>,
 }
 
@@ -44,7 +44,7 @@ impl Reader {
         Self { copies, segments, recent, damage, buffers: Arc::default() }
     }
 
-    /// Returns the buffers that payloads are read into.
+    /// Returns the buffers into which payloads are read.
     pub(crate) fn buffers(&self) -> &Arc<Buffers> {
         &self.buffers
     }
@@ -79,8 +79,9 @@ impl Reader {
         Ok(records)
     }
 
-    /// Returns the durable record at `offset` from memory, else as `next_record`. A follower that is far behind reads the disk in
-    /// order: `ahead` is how far the kernel has been asked to.
+    /// Returns the durable record at `offset` from memory, else as `next_record`. A follower that
+    /// is far behind reads the disk in order: `ahead` is the position up to which the kernel was
+    /// asked to read.
     fn recent_or_next(&self, sources: &SegmentPlace, offset: u64, ahead: &mut u64) -> Result<Option<Header>, Error> {
         let recent = (offset < sources.end).then(|| self.recent.header(Lsn(sources.start + offset))).flatten();
         if recent.is_some() {
@@ -132,7 +133,7 @@ impl Reader {
         let mut gone = false;
         for (copy, view) in views(&sources) {
             match self.read_from_copy(copy, view, at, &range) {
-                // What was read is the record's only if its segment was not released meanwhile.
+                // The bytes are the record's only if its segment was not released meanwhile.
                 Ok(Answer::Bytes(bytes)) if self.is_present(sources.number) => return Ok(bytes),
                 Ok(Answer::Bytes(_) | Answer::Gone) => gone = true,
                 Ok(Answer::Damaged) => {}

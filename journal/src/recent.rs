@@ -1,5 +1,6 @@
-//! What was appended last, in memory: the head of each record and the beginning of its payload, which is all that the index
-//! needs. So the follower does not read back from a disk what was written a moment ago.
+//! The records that were appended last, in memory: the head of each and the beginning of its
+//! payload, which is all that the index needs. So the follower does not read back from a disk what
+//! was written a moment ago.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -10,9 +11,9 @@ use bytes::{Bytes, BytesMut};
 use crate::format::{HEAD_BYTES_MAX, Header};
 use crate::record::{Lsn, RecordRef};
 
-/// Bytes kept of a payload: the attributes of most instances.
+/// Most bytes kept of a payload: they hold the attributes of most instances.
 const BEGINNING_BYTES_MAX: usize = 8 * 1024;
-/// Bytes kept in all; what does not fit is read from the disk.
+/// Most bytes kept in all; the oldest records give way and are read from the disk.
 const BYTES_MAX: usize = 64 << 20;
 
 /// A record's head and the beginning of its payload.
@@ -23,7 +24,8 @@ pub(crate) struct RecentRecord {
 }
 
 impl RecentRecord {
-    /// Keeps the beginning of a record; `pieces` are its payload, none if that has a file of its own.
+    /// Keeps the beginning of a record; `pieces` are its payload, none if that has a file of its
+    /// own.
     pub(crate) fn new(header: Header, pieces: &[Bytes]) -> Self {
         let bytes = pieces.iter().map(Bytes::len).sum::<usize>().min(BEGINNING_BYTES_MAX);
         let mut beginning = BytesMut::with_capacity(bytes);
@@ -50,7 +52,7 @@ struct Records {
 }
 
 impl Recent {
-    /// Adds records in order; the oldest ones give way.
+    /// Adds records in order; drops the oldest ones beyond the limit.
     pub(crate) fn add(&self, records: impl IntoIterator<Item = RecentRecord>) {
         let mut recent = self.lock();
         for record in records {

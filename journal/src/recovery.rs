@@ -1,5 +1,5 @@
-//! Opening: locks the copies, finds the records, makes the copies equal and removes files that no record names. What is done
-//! with what is found, `decide.rs` decides.
+//! Opens a journal: locks the copies, finds the records, makes the copies equal and removes files
+//! that no record names. `decide.rs` decides what to do with what was found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -23,7 +23,7 @@ use crate::record::Lsn;
 use crate::scan::SegmentView;
 use crate::segments::{Segment, SegmentFiles};
 
-/// Segments that are looked through at the same time: what is known of their records is in memory meanwhile.
+/// Most segments that are scanned at the same time: their records are in memory meanwhile.
 const SCANS_MAX: usize = 8;
 /// Bytes of a large file copied at a time.
 const COPY_BYTES: usize = 1 << 20;
@@ -49,7 +49,8 @@ pub(crate) fn open(mut options: JournalOptions) -> Result<Recovered, Error> {
     let is_new = identity.changes == 0;
     let copies = Copies::new(copies, options.copies_required, identity, options.ids.clone());
     if is_new {
-        // So that a start that is interrupted between two copies does not look like a missing device.
+        // Otherwise a start that is interrupted between two copies would look like a missing
+        // device.
         copies.write_note();
     }
     let segment_bytes = options.segment_bytes;
@@ -119,7 +120,8 @@ impl Recovery {
         self.roles.get(copy) == Some(&Role::Current)
     }
 
-    /// Returns the numbers of the segments that current copies have; removes others from those behind.
+    /// Returns the numbers of the segments that current copies have; removes others from those
+    /// behind.
     fn remove_strangers(&self) -> BTreeSet<u64> {
         let list = |(number, copy): (usize, &JournalCopy)| {
             let listed = copy.attempt("list journal segments", || copy.segments());
@@ -145,7 +147,8 @@ impl Recovery {
         SegmentView { file, epoch, start: self.start_of(number), len }
     }
 
-    /// Scans segments at the same time: heads are far apart, and each is a read of the disk that another does not wait for.
+    /// Scans segments at the same time: heads are far apart, each costs a read of the disk, and a
+    /// disk serves several at once.
     fn scan_together(&self, numbers: &[u64], newest: Option<u64>) -> Vec<Scanned> {
         thread::scope(|scope| {
             let scan = |&number| scope.spawn(move || self.scan(number, Some(number) == newest));
@@ -161,7 +164,8 @@ impl Recovery {
         let found = copies.iter().flatten().flat_map(|found| &found.facts.records);
         let boundary = decide::boundary(newest, found);
         for (copy, found) in copies.iter_mut().enumerate() {
-            // A copy that is behind was perhaps given up while it was written: there any record can be torn.
+            // A copy that is behind may have been given up in the middle of a write: any of its
+            // records can be torn.
             let from = if self.is_current(copy) { boundary } else { Lsn(0) };
             let (Some(copy), Some(present)) = (self.copies.get(copy), found.as_mut()) else {
                 continue;
@@ -274,7 +278,8 @@ impl Recovery {
         None
     }
 
-    /// Removes large files that no record names, copies those that a copy lacks, and returns those that are there.
+    /// Removes large files that no record names, copies those that a copy lacks, and returns those
+    /// that are there.
     fn recover_large(&self, named: LargeFiles) -> LargeFiles {
         let list = |(number, copy): (usize, &JournalCopy)| {
             let files = copy.attempt("list large files", || copy.large_files()).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Returns the space of what the index has sealed elsewhere: whole segments, and single large files.
+//! Returns the space of what the index has sealed elsewhere: whole segments, and single large
+//! files.
 
 use std::sync::Arc;
 
@@ -10,8 +11,8 @@ use crate::record::Lsn;
 use crate::segments::Segments;
 use crate::space::Space;
 
-/// Returns the segments that may go: those that end at or below `before`, are not the newest one, which is being written,
-/// and are not kept. `segments` are number and end of each, in order.
+/// Returns the segments that may go: those that end at or below `before`, are not the newest one,
+/// which is being written, and are not kept. `segments` are number and end of each, in order.
 fn releasable(segments: &[(u64, u64)], segment_bytes: u64, keep: &dyn Fn(u64) -> bool, before: Lsn) -> Vec<u64> {
     let past = segments.split_last().map_or(segments, |(_, past)| past);
     let is_free = |&&(number, end): &&(u64, u64)| number * segment_bytes + end <= before.0 && !keep(number);
@@ -35,7 +36,8 @@ impl Release {
     pub(crate) fn segments(&self, keep: &dyn Fn(u64) -> bool, before: Lsn) -> Result<u64, Error> {
         let mut freed = 0;
         for number in releasable(&self.segments.ends(), self.segments.segment_bytes(), keep, before) {
-            // Out of the table first: a reader of a file that is written anew meanwhile finds out by the table.
+            // Out of the table first: a reader of a file that is written anew meanwhile finds out
+            // by the table.
             let Some(segment) = self.segments.remove(number) else {
                 continue;
             };
@@ -49,7 +51,8 @@ impl Release {
         Ok(freed)
     }
 
-    /// Removes the large file of a record of segment `number`; one that was released before is not an error.
+    /// Removes the large file of a record of segment `number`; one that was released before is not
+    /// an error.
     pub(crate) fn large(&self, number: u64, id: Uuid) -> Result<(), Error> {
         match self.segments.remove_large(number, id) {
             Some(bytes) => self.remove_large(id, bytes),

@@ -1,4 +1,5 @@
-//! Reads the records of one segment file, one header after the other, and finds the next one behind damage.
+//! Reads the records of one segment file, one header after the other, and finds the next one behind
+//! damage.
 
 use std::io;
 
@@ -23,7 +24,8 @@ pub(crate) struct SegmentView<'a> {
 }
 
 impl SegmentView<'_> {
-    /// Reads the header at `offset`; nothing if no record of this segment begins there or it does not fit.
+    /// Reads the header at `offset`; nothing if no record of this segment begins there or it does
+    /// not fit.
     pub(crate) fn header_at(&self, offset: u64) -> io::Result<Option<Header>> {
         let mut buf = [0; HEAD_BYTES_MAX];
         let wanted = self.len.saturating_sub(offset).min(len64(buf.len()));
@@ -35,7 +37,8 @@ impl SegmentView<'_> {
         Ok(header.filter(|header| header.placed.record_bytes() <= self.len - offset))
     }
 
-    /// Reads the first header at or behind `offset`. Cheap when there is one at `offset`, else it searches.
+    /// Reads the first header at or behind `offset`. Cheap when there is one at `offset`, else it
+    /// searches.
     pub(crate) fn next_header(&self, offset: u64) -> io::Result<Option<Header>> {
         match self.header_at(offset)? {
             Some(header) => Ok(Some(header)),

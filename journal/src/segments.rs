@@ -1,4 +1,5 @@
-//! The table of segments: which ones there are, how far each is durable, its files on the copies and its large files.
+//! The table of segments: which ones there are, how far each is durable, its files on the copies
+//! and its large files.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -3,7 +3,7 @@
 use crate::copies::CopyStatus;
 use crate::record::Lsn;
 
-/// How the journal is.
+/// The state of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalStatus {
     /// The configured copies.
@@ -12,7 +12,7 @@ pub struct JournalStatus {
     pub copies_required: usize,
     /// Bytes of segments and large files on each copy.
     pub used_bytes: u64,
-    /// Limit of the same.
+    /// Limit of these bytes.
     pub bytes_max: u64,
     /// Segments, with the one being written.
     pub segments: usize,

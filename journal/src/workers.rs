@@ -1,5 +1,5 @@
-//! A thread per copy, so that all copies are flushed at the same time and one that hangs does not hold up the others
-//! for ever.
+//! A thread per copy, so that all copies are flushed at the same time and one that hangs does not
+//! hold up the others for ever.
 
 use std::io;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ struct Worker {
     /// Taken to end the thread.
     writes: Option<SyncSender<CopyWrite>>,
     done: Receiver<io::Result<()>>,
-    /// Taken when the copy hangs: the thread ends when its device answers, if ever, and the committer does not wait for it.
+    /// Taken when the copy hangs: the thread ends when its device answers, if ever, and the
+    /// committer does not wait for it.
     thread: Option<JoinHandle<()>>,
 }
 

@@ -11,14 +11,14 @@ use rustix::io::Errno;
 
 use crate::format::len64;
 
-/// Bytes of one write: so few that a flush of a segment is not held up by it for long.
+/// Bytes of one write: so few that it does not hold up the flush of a segment for long.
 const PIECE_BYTES: usize = 512 << 10;
 
-/// Creates a file of `bytes` zeros and makes it durable. Before each piece it calls `wait` with the zeros written so far, and
-/// gives up with `false` when that returns `false`.
+/// Creates a file of `bytes` zeros and makes it durable. Before each piece it calls `wait` with the
+/// zeros written so far, and gives up with `false` when that returns `false`.
 pub(crate) fn write_file(path: &Path, bytes: u64, wait: &dyn Fn(u64) -> bool) -> io::Result<bool> {
-    let made = OpenOptions::new().write(true).create_new(true).open(path)?;
-    allocate(&made, bytes)?;
+    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    allocate(&file, bytes)?;
     let direct = Direct::writer(path);
     let zeros = Aligned::zeroed(PIECE_BYTES);
     let mut at = 0;
@@ -27,10 +27,10 @@ pub(crate) fn write_file(path: &Path, bytes: u64, wait: &dyn Fn(u64) -> bool) ->
             return Ok(false);
         }
         let piece = usize::try_from(bytes - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-        direct.write(&made, zeros.as_slice().get(..piece).unwrap_or_default(), at)?;
+        direct.write(&file, zeros.as_slice().get(..piece).unwrap_or_default(), at)?;
         at += len64(piece);
     }
-    made.sync_all()?;
+    file.sync_all()?;
     Ok(true)
 }
 
@@ -38,7 +38,8 @@ pub(crate) fn write_file(path: &Path, bytes: u64, wait: &dyn Fn(u64) -> bool) ->
 pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
         Ok(()) => Ok(()),
-        // Some file systems cannot; the segment then grows as it is written, and a full disk shows later.
+        // Some file systems cannot; the segment then grows as it is written, and a full disk shows
+        // later.
         Err(Errno::OPNOTSUPP) => file.set_len(bytes),
         Err(error) => Err(error.into()),
     }

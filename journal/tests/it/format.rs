@@ -1,4 +1,4 @@
-//! Journals that earlier releases wrote: they are read for ever.
+//! Journals that earlier releases wrote: they must be read for ever.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -9,7 +9,8 @@ use tempfile::tempdir;
 
 use super::{bytes, crash_copy, flip, head, options, segment_path};
 
-/// Opens a copy of the journal that the first release wrote: segments of 4096 bytes, records 0 to 5, of which 2 is a large file.
+/// Opens a copy of the journal that the first release wrote: segments of 4096 bytes, records 0 to
+/// 5, of which 2 is a large file.
 fn open_v1(path: &Path) -> Journal {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/formats/journal/v1");
     crash_copy(&golden, path);

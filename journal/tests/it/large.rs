@@ -95,7 +95,7 @@ async fn the_limit_counts_large_files() {
     writer.write(&vec![0; 60_000]).unwrap();
     assert!(matches!(writer.write(&vec![0; 60_000]), Err(Error::Full { .. })));
     while append(&journal, 0, 9_999).await.is_ok() {}
-    assert_eq!(journal.status().segments, 1, "the large file has the room");
+    assert_eq!(journal.status().segments, 1, "the large file takes the space");
     drop(writer);
     append(&journal, 0, 9_999).await.unwrap();
     assert_eq!(journal.status().segments, 2);

@@ -19,7 +19,8 @@ async fn a_segment_that_was_not_ready_is_left_for_one_that_is() {
     let dir = tempdir().unwrap();
     let journal = Journal::open(long(dir.path())).unwrap();
     let mut written = 0;
-    // 30 KB each at first; then short ones, so that the thread beside has time before the segment is full.
+    // 30 KB each at first; then short ones, so that the thread beside has time before the segment
+    // is full.
     while journal.status().segments == 1 {
         append(&journal, written, if written < 200 { 30_000 } else { 10 }).await.unwrap();
         written += 1;

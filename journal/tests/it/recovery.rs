@@ -41,7 +41,8 @@ async fn a_tail_torn_at_any_byte_loses_only_the_last_record() {
 
 #[tokio::test]
 async fn a_record_torn_in_the_middle_of_a_batch_does_not_come_back() {
-    // Which records share a batch is chance: the third one's head says whether the second was durable before.
+    // Which records share a batch is chance: the third one's head says whether the second was
+    // durable before.
     let (dir, second) = loop {
         let dir = tempdir().unwrap();
         let journal = open(dir.path());
@@ -94,7 +95,8 @@ async fn a_flipped_payload_bit_is_reported_and_the_others_are_read() {
 
 #[tokio::test]
 async fn a_flipped_head_bit_is_reported_and_the_others_are_read() {
-    // The first, an inner and the last record of a segment, and the last durable one of the newest but one.
+    // The first, an inner and the last record of a segment, and the last durable one of the newest
+    // but one.
     for damaged in [0, 1, 5, 11] {
         let dir = tempdir().unwrap();
         let records = three_segments(&open(dir.path())).await;
@@ -124,7 +126,8 @@ async fn damage_while_open_is_reported_by_reading() {
 async fn a_journal_inside_a_payload_is_not_taken_for_records() {
     let other = tempdir().unwrap();
     let dir = tempdir().unwrap();
-    // The other journal's second record lies where the payload of this one's first begins: only the epoch differs.
+    // The other journal's second record lies where the payload of this one's first begins: only the
+    // epoch differs.
     let (begins, inner) = {
         let journal = open(other.path());
         append(&journal, 6, 0).await.unwrap();
@@ -184,7 +187,8 @@ fn a_journal_of_a_later_format_is_refused() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
-    /// Whatever is damaged: it opens, what it lists is as written, and what lies elsewhere is not lost.
+    /// Whatever is damaged: it opens, what it lists is as written, and what lies elsewhere is not
+    /// lost.
     #[test]
     fn no_damage_makes_it_lie(
         lens in proptest::collection::vec(0usize..9_000, 1..12),

@@ -1,4 +1,4 @@
-//! Giving segments back and using them again.
+//! Releasing segments and using them again.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -132,7 +132,7 @@ async fn positions_are_not_used_twice_after_everything_was_released() {
 }
 
 #[tokio::test]
-async fn a_gap_of_released_segments_is_no_damage() {
+async fn a_gap_of_released_segments_is_not_damage() {
     let dir = tempdir().unwrap();
     let journal = open(dir.path());
     for number in 0..18 {
@@ -145,7 +145,8 @@ async fn a_gap_of_released_segments_is_no_damage() {
     assert!(journal.status().damaged.is_empty());
 }
 
-/// Lists and reads until `done`; returns how often a payload was read. Parts of payloads: no CRC helps.
+/// Lists and reads until `done`; returns how often a payload was read. Parts of payloads: no CRC
+/// helps.
 fn read_until(journal: &Journal, done: &AtomicBool) -> usize {
     let mut whole = 0;
     while !done.load(Ordering::Relaxed) {
@@ -183,7 +184,7 @@ fn a_reader_never_sees_the_next_life_of_a_segment() {
             assert!(reader.join().unwrap() > 0);
         }
     });
-    assert!(journal.status().damaged.is_empty(), "what was released is no damage");
+    assert!(journal.status().damaged.is_empty(), "what was released is not damage");
 }
 
 #[tokio::test]

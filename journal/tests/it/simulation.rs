@@ -1,5 +1,6 @@
-//! Histories of a journal on two copies in memory, each decided by its seed alone: appends, seals and releases meet faults,
-//! crashes, rot, and devices that go away and return. Whatever happens, what was acknowledged is there.
+//! Histories of a journal on two copies in memory, each decided by its seed alone: appends, seals
+//! and releases meet faults, crashes, rot, and devices that go away and return. Whatever happens,
+//! what was acknowledged is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -99,7 +100,8 @@ impl History {
         opened.map(|journal| self.journal = Some(journal))
     }
 
-    /// Opens the journal, at times without its victim first, and checks that everything acknowledged is there.
+    /// Opens the journal, at times without its victim first, and checks that everything
+    /// acknowledged is there.
     fn start(&mut self) {
         assert!(self.journal.is_none());
         self.copies.iter().for_each(|copy| copy.plan([]));

@@ -36,6 +36,8 @@ pub(crate) struct Union {
 /// What is done to one copy of a segment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mend {
+    /// Records that it has but may not have flushed: they are written again, before all else.
+    pub(crate) rewrite: Vec<Placed>,
     /// Records that do not count: their heads are overwritten.
     pub(crate) erase: Vec<Placed>,
     /// Records that are written from another copy.
@@ -62,6 +64,9 @@ pub(crate) type LargeFiles = BTreeMap<Uuid, (u64, u64)>;
 pub(crate) struct LargeFacts {
     /// Whether it is a current copy.
     pub(crate) current: bool,
+    /// Its newest segment. A copy that is behind may have been given up because it could not flush
+    /// a file that a record of this segment or a later one names.
+    pub(crate) newest: u64,
     /// Name and bytes of each.
     pub(crate) files: Vec<(Uuid, u64)>,
 }
@@ -127,14 +132,24 @@ pub(crate) fn is_unused<'a>(mut copies: impl Iterator<Item = Option<&'a SegmentF
     })
 }
 
-/// Returns what makes a copy of a segment equal to the union; `cut` if nothing more is to be
-/// written to the segment.
-pub(crate) fn mend(union: &Union, facts: Option<&SegmentFacts>, cut: bool) -> Mend {
+/// Returns the position from which on a copy may not have flushed what can be read from it. The
+/// next batch says that the one before was durable, and a segment is durable before the next one
+/// exists: so these are the last records of the copy's own newest segment. The server may have been
+/// killed before it flushed them, or the flush failed, after which the kernel may still show bytes
+/// that never reached the disk.
+pub(crate) fn doubtful_from(own_newest: bool, facts: &SegmentFacts) -> Lsn {
+    boundary(own_newest, facts.records.iter().chain(&facts.torn))
+}
+
+/// Returns what makes a copy of a segment equal to the union, and durable; `cut` if nothing more is
+/// to be written to the segment.
+pub(crate) fn mend(union: &Union, facts: Option<&SegmentFacts>, doubtful_from: Lsn, cut: bool) -> Mend {
     let own: &[Placed] = facts.map_or(&[], |facts| &facts.records);
     let torn: &[Placed] = facts.map_or(&[], |facts| &facts.torn);
-    let excess = own.iter().filter(|record| !has(&union.records, record));
+    let (common, excess): (Vec<Placed>, Vec<Placed>) = own.iter().partition(|record| has(&union.records, record));
     Mend {
-        erase: excess.chain(torn).copied().collect(),
+        rewrite: common.into_iter().filter(|record| record.lsn >= doubtful_from).collect(),
+        erase: excess.iter().chain(torn).copied().collect(),
         restore: union.records.iter().filter(|record| !has(own, record)).copied().collect(),
         cut: Some(union.end).filter(|&end| cut && facts.is_none_or(|facts| facts.bytes != end)),
     }
@@ -179,7 +194,10 @@ pub(crate) fn large_steps(named: LargeFiles, copies: &[LargeFacts]) -> LargeStep
     let mut steps = LargeSteps::default();
     let mut present: Vec<BTreeSet<Uuid>> = Vec::new();
     for (copy, facts) in copies.iter().enumerate() {
-        let is_named = |&&(id, bytes): &&(Uuid, u64)| named.get(&id).is_some_and(|&(_, named)| named == bytes);
+        let is_named = |&&(id, bytes): &&(Uuid, u64)| {
+            let trusted = |segment| facts.current || segment < facts.newest;
+            named.get(&id).is_some_and(|&(segment, named)| named == bytes && trusted(segment))
+        };
         let (good, bad): (Vec<_>, Vec<_>) = facts.files.iter().partition(is_named);
         steps.remove.extend(bad.into_iter().map(|&(id, _)| (copy, id)));
         present.push(good.into_iter().map(|&(id, _)| id).collect());
@@ -249,16 +267,27 @@ mod tests {
     fn a_copy_loses_what_does_not_count_and_gains_what_it_lacks() {
         let [a, b, c] = [record(0, 0), record(200, 0), record(400, 0)];
         let union = unite(0, [a, b].iter(), Lsn(0));
-        let whole = mend(&union, Some(&facts(&[a, b], &[])), false);
-        assert_eq!(whole, Mend { erase: vec![], restore: vec![], cut: None });
-        let behind = mend(&union, Some(&facts(&[a, c], &[record(600, 0)])), true);
-        assert_eq!(behind, Mend { erase: vec![c, record(600, 0)], restore: vec![b], cut: Some(400) });
-        assert_eq!(lsns(&mend(&union, None, true).restore), [0, 200]);
+        let whole = mend(&union, Some(&facts(&[a, b], &[])), Lsn(u64::MAX), false);
+        assert_eq!(whole, Mend { rewrite: vec![], erase: vec![], restore: vec![], cut: None });
+        let behind = mend(&union, Some(&facts(&[a, c], &[record(600, 0)])), Lsn(u64::MAX), true);
+        assert_eq!(behind, Mend { rewrite: vec![], erase: vec![c, record(600, 0)], restore: vec![b], cut: Some(400) });
+        assert_eq!(lsns(&mend(&union, None, Lsn(u64::MAX), true).restore), [0, 200]);
         let other = Placed { crc32c: 7, ..b };
-        let differs = mend(&union, Some(&facts(&[a, other], &[])), false);
-        assert_eq!(differs, Mend { erase: vec![other], restore: vec![b], cut: None });
+        let differs = mend(&union, Some(&facts(&[a, other], &[])), Lsn(u64::MAX), false);
+        assert_eq!(differs, Mend { rewrite: vec![], erase: vec![other], restore: vec![b], cut: None });
         let cut_before = SegmentFacts { bytes: 400, ..facts(&[a, b], &[]) };
-        assert_eq!(mend(&union, Some(&cut_before), true).cut, None);
+        assert_eq!(mend(&union, Some(&cut_before), Lsn(u64::MAX), true).cut, None);
+    }
+
+    #[test]
+    fn what_a_copy_may_not_have_flushed_is_written_again() {
+        let [a, b, c, d] = [record(0, 0), record(200, 0), record(400, 200), record(600, 200)];
+        let union = unite(0, [a, b, c].iter(), Lsn(0));
+        let own = facts(&[a, b, c], &[d]);
+        let from = doubtful_from(true, &own);
+        assert_eq!((from, doubtful_from(false, &own)), (Lsn(200), Lsn(u64::MAX)));
+        let mend = mend(&union, Some(&own), from, false);
+        assert_eq!(mend, Mend { rewrite: vec![b, c], erase: vec![d], restore: vec![], cut: None });
     }
 
     #[test]
@@ -296,12 +325,22 @@ mod tests {
         let [whole, lost, short, unknown] = [1, 2, 3, 4].map(Uuid::from_u128);
         let named = LargeFiles::from([(whole, (0, 10)), (lost, (0, 20)), (short, (1, 30))]);
         let copies = [
-            LargeFacts { current: true, files: vec![(whole, 10), (short, 29), (unknown, 5)] },
-            LargeFacts { current: false, files: vec![(lost, 20)] },
+            LargeFacts { current: true, newest: 1, files: vec![(whole, 10), (short, 29), (unknown, 5)] },
+            LargeFacts { current: false, newest: 1, files: vec![(lost, 20)] },
         ];
         let mut steps = large_steps(named, &copies);
         steps.remove.sort_unstable();
         assert_eq!(steps.remove, [(0, short), (0, unknown), (1, lost)]);
         assert_eq!((steps.copy, steps.kept), (vec![(0, 1, whole)], LargeFiles::from([(whole, (0, 10))])));
+    }
+
+    #[test]
+    fn a_copy_that_is_behind_is_given_the_large_files_that_it_may_not_have_flushed() {
+        let [old, new] = [1, 2].map(Uuid::from_u128);
+        let named = LargeFiles::from([(old, (4, 10)), (new, (5, 20))]);
+        let files = vec![(old, 10), (new, 20)];
+        let copies = [true, false].map(|current| LargeFacts { current, newest: 5, files: files.clone() });
+        let steps = large_steps(named.clone(), &copies);
+        assert_eq!((steps.remove, steps.copy, steps.kept), (vec![(1, new)], vec![(0, 1, new)], named));
     }
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::commit::Current;
 use crate::copies::Copies;
-use crate::decide::{self, LargeFacts, LargeFiles, SegmentEnd, SegmentFacts, Union};
+use crate::decide::{self, LargeFacts, LargeFiles, Mend, SegmentEnd, SegmentFacts, Union};
 use crate::error::Error;
 use crate::format::{self, Placed, len64};
 use crate::identity::{Role, Verdict};
@@ -25,6 +25,8 @@ use crate::segments::{Segment, SegmentFiles};
 
 /// Most segments that are scanned at the same time: their records are in memory meanwhile.
 const SCANS_MAX: usize = 8;
+/// Bytes of records that are written again by one flush; it takes one more record.
+const REWRITE_BYTES: u64 = 4 << 20;
 /// Bytes of a large file copied at a time.
 const COPY_BYTES: usize = 1 << 20;
 
@@ -80,7 +82,7 @@ struct Scanned {
 impl Recovery {
     fn run(self) -> Result<Recovered, Error> {
         self.require_copies()?;
-        let numbers = self.remove_strangers();
+        let (numbers, own_newest) = self.remove_strangers();
         let newest = numbers.last().copied();
         let mut ends = Vec::new();
         let mut all_files = Vec::new();
@@ -91,7 +93,7 @@ impl Recovery {
         for segment in numbers.chunks(SCANS_MAX).flat_map(|wave| self.scan_together(wave, newest)) {
             let Scanned { number, ref union, .. } = segment;
             let unused = Some(number) == newest && self.is_unused(&segment);
-            let files = self.mend(&segment, Some(number) == newest && !unused);
+            let files = self.mend(&segment, Some(number) == newest && !unused, &own_newest);
             self.require_copies()?;
             damaged.extend(&union.damaged);
             let named = union.records.iter().filter_map(|record| Some((record.large?, record.payload_bytes)));
@@ -103,7 +105,7 @@ impl Recovery {
             all_files.push(files);
         }
         damaged.extend(decide::missing_ends(&mut ends, self.segment_bytes));
-        let large = self.recover_large(large);
+        let large = self.recover_large(large, &own_newest);
         let durable = decide::durable_end(&ends, self.segment_bytes);
         let segments = self.table(&ends, all_files, large);
         self.finish()?;
@@ -120,9 +122,9 @@ impl Recovery {
         self.roles.get(copy) == Some(&Role::Current)
     }
 
-    /// Returns the numbers of the segments that current copies have; removes others from those
-    /// behind.
-    fn remove_strangers(&self) -> BTreeSet<u64> {
+    /// Returns the numbers of the segments that current copies have, and the newest of them that
+    /// each copy has; removes others from those behind.
+    fn remove_strangers(&self) -> (BTreeSet<u64>, Vec<Option<u64>>) {
         let list = |(number, copy): (usize, &JournalCopy)| {
             let listed = copy.attempt("list journal segments", || copy.segments());
             (self.is_current(number), listed.unwrap_or_default())
@@ -135,7 +137,10 @@ impl Recovery {
                 copy.attempt("remove journal segment", || copy.recycle(number, 0, false));
             }
         }
-        numbers
+        let newest =
+            |(_, listed): &(bool, Vec<u64>)| listed.iter().rev().find(|number| numbers.contains(number)).copied();
+        let own_newest = listed.iter().map(newest).collect();
+        (numbers, own_newest)
     }
 
     fn start_of(&self, number: u64) -> u64 {
@@ -214,10 +219,14 @@ impl Recovery {
     }
 
     /// Makes all copies of a segment equal; returns their files.
-    fn mend(&self, segment: &Scanned, cut: bool) -> SegmentFiles {
+    fn mend(&self, segment: &Scanned, cut: bool, own_newest: &[Option<u64>]) -> SegmentFiles {
         let mut files = Vec::new();
-        for (copy, found) in self.copies.all().iter().zip(&segment.copies) {
-            let mend = || self.mend_copy(copy, segment, found.as_ref(), cut);
+        for ((copy, found), newest) in self.copies.all().iter().zip(&segment.copies).zip(own_newest) {
+            let own_newest = *newest == Some(segment.number);
+            let facts = found.as_ref().map(|found| &found.facts);
+            let doubtful_from = facts.map_or(Lsn(u64::MAX), |facts| decide::doubtful_from(own_newest, facts));
+            let steps = decide::mend(&segment.union, facts, doubtful_from, cut);
+            let mend = || self.mend_copy(copy, segment, found.as_ref(), steps);
             files.push(copy.attempt("heal journal segment", mend));
         }
         files
@@ -228,14 +237,14 @@ impl Recovery {
         copy: &JournalCopy,
         segment: &Scanned,
         found: Option<&CopyOfSegment>,
-        cut: bool,
+        mend: Mend,
     ) -> io::Result<Arc<SegmentFile>> {
         let file = match found {
             Some(found) => Arc::clone(&found.file),
             None => Arc::new(copy.create_segment(segment.number, self.segment_bytes)?.0),
         };
         let start = self.start_of(segment.number);
-        let mend = decide::mend(&segment.union, found.map(|found| &found.facts), cut);
+        self.rewrite(copy, segment, &file, mend.rewrite)?;
         for record in mend.erase {
             copy.commit(&file, record.lsn.0 - start, &[Bytes::from_static(&[0; format::MAGIC.len()])])?;
         }
@@ -253,6 +262,35 @@ impl Recovery {
             copy.cut(&file, end)?;
         }
         Ok(file)
+    }
+
+    /// Writes records again, those that lie side by side at once, and flushes them.
+    fn rewrite(
+        &self,
+        copy: &JournalCopy,
+        segment: &Scanned,
+        file: &SegmentFile,
+        records: Vec<Placed>,
+    ) -> io::Result<()> {
+        let (mut buffers, mut from, mut end) = (Vec::new(), Lsn(0), Lsn(0));
+        for record in records {
+            let Some(bytes) = self.read_whole(segment, &record) else {
+                continue;
+            };
+            if record.lsn != end || end.0 - from.0 > REWRITE_BYTES {
+                if !buffers.is_empty() {
+                    copy.commit(file, from.0 - self.start_of(segment.number), &buffers)?;
+                    buffers.clear();
+                }
+                from = record.lsn;
+            }
+            buffers.push(bytes);
+            end = record.end();
+        }
+        if buffers.is_empty() {
+            return Ok(());
+        }
+        copy.commit(file, from.0 - self.start_of(segment.number), &buffers)
     }
 
     /// Reads a record from a copy that has it whole.
@@ -280,12 +318,13 @@ impl Recovery {
 
     /// Removes large files that no record names, copies those that a copy lacks, and returns those
     /// that are there.
-    fn recover_large(&self, named: LargeFiles) -> LargeFiles {
-        let list = |(number, copy): (usize, &JournalCopy)| {
+    fn recover_large(&self, named: LargeFiles, own_newest: &[Option<u64>]) -> LargeFiles {
+        let list = |((number, copy), newest): ((usize, &JournalCopy), &Option<u64>)| {
             let files = copy.attempt("list large files", || copy.large_files()).unwrap_or_default();
-            LargeFacts { current: self.is_current(number), files }
+            LargeFacts { current: self.is_current(number), newest: newest.unwrap_or(0), files }
         };
-        let facts: Vec<LargeFacts> = self.copies.all().iter().enumerate().map(list).collect();
+        let copies = self.copies.all().iter().enumerate().zip(own_newest);
+        let facts: Vec<LargeFacts> = copies.map(list).collect();
         let steps = decide::large_steps(named, &facts);
         for (copy, id) in steps.remove {
             if let Some(copy) = self.copies.get(copy) {

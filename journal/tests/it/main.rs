@@ -10,6 +10,7 @@ mod prepare;
 mod recovery;
 mod release;
 mod simulation;
+mod unflushed;
 
 use std::path::{Path, PathBuf};
 

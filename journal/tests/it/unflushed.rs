@@ -14,20 +14,22 @@ async fn a_copy_given_up_before_it_flushed_has_the_records_after_the_next_start(
     for seed in 0..20 {
         let [left, right] = ["left", "right"].map(MemoryCopy::new);
         let journal = open(&[&left, &right]);
-        append(&journal, 0, 2_000).await.unwrap();
+        append(&journal, 0, 30_000).await.unwrap();
         right.inject(Fault::Flush);
-        append(&journal, 1, 2_000).await.unwrap();
+        append(&journal, 1, 30_000).await.unwrap();
+        append(&journal, 2, 9_999).await.unwrap(); // nothing follows record 1 in its segment
+        assert_eq!(journal.segment_of(journal.durable_end()), 1, "the newest segment is another one");
         drop(journal);
         right.inject(Fault::None);
         // The server starts again, the machine has not stopped: everything can still be read.
         let journal = open(&[&left, &right]);
         left.inject(Fault::Flush);
-        append(&journal, 2, 2_000).await.unwrap();
+        append(&journal, 3, 2_000).await.unwrap();
         left.crash(seed);
         right.crash(seed);
         drop(journal);
         left.inject(Fault::None);
-        assert_eq!(numbers(&open(&[&left, &right])), [0, 1, 2], "seed {seed}");
+        assert_eq!(numbers(&open(&[&left, &right])), [0, 1, 2, 3], "seed {seed}");
     }
 }
 

@@ -31,6 +31,9 @@
 //!   duplicate.
 //! - **A start begins a new segment**, after it has cut off what could not be read behind the last
 //!   record. So nothing that a torn write left can ever follow a new record.
+//! - **A start makes durable what it reads.** It writes the last records of each copy's newest
+//!   segment again: the server may have been killed before it flushed them, or a copy given up
+//!   because it could not, and what can still be read may then never have reached the disk.
 //!
 //! # Copies that differ at a start
 //! Those that saw the last change of the set of copies are *current*; between them the union of the

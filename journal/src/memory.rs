@@ -164,11 +164,6 @@ impl MemoryCopy {
         false
     }
 
-    /// Returns the numbers of its segments.
-    pub fn segments(&self) -> Vec<u64> {
-        self.state().now.segments.keys().copied().collect()
-    }
-
     pub(crate) fn faults(&self) -> Arc<Faults> {
         Arc::clone(&self.faults)
     }

@@ -1,4 +1,4 @@
-//! Where peers meet: started when a row first needs them, given the same holdings, taking turns run by run.
+//! A comparison of peers: each starts when a row first needs it, gets the same holdings, and takes its turn in every run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -216,7 +216,7 @@ impl Figures {
         self.0.get(&kind).and_then(|figures| median(figures))
     }
 
-    /// Returns who has figures.
+    /// Returns the peers that have figures.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> {
         self.0.keys().copied()
     }

@@ -1,4 +1,4 @@
-//! Servers under measurement: each a child process in a directory of its own, waited for, stopped when dropped.
+//! Servers under measurement: each is a child process in a directory of its own, and stops when dropped.
 
 pub mod filmroom;
 pub mod nginx;

@@ -1,4 +1,4 @@
-//! A server under trial: started, waited for, killed.
+//! A server under trial: starts it, waits until it is ready, kills it.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -67,7 +67,7 @@ impl Place {
         std::thread::spawn(move || {
             let mut line = String::new();
             let read = BufReader::new(stdout).read_line(&mut line).map(|_| line);
-            drop(sender.send(read)); // nobody waits any more
+            drop(sender.send(read)); // the receiver may have given up
         });
         let line = receiver.recv_timeout(START_WAIT_MAX);
         let line = line.map_err(|_| anyhow!("the server is not ready after {START_WAIT_MAX:?}"));
@@ -195,7 +195,7 @@ pub fn pause(time: Duration) {
 }
 
 fn send(pid: i32, signal: Signal) -> anyhow::Result<()> {
-    let pid = Pid::from_raw(pid).context("0 is no process")?;
+    let pid = Pid::from_raw(pid).context("0 is not a process")?;
     match kill_process(pid, signal) {
         Err(rustix::io::Errno::SRCH) => Ok(()), // it ended by itself
         result => Ok(result?),

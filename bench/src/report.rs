@@ -10,5 +10,5 @@ pub use table::table;
 
 /// Says on stderr what is being done.
 pub fn progress(text: &str) {
-    drop(writeln!(io::stderr(), "{text}")); // without stderr nobody is waiting for it
+    drop(writeln!(io::stderr(), "{text}")); // a closed stderr is not an error
 }

@@ -104,7 +104,7 @@ fn say(common: &Common, text: String) -> anyhow::Result<()> {
     if common.json { Ok(()) } else { output::line(text) }
 }
 
-/// Where the data goes when nobody said where.
+/// Where the data goes unless the command line says so.
 #[derive(Debug)]
 enum Place {
     /// In the working directory, and there it stays.
@@ -121,8 +121,8 @@ impl Place {
     }
 }
 
-/// Chooses the place. Postgres refuses to run as root, so root's server starts it as another user, who must be able to
-/// reach the data: below root's home, where a first clone often lies, nobody else can.
+/// Chooses the place. Postgres refuses to run as root, so root's server starts it as another user. That user must be
+/// able to reach the data, and below root's home, where a first clone often lies, no other user can.
 fn place(common: &Common) -> anyhow::Result<Option<Place>> {
     if common.data.is_some() || common.config.is_some() {
         return Ok(None);

@@ -1,6 +1,6 @@
 //! Import of files: walks a path, reads DICOM files (PS3.10) and stores their data sets.
 //!
-//! What is no DICOM file is counted and named, DICOMDIRs are passed over (the files they list are walked anyway), and
+//! Files that are not DICOM are counted and named, DICOMDIRs are passed over (the files they list are walked anyway), and
 //! every file that should have been stored and was not is named with its reason.
 
 mod file;

@@ -27,7 +27,7 @@ fn filter(variable: Option<&str>, level: LogLevel) -> Result<EnvFilter, InvalidC
         None => Ok(EnvFilter::new(match level {
             LogLevel::Error => "error",
             LogLevel::Warn => "warn",
-            // Every statement and every connection of the libraries below is no news.
+            // The libraries below log every statement and connection, which is no state change of ours.
             LogLevel::Info => "info,sqlx=warn,hyper=warn,h2=warn",
             LogLevel::Debug => "debug,sqlx=warn,hyper=info,h2=info",
             LogLevel::Trace => "trace",

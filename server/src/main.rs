@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to tell when standard error is closed.
+            // When standard error is closed, there is no way left to tell.
             drop(writeln!(std::io::stderr(), "filmroom: {error:#}"));
             let usage = error.downcast_ref::<InvalidConfig>().is_some();
             ExitCode::from(if usage { EXIT_USAGE } else { EXIT_FAILED })

@@ -44,9 +44,9 @@ impl Reporter {
         drop(lost); // a later report replaces it
     }
 
-    /// Passes a note on; waits while there is no room.
+    /// Passes a note on; waits while the queue is full.
     pub(crate) async fn note(&self, text: String) {
-        // Nobody listens any more: the summary still counts it.
+        // The listener has ended: the summary still counts it.
         drop(self.0.send(Event::Note { text }).await);
     }
 
@@ -93,7 +93,7 @@ impl Display {
             }
             Event::Note { text } => self.bar.suspend(|| {
                 use std::io::Write;
-                drop(writeln!(std::io::stderr(), "{text}")); // nobody reads a closed standard error
+                drop(writeln!(std::io::stderr(), "{text}")); // standard error may be closed
             }),
         }
     }

@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: Table) -> anyhow::Result<ExitCode> {
     let rows = rows(&arguments.rows)?;
     let mut lines = Lines::open(arguments.json.as_deref())?;
     let parent = arguments.directory.clone().unwrap_or_else(std::env::temp_dir);
-    // Postgres runs as a user of its own, who has to reach its directory.
+    // Postgres runs as a user of its own, which has to reach its directory.
     let open = std::fs::Permissions::from_mode(0o755);
     let temporary = tempfile::Builder::new().prefix("bench-table-").permissions(open).tempdir_in(&parent);
     let temporary = temporary.with_context(|| format!("create a directory in {}", parent.display()))?;
@@ -151,7 +151,7 @@ fn comparison(arguments: Table, directory: &Path) -> anyhow::Result<Comparison> 
     Ok(comparison)
 }
 
-/// A row without a figure of ours, or with one that is no number, was not measured.
+/// A row without a figure of ours, or with one that is not a number, was not measured.
 fn check(row: &Row, outcomes: Vec<Outcome>) -> anyhow::Result<Vec<Outcome>> {
     let sane = |outcome: &Outcome| outcome.ours.is_some_and(|ours| ours.is_finite() && ours >= 0.0);
     for outcome in &outcomes {

@@ -21,15 +21,15 @@ pub struct Compared {
     pub same: usize,
     /// Instances that were acknowledged and are not served as they were sent: UIDs.
     pub lost: Vec<String>,
-    /// Studies with an instance whose bytes nobody sent, or that is served more than once: UIDs.
+    /// UIDs of studies with an instance whose bytes were never sent, or that is served more than once.
     pub different: Vec<String>,
     /// Instances that a search lists more than once: UIDs.
     pub doubled: Vec<String>,
     /// Instances that were acknowledged and that a search does not list: UIDs.
     pub not_found: Vec<String>,
-    /// Instances that a search lists and nobody sent: UIDs.
+    /// UIDs of instances that a search lists and that were never sent.
     pub strange: Vec<String>,
-    /// Studies whose count of instances is not that of the list: UIDs.
+    /// UIDs of studies whose count of instances differs from the list.
     pub miscounted: Vec<String>,
 }
 

@@ -133,7 +133,7 @@ fn store(association: &mut Association, instance: &Instance) -> anyhow::Result<u
     association.store(kind, &instance.sop_instance_uid, &instance.data_set)
 }
 
-/// Sends again, twice at the same time, as senders do whose acknowledgements were lost. Returns the refusals.
+/// Sends again, twice at the same time, as senders do after a lost acknowledgement. Returns the refusals.
 pub(super) fn resend(address: &str, studies: &Studies) -> anyhow::Result<Vec<String>> {
     let again = || -> anyhow::Result<Vec<String>> {
         let mut association = Association::open(address, "FILMROOM", &KINDS)?;

@@ -53,7 +53,7 @@ pub struct Series {
 }
 
 impl Holdings {
-    /// Decides what is held; generates it once to know the identifiers.
+    /// Plans the holdings; generates them once to know the identifiers.
     pub fn plan(sizes: &Sizes) -> Self {
         let large: Vec<StudySpec> =
             (0..sizes.large_studies).map(|n| slices_spec(LARGE_SEED + u64::from(n), sizes.slices)).collect();
@@ -63,7 +63,7 @@ impl Holdings {
         Self { large: large.iter().map(study).collect(), small: small.iter().map(study).collect(), specs }
     }
 
-    /// Returns how many instances are held.
+    /// Returns how many instances there are.
     pub fn instances(&self) -> usize {
         self.large.iter().chain(&self.small).map(Study::instances).sum()
     }

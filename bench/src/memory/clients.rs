@@ -110,7 +110,7 @@ pub(super) fn find_slowly(address: &str, rest: Duration) -> anyhow::Result<u64> 
 }
 
 /// Asks short questions, one after the other, until it should stop. `sealed` is a study that can be read, `seed` that
-/// of studies nobody else sends.
+/// of studies that no other client sends.
 pub(super) fn probe(dicom: &str, http: &str, sealed: u64, seed: u64, stop: &AtomicBool) -> anyhow::Result<Vec<Probe>> {
     let known = small(sealed, 1).next().context("a study has an instance")?;
     let mut association = Association::open(dicom, "FILMROOM", &[CT, ECHO])?;

@@ -60,7 +60,7 @@ fn config(directory: &Path, address: SocketAddr) -> String {
     let directory = directory.display();
     let mut text = String::from("daemon off;\nworker_processes 2;\nerror_log stderr;\n");
     if rustix::process::geteuid().is_root() {
-        text.push_str("user root;\n"); // the files belong to whoever measures
+        text.push_str("user root;\n"); // the files belong to the user that measures
     }
     writeln!(text, "pid \"{directory}/pid\";\nevents {{ worker_connections 1024; }}\nhttp {{")
         .expect("a string takes everything");

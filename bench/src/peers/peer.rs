@@ -126,7 +126,7 @@ impl Peer {
     }
 }
 
-/// Says on stderr what to install for a peer whose program is missing.
+/// Reports what to install for a peer whose program is missing.
 pub fn missing(kind: Kind, program: &Path, install: &str) {
     crate::report::progress(&format!("{kind}: there is no {}; {install}", program.display()));
 }

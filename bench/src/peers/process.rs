@@ -90,7 +90,7 @@ impl Process {
         if !self.is_running() {
             return Ok(());
         }
-        kill_process(Pid::from_raw(self.pid).context("0 is no process")?, self.stop)
+        kill_process(Pid::from_raw(self.pid).context("0 is not a process")?, self.stop)
             .context("ask a process to stop")?;
         let begun = Instant::now();
         while self.is_running() {
@@ -111,7 +111,7 @@ impl Drop for Process {
         if let Some(group) = Pid::from_raw(self.pid) {
             kill_process_group(group, Signal::KILL).ok(); // it may be gone already
         }
-        drop(child.wait()); // nobody asks for its status
+        drop(child.wait()); // its status does not matter
     }
 }
 

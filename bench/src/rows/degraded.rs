@@ -93,7 +93,7 @@ impl Measured {
     }
 }
 
-/// Devices whose directories have another name meanwhile.
+/// Devices whose directories are renamed for a while.
 struct Away(Vec<(PathBuf, PathBuf)>);
 
 impl Away {

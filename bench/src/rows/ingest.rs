@@ -13,10 +13,10 @@ use crate::report::{Better, Outcome};
 const SQLITE: [Kind; 2] = [Kind::NewOrthancSqlite, Kind::OrthancSqlite];
 /// Peers with their index in Postgres.
 const POSTGRES: [Kind; 2] = [Kind::NewOrthancPostgres, Kind::OrthancPostgres];
-/// Who receives.
+/// Peers that receive.
 const RECEIVERS: [Kind; 5] =
     [Kind::Filmroom, Kind::NewOrthancSqlite, Kind::NewOrthancPostgres, Kind::OrthancSqlite, Kind::Storescp];
-/// Who receives from a sender that leaves Nagle on: some peers need 90 ms for an instance.
+/// Peers that receive from a sender that leaves Nagle on: some peers need 90 ms for an instance.
 const PATIENT_RECEIVERS: [Kind; 3] = [Kind::Filmroom, Kind::NewOrthancSqlite, Kind::Storescp];
 /// How often one association's p99 may be that of fdatasync alone.
 const SYNCS_OF_P99: f64 = 5.0;

@@ -61,7 +61,7 @@ pub fn a8(comparison: &mut Comparison) -> anyhow::Result<Vec<Outcome>> {
     ])
 }
 
-/// Times searches one after the other; those with a wrong number of matches are no figure.
+/// Times searches one after the other; a wrong number of matches gives no figure.
 fn timed(comparison: &mut Comparison, name: &str, searches: &[Search]) -> anyhow::Result<(Figures, Figures)> {
     turns(comparison, name, |peer| {
         let mut connection = Connection::open(peer.http()?.address)?;

@@ -12,7 +12,7 @@ use crate::report::{Better, Outcome};
 const CLIENTS: u32 = 4;
 /// Instances of a request.
 const BATCH: usize = 50;
-/// Who receives.
+/// Peers that receive.
 const RECEIVERS: [Kind; 4] = [Kind::Filmroom, Kind::NewOrthancSqlite, Kind::NewOrthancPostgres, Kind::OrthancSqlite];
 
 /// C3: 50 instances a request, four clients; and our own C-STORE on four associations in the same runs.

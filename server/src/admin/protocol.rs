@@ -102,7 +102,7 @@ pub(crate) struct ImportSummary {
     pub(crate) stored: u64,
     /// Instances that were there with the same bytes.
     pub(crate) known: u64,
-    /// Files that are no DICOM files.
+    /// Files that are not DICOM files.
     pub(crate) not_dicom: u64,
     /// Directories of media (DICOMDIR), which are not needed.
     pub(crate) dicomdir: u64,

@@ -34,7 +34,7 @@ pub(crate) struct AdminServer {
 }
 
 impl AdminServer {
-    /// Binds the socket. Whoever calls holds the data directory's lock: a socket that is there is a dead server's.
+    /// Binds the socket. The caller holds the data directory's lock, so a socket that exists is a dead server's.
     pub(crate) fn bind(path: &Path) -> anyhow::Result<Self> {
         let binding = || format!("open the admin socket {}", path.display());
         match fs::remove_file(path) {

@@ -135,14 +135,14 @@ fn wrong_values_are_refused_with_their_line() {
     refused(
         "[pack]\nquiet = \"2 minutes\"",
         &expect![[
-            r#"filmroom.toml:2: `2 minutes` is no length of time: write a whole number and ms, s, min, h or d, as in "2min""#
+            r#"filmroom.toml:2: `2 minutes` is not a valid length of time: write a whole number and ms, s, min, h or d, as in "2min""#
         ]],
     );
     refused("[pack]\nquiet = 120", &expect!["filmroom.toml:2: invalid type: integer `120`, expected a string"]);
     refused(
         "[pack]\ncontainer = \"1G\"",
         &expect![[
-            r#"filmroom.toml:2: `1G` is no size: write a whole number and B, KiB, MiB, GiB or TiB (or kB, MB, GB, TB), as in "1GiB""#
+            r#"filmroom.toml:2: `1G` is not a valid size: write a whole number and B, KiB, MiB, GiB or TiB (or kB, MB, GB, TB), as in "1GiB""#
         ]],
     );
     refused(
@@ -159,15 +159,17 @@ fn wrong_values_are_refused_with_their_line() {
     );
     refused(
         "[dicom]\nae_title = \"SEVENTEEN_LETTERS\"",
-        &expect!["filmroom.toml:2: `SEVENTEEN_LETTERS` is no AE title: use 1 to 16 ASCII characters without backslash"],
+        &expect![
+            "filmroom.toml:2: `SEVENTEEN_LETTERS` is not a valid AE title: use 1 to 16 ASCII characters without backslash"
+        ],
     );
     refused(
         "[dicom.destinations]\nSINK = \"nowhere\"",
-        &expect![[r#"filmroom.toml:2: `nowhere` is no address: write host:port, as in "10.0.0.5:104""#]],
+        &expect![[r#"filmroom.toml:2: `nowhere` is not a valid address: write host:port, as in "10.0.0.5:104""#]],
     );
     refused(
         "[index]\nurl = \"mysql://me:secret@db\"",
-        &expect!["filmroom.toml:2: this is no database URL: write postgres://user@host/database"],
+        &expect!["filmroom.toml:2: this is not a valid database URL: write postgres://user@host/database"],
     );
     refused("[[pool]]\nname = \"a\"\n", &expect!["filmroom.toml:1: missing field `tier`"]);
     refused("data = \n", &expect!["filmroom.toml:1: string values must be quoted, expected literal string"]);

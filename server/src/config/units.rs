@@ -37,7 +37,9 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let millis = parse(text, &SPAN_UNITS).ok_or_else(|| {
-            format!("`{text}` is no length of time: write a whole number and ms, s, min, h or d, as in \"2min\"")
+            format!(
+                "`{text}` is not a valid length of time: write a whole number and ms, s, min, h or d, as in \"2min\""
+            )
         })?;
         Ok(Self(Duration::from_millis(millis)))
     }
@@ -48,7 +50,7 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let bytes = parse(text, &SIZE_UNITS).ok_or_else(|| {
-            format!("`{text}` is no size: write a whole number and B, KiB, MiB, GiB or TiB (or kB, MB, GB, TB), as in \"1GiB\"")
+            format!("`{text}` is not a valid size: write a whole number and B, KiB, MiB, GiB or TiB (or kB, MB, GB, TB), as in \"1GiB\"")
         })?;
         Ok(Self(bytes))
     }

@@ -49,7 +49,9 @@ impl TryFrom<String> for AeTitle {
 
     fn try_from(text: String) -> Result<Self, String> {
         let parsed = text.parse();
-        parsed.map(Self).map_err(|_| format!("`{text}` is no AE title: use 1 to 16 ASCII characters without backslash"))
+        parsed
+            .map(Self)
+            .map_err(|_| format!("`{text}` is not a valid AE title: use 1 to 16 ASCII characters without backslash"))
     }
 }
 
@@ -65,7 +67,7 @@ impl TryFrom<String> for HostPort {
         if valid {
             Ok(Self(text))
         } else {
-            Err(format!("`{text}` is no address: write host:port, as in \"10.0.0.5:104\""))
+            Err(format!("`{text}` is not a valid address: write host:port, as in \"10.0.0.5:104\""))
         }
     }
 }
@@ -101,7 +103,7 @@ impl TryFrom<String> for DatabaseUrl {
             Ok(Self(text))
         } else {
             // The text is not repeated: it may hold a password.
-            Err("this is no database URL: write postgres://user@host/database".to_owned())
+            Err("this is not a valid database URL: write postgres://user@host/database".to_owned())
         }
     }
 }

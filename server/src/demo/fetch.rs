@@ -39,7 +39,7 @@ pub(super) async fn fetch(address: SocketAddr, path: &str, accept: &str) -> anyh
 fn parse(mut bytes: Bytes) -> anyhow::Result<Answer> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").context("it has no end of its header")?;
     let head = bytes.split_to(end + 4);
-    let head = std::str::from_utf8(&head).context("its header is no text")?;
+    let head = std::str::from_utf8(&head).context("its header is not text")?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("it has no status")?;
     let length = head.lines().filter_map(|line| line.split_once(':'));
     let mut length = length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));

@@ -112,7 +112,7 @@ impl Tour {
             let answer = fetch(self.http, &path, "application/dicom; transfer-syntax=*").await?;
             ensure!(answer.status == 200, "an instance was answered {}", answer.status);
             let FileMetaRead::Meta { data_set_offset, .. } = read_file_meta(&answer.body)? else {
-                anyhow::bail!("the answer is no DICOM file");
+                anyhow::bail!("the answer is not a DICOM file");
             };
             ensure!(answer.body.get(data_set_offset..) == Some(&instance.data_set), "an instance came back changed");
         }

@@ -1,4 +1,4 @@
-//! A connection whose peer has to read: a write that gets nowhere for too long fails, and the connection with it.
+//! A connection whose peer has to read: a write without progress for too long fails and ends the connection.
 //!
 //! Nothing else bounds a client that asks for a study and then reads nothing: it would hold its place among the
 //! connections, an open answer and the archive's readers for as long as its machine is up.

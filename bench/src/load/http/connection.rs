@@ -163,6 +163,6 @@ mod tests {
         let bodies = [1, 2, 3].map(|_| connection.whole(Request::get("/x", JSON)).unwrap().body);
         assert_eq!(bodies, [&b"one"[..], b"two", b"three"]);
         server.join().unwrap();
-        assert!(connection.fetch(Request::get("/x", JSON)).is_err(), "nobody listens any more");
+        assert!(connection.fetch(Request::get("/x", JSON)).is_err(), "the server has stopped listening");
     }
 }

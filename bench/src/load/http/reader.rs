@@ -140,7 +140,7 @@ impl Reader {
         self.open.clear();
         let chunked = self.head.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
         let length = self.head.header("content-length").map(str::parse::<u64>).transpose();
-        self.state = match (self.head.status, length.context("Content-Length is no number")?) {
+        self.state = match (self.head.status, length.context("Content-Length is not a number")?) {
             (100, _) => State::Head,
             (204 | 304, _) | (_, Some(0)) => State::Done,
             _ if chunked => State::ChunkSize,

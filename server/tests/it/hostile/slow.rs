@@ -9,9 +9,9 @@ use crate::filmroom::{Place, Server};
 
 /// What each reads before it rests.
 const SIP_BYTES: u64 = 256 << 10;
-/// Memory that those who read instances may take together.
+/// Memory that all readers of instances may take together.
 const INSTANCES_KIB_MAX: u64 = 128 * 1024;
-/// Memory that those who search may: rows and connections' buffers among it, of rows ten times as long as usual.
+/// Memory that all searching clients may take: rows and connections' buffers among it, of rows ten times as long as usual.
 const SEARCHES_KIB_MAX: u64 = 224 * 1024;
 
 /// Asks for a path with many clients, each of which reads a little; returns them and the most memory the server had.

@@ -79,13 +79,14 @@ pub struct JobControl {
 struct Shared {
     orders: watch::Sender<Orders>,
     cancel: CancellationToken,
-    progress: Progress,
     state: Mutex<Known>,
 }
 
 #[derive(Debug)]
 struct Known {
     status: JobStatus,
+    /// Silent as soon as the job has ended: its listener waits until the last one that may report is gone.
+    progress: Progress,
     /// When the window of the rate began, and what was done then.
     rate_since: (Instant, u64),
     /// When the job was last let go on by `checkpoint`: what it worked since is throttled.
@@ -106,8 +107,8 @@ impl JobControl {
             last_error: None,
         };
         let now = Instant::now();
-        let state = Mutex::new(Known { status, rate_since: (now, 0), worked_since: now });
-        Self { shared: Arc::new(Shared { orders: watch::Sender::default(), cancel, progress, state }) }
+        let state = Mutex::new(Known { status, progress, rate_since: (now, 0), worked_since: now });
+        Self { shared: Arc::new(Shared { orders: watch::Sender::default(), cancel, state }) }
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
@@ -121,7 +122,7 @@ impl JobControl {
 
     /// Says how far the present run is, in the job's own unit.
     pub fn report(&self, done: u64, total: u64) {
-        {
+        let progress = {
             let mut known = self.known();
             (known.status.done, known.status.total) = (done, total);
             let (since, before) = known.rate_since;
@@ -132,8 +133,9 @@ impl JobControl {
             if done > before && !elapsed.is_zero() {
                 known.status.rate = per_second(done - before, elapsed);
             }
-        }
-        self.shared.progress.report(done, total);
+            known.progress.clone()
+        };
+        progress.report(done, total);
     }
 
     /// Waits while the job is paused, and as long as its throttle says. Call it between pieces of work; work goes on when
@@ -199,6 +201,9 @@ impl JobControl {
             known.worked_since = Instant::now();
             known.status.next = None;
         }
+        if matches!(state, JobState::Done | JobState::Cancelled | JobState::Failed) {
+            known.progress = Progress::silent();
+        }
         std::mem::replace(&mut known.status.state, state)
     }
 
@@ -257,6 +262,16 @@ mod tests {
         tokio::task::yield_now().await;
         control.cancel().cancel();
         assert!(matches!(job.await.unwrap(), Err(Error::Cancelled)));
+    }
+
+    #[test]
+    fn a_job_that_ended_lets_go_of_its_listener() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let progress = Progress::new(move |done, _| sender.send(done).unwrap());
+        let control = JobControl::new("pack", "instances", progress, CancellationToken::new());
+        control.report(1, 2);
+        control.set_state(JobState::Done);
+        assert_eq!(receiver.iter().collect::<Vec<_>>(), [1]);
     }
 
     #[test]

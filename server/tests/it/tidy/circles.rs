@@ -202,6 +202,8 @@ mod tests {
         assert_eq!(found(&[lib, ("x.rs", uses), added]), [["x.rs", "y.rs"]]);
         let uses = "pub struct X<T>(T);\nimpl<T> X<T> { fn f(&self) { self.own() } fn own(&self) {} }";
         assert!(found(&[lib, ("x.rs", uses), added]).is_empty());
+        let field = "pub struct X<T>(T);\nimpl<T> X<T> { fn f(&self) { self.added.len() } }";
+        assert!(found(&[lib, ("x.rs", field), added]).is_empty());
     }
 
     #[test]

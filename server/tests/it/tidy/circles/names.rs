@@ -258,7 +258,7 @@ impl Reader {
         let first = self.at + 1 - (2 * path.len() - 1);
         let before = |ahead: usize| first.checked_sub(ahead).map_or("", |at| self.tokens[at].as_str());
         let called = match (before(2), before(1)) {
-            ("self", ".") => path.first().cloned(),
+            ("self", ".") if self.peek(1) == "(" || self.peek(1) == "::" => path.first().cloned(),
             _ if path[0] == "Self" => path.get(1).cloned(),
             _ => None,
         };

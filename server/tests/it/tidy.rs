@@ -5,6 +5,7 @@
 mod circles;
 mod crates;
 mod documents;
+mod parts;
 mod readme;
 mod source;
 
@@ -45,11 +46,12 @@ fn long_comments() {
     println!("{long} comments beyond 100 columns");
 }
 
-/// Prints the map: files, lines and circles of each crate. `FILMROOM_TREE` names another tree than this one.
+/// Prints the map: files, lines and circles of each crate, and what the parts of the archive take. `FILMROOM_TREE` names another tree than this one.
 #[test]
 fn map() {
     let root = std::env::var_os("FILMROOM_TREE").map_or_else(root, PathBuf::from);
-    let sizes = circles::sizes(&read_tree(&root));
+    let tree = read_tree(&root);
+    let sizes = circles::sizes(&tree);
     assert!(sizes.len() > 5, "found only {} crates in {}", sizes.len(), root.display());
     println!("{:<12} {:>6} {:>7} {:>17}", "crate", "files", "lines", "files in circles");
     for (name, size) in &sizes {
@@ -62,6 +64,10 @@ fn map() {
         for circle in &size.circles {
             println!("\n{name}: {circle}");
         }
+    }
+    println!("\nWhat the parts of the archive take:");
+    for part in parts::parts(&tree) {
+        println!("{part}");
     }
 }
 

@@ -27,7 +27,7 @@ use crate::status::Gauges;
 use crate::tasks::Tasks;
 use crate::unsealed::Unsealed;
 use crate::used_pools::{self, UsedPools};
-use crate::{ArchiveOptions, Error, JobControl, JobStatus, Metrics, Results, Status, VerifyReport};
+use crate::{ArchiveOptions, Clock, Error, JobControl, JobStatus, Metrics, Results, Status, VerifyReport};
 
 /// The archive: one store, one query and one retrieve service. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -39,24 +39,42 @@ pub struct Archive {
 #[derive(Debug)]
 struct Services {
     intake: Arc<Intake>,
-    link: Arc<IndexLink>,
+    readers: Readers,
+    deletion: Arc<Deletion>,
+    workers: Workers,
+    scheduler: Arc<Scheduler>,
+    gauges: Arc<Gauges>,
+    ground: Ground,
     barrier: Arc<Barrier>,
+    metrics: Metrics,
+    tasks: Tasks,
+}
+
+/// What lies lowest: opened in order, data directory first.
+#[derive(Debug)]
+struct Ground {
+    lock: DirLock,
+    unsealed: Arc<Unsealed>,
+    containers: Arc<Containers>,
+    link: Arc<IndexLink>,
+}
+
+/// The retrieve service.
+#[derive(Debug)]
+struct Readers {
     locator: Arc<Locator>,
     reader: Arc<Reader>,
     frames: FrameReader,
     metadata: Arc<MetadataReader>,
-    deletion: Arc<Deletion>,
-    packer: Arc<Packer>,
+}
+
+/// What works in the background.
+#[derive(Debug)]
+struct Workers {
     adopter: Arc<Adopter>,
-    verifier: Arc<Verifier>,
     follower: Arc<Follower>,
-    scheduler: Arc<Scheduler>,
-    containers: Arc<Containers>,
-    gauges: Arc<Gauges>,
-    unsealed: Arc<Unsealed>,
-    metrics: Metrics,
-    tasks: Tasks,
-    lock: DirLock,
+    packer: Arc<Packer>,
+    verifier: Arc<Verifier>,
 }
 
 impl Archive {
@@ -65,12 +83,12 @@ impl Archive {
     pub async fn start(options: ArchiveOptions) -> Result<Self, Error> {
         let services = Arc::new(open(options).await?);
         services.keep_link();
-        services.tasks.start(Arc::clone(&services.follower).run());
-        let (scheduler, link) = (&services.scheduler, &services.link);
-        let (containers, gauges) = (&services.containers, &services.gauges);
-        scheduler.start(PackJob::new(Arc::clone(&services.packer)));
-        scheduler.start(AdoptJob::new(Arc::clone(&services.adopter), Arc::clone(link)));
-        scheduler.start(ProbeJob::new(Arc::clone(containers), Arc::clone(link), Arc::clone(gauges)));
+        let Services { workers, scheduler, ground, gauges, tasks, .. } = &*services;
+        tasks.start(Arc::clone(&workers.follower).run());
+        scheduler.start(PackJob::new(Arc::clone(&workers.packer)));
+        scheduler.start(AdoptJob::new(Arc::clone(&workers.adopter), Arc::clone(&ground.link)));
+        let (containers, link) = (Arc::clone(&ground.containers), Arc::clone(&ground.link));
+        scheduler.start(ProbeJob::new(containers, link, Arc::clone(gauges)));
         Ok(Self { services })
     }
 
@@ -78,9 +96,9 @@ impl Archive {
     /// directories. Peers must have been served before; readers that are still at work may go on.
     pub async fn stop(&self) {
         self.services.tasks.stop().await;
-        self.services.unsealed.close().await;
-        self.services.link.close().await;
-        self.services.lock.release();
+        self.services.ground.unsealed.close().await;
+        self.services.ground.link.close().await;
+        self.services.ground.lock.release();
     }
 
     /// Begins to take one instance in. Fails at once when its transfer syntax is not taken.
@@ -95,7 +113,7 @@ impl Archive {
     /// (0020,1200..1209), Modalities in Study and SOP Classes in Study; adapters pick what was asked for.
     pub async fn search(&self, query: Query) -> Result<Results<Attributes>, Error> {
         self.services.barrier.catch_up().await?;
-        let index = self.services.link.get()?;
+        let index = self.services.ground.link.get()?;
         let matches = index.search(&query).await?;
         Ok(Box::pin(futures_util::StreamExt::map(matches, |found| found.map_err(Error::from))))
     }
@@ -104,51 +122,51 @@ impl Archive {
     /// `None` when only the search itself can tell.
     pub async fn count(&self, query: &Query, at_most: u64) -> Result<Option<u64>, Error> {
         self.services.barrier.catch_up().await?;
-        Ok(self.services.link.get()?.count(query, at_most).await?)
+        Ok(self.services.ground.link.get()?.count(query, at_most).await?)
     }
 
     /// Finds instances; ordered by study, series number and instance number. Sees every instance acknowledged
     /// before the call.
     pub async fn locate(&self, selector: &Selector) -> Result<Vec<InstanceRef>, Error> {
-        self.services.locator.locate(selector).await
+        self.services.readers.locator.locate(selector).await
     }
 
     /// Tells whether something of the selection was there and was deleted (410 instead of 404).
     pub fn was_deleted(&self, selector: &Selector) -> bool {
         let uids = [&selector.studies, &selector.series, &selector.instances];
-        uids.into_iter().flatten().any(|uid| self.services.unsealed.was_deleted(uid))
+        uids.into_iter().flatten().any(|uid| self.services.ground.unsealed.was_deleted(uid))
     }
 
     /// Opens one instance for reading; the data set's bytes, verified.
     pub async fn open(&self, instance: &InstanceRef) -> Result<InstanceBody, Error> {
-        retrieve::open(&self.services.reader, instance).await
+        retrieve::open(&self.services.readers.reader, instance).await
     }
 
     /// Opens instances one after the other, in order, reading ahead within a memory bound. An instance
     /// that cannot be read is an `Err` item, and the stream goes on.
     pub fn open_all(&self, instances: Vec<InstanceRef>) -> Opened {
-        retrieve::open_all(Arc::clone(&self.services.reader), instances)
+        retrieve::open_all(Arc::clone(&self.services.readers.reader), instances)
     }
 
     /// Returns the metadata of instances as DICOM JSON objects, one item each, in order. Each occurrence of the byte
     /// 01H stands for the base URL of the DICOMweb service, without a trailing slash.
     pub fn metadata(&self, instances: Vec<InstanceRef>) -> Results<Bytes> {
-        retrieve::metadata(Arc::clone(&self.services.metadata), instances)
+        retrieve::metadata(Arc::clone(&self.services.readers.metadata), instances)
     }
 
     /// Returns frames (1-based numbers) of an instance as stored. `NotFound` for a number past the last.
     pub async fn frames(&self, instance: &InstanceRef, numbers: &[u32]) -> Result<Frames, Error> {
-        retrieve::frames(&self.services.frames, instance, numbers).await
+        retrieve::frames(&self.services.readers.frames, instance, numbers).await
     }
 
     /// Returns how many frames the instance's Pixel Data has; `NotFound` without Pixel Data.
     pub async fn frame_count(&self, instance: &InstanceRef) -> Result<u32, Error> {
-        retrieve::frame_count(&self.services.frames, instance).await
+        retrieve::frame_count(&self.services.readers.frames, instance).await
     }
 
     /// Returns one bulk value, little endian.
     pub async fn bulk_data(&self, instance: &InstanceRef, path: &BulkPath) -> Result<InstanceBody, Error> {
-        retrieve::bulk_data(&self.services.frames, instance, path).await
+        retrieve::bulk_data(&self.services.readers.frames, instance, path).await
     }
 
     /// Deletes a study, series or instance for good: durable in the pools before it returns, and never brought back by
@@ -163,17 +181,17 @@ impl Archive {
     /// call goes on.
     pub async fn pack_now(&self, progress: Progress) -> Result<u64, Error> {
         self.services.barrier.catch_up_patiently().await?;
-        let packer = Arc::clone(&self.services.packer);
+        let packer = Arc::clone(&self.services.workers.packer);
         let pack = |control: JobControl| async move { packer.pack_all(&control).await };
         self.services.scheduler.run(("pack-now", "instances"), progress, pack).await
     }
 
-    /// Reads every shard and every journal record and compares them with the index. Changes nothing. A dropped call goes on.
+    /// Reads every shard and every journal record and compares them with the index. Changes nothing. Dropped, it stops.
     pub async fn verify(&self, progress: Progress) -> Result<VerifyReport, Error> {
         self.services.barrier.catch_up_patiently().await?;
-        let verifier = Arc::clone(&self.services.verifier);
+        let verifier = Arc::clone(&self.services.workers.verifier);
         let verify = |control: JobControl| async move { verifier.verify(&control).await };
-        self.services.scheduler.run(("verify", "containers"), progress, verify).await
+        self.services.scheduler.run_while_awaited(("verify", "containers"), progress, verify).await
     }
 
     /// Empties the index and fills it from the containers, the tombstones and the journal. Nothing may be received
@@ -182,8 +200,8 @@ impl Archive {
         let services = Arc::new(open(options).await?);
         let of_job = Arc::clone(&services);
         let rebuild = |control: JobControl| async move {
-            let Services { link, adopter, follower, barrier, tasks, .. } = &*of_job;
-            jobs::rebuild(link, adopter, Arc::clone(follower), (barrier, tasks), &control).await
+            let Services { ground, workers: Workers { adopter, follower, .. }, barrier, tasks, .. } = &*of_job;
+            jobs::rebuild(&ground.link, adopter, Arc::clone(follower), (barrier, tasks), &control).await
         };
         let rebuilt = services.scheduler.run(("rebuild-index", "containers"), progress, rebuild).await;
         Self { services }.stop().await;
@@ -191,14 +209,14 @@ impl Archive {
     }
 
     /// Runs work of a caller as a job that is shown, paused and cancelled like the archive's own. The work calls
-    /// [`JobControl::checkpoint`] between pieces; it goes on when this call is dropped.
+    /// [`JobControl::checkpoint`] between pieces; when this call is dropped, the work is cancelled there.
     pub async fn run_job<T, E, W>(&self, (name, unit): (&str, &str), work: impl FnOnce(JobControl) -> W) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<Error> + Send + std::fmt::Display + 'static,
         W: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.services.scheduler.run((name, unit), Progress::silent(), work).await
+        self.services.scheduler.run_while_awaited((name, unit), Progress::silent(), work).await
     }
 
     /// Returns how each job is: background jobs, jobs that run, and the last run of those that ended.
@@ -246,7 +264,7 @@ impl Archive {
 impl Services {
     /// Keeps the link to the index as long as the archive runs.
     fn keep_link(&self) {
-        let (link, cancel) = (Arc::clone(&self.link), self.tasks.cancel().clone());
+        let (link, cancel) = (Arc::clone(&self.ground.link), self.tasks.cancel().clone());
         self.tasks.spawn(async move { link.keep(cancel).await });
     }
 }
@@ -259,14 +277,6 @@ fn lock_data(data: &Path) -> Result<DirLock, Error> {
         let taken = error.kind() == std::io::ErrorKind::WouldBlock;
         if taken { Error::Locked } else { io("open the data directory's lock")(error) }
     })
-}
-
-/// What lies lowest: opened in order, data directory first.
-struct Ground {
-    lock: DirLock,
-    unsealed: Arc<Unsealed>,
-    containers: Arc<Containers>,
-    link: Arc<IndexLink>,
 }
 
 /// Opens lock, pools, journal and index; learns the deletions and what the journal holds.
@@ -294,82 +304,95 @@ async fn open_ground(options: &ArchiveOptions, tasks: &Tasks) -> Result<Ground, 
     Ok(Ground { lock, unsealed, containers: Arc::new(containers), link })
 }
 
+/// What every part may use: the time of day, the counters, and tasks that a stop waits for.
+type Common = (Clock, Metrics, Tasks);
+
 /// Opens what lies lowest and builds the parts on it, from the bottom up; nothing runs yet.
 async fn open(options: ArchiveOptions) -> Result<Services, Error> {
-    let (tasks, metrics, clock) = (Tasks::default(), Metrics::default(), options.clock.clone());
-    let Ground { lock, unsealed, containers, link } = open_ground(&options, &tasks).await?;
-    let barrier = Arc::new(Barrier::new(Arc::clone(&unsealed), options.barrier_wait_max));
-    let manifests = Arc::new(ManifestCache::new(Arc::clone(&link)));
-    let releaser = Arc::new(Releaser::new(Arc::clone(&unsealed), Arc::clone(&barrier), tasks.clone()));
-    let places = || (Arc::clone(&unsealed), Arc::clone(&containers));
-    let index = || (Arc::clone(&barrier), Arc::clone(&link));
-
-    let headers = HeaderBudget::new();
-    let locator = Locator::new(Arc::clone(&unsealed), Arc::clone(&manifests), Arc::clone(&barrier), Arc::clone(&link));
-    let locator = Arc::new(locator);
-    let store = containers.store().clone();
-    let reader = Arc::new(Reader::new(Arc::clone(&unsealed), store, Arc::clone(&locator), ReadBudget::new()));
-    let metadata = MetadataReader::new(Arc::clone(&reader), Arc::clone(&manifests), headers.clone());
+    let (clock, metrics, tasks) = (options.clock.clone(), Metrics::default(), Tasks::default());
+    let common = || (clock.clone(), metrics.clone(), tasks.clone());
+    let ground = open_ground(&options, &tasks).await?;
+    let Ground { unsealed, containers, link, .. } = &ground;
+    let places = || (Arc::clone(unsealed), Arc::clone(containers));
+    let barrier = Arc::new(Barrier::new(Arc::clone(unsealed), options.barrier_wait_max));
+    let manifests = Arc::new(ManifestCache::new(Arc::clone(link)));
+    let releaser = Arc::new(Releaser::new(Arc::clone(unsealed), Arc::clone(&barrier), tasks.clone()));
+    let scheduler = Arc::new(Scheduler::new(Arc::clone(link), tasks.clone(), clock.clone(), metrics.clone()));
+    let readers = readers(&ground, &manifests, &barrier);
     let limits = StoreLimits {
         instance_bytes_max: options.instance_bytes_max,
         inline_bytes_max: options.journal.inline_bytes_max,
     };
-    let intake = Intake::new(
-        Arc::clone(&unsealed),
-        Arc::clone(&manifests),
-        Arc::clone(&reader),
-        limits,
-        (clock.clone(), metrics.clone(), tasks.clone()),
-    );
-
-    let scheduler = Arc::new(Scheduler::new(Arc::clone(&link), tasks.clone(), clock.clone(), metrics.clone()));
-    let adopter = Arc::new(Adopter::new(
+    let intake =
+        Intake::new(Arc::clone(unsealed), Arc::clone(&manifests), Arc::clone(&readers.reader), limits, common());
+    let workers = workers(&ground, (&manifests, &barrier, &releaser), &scheduler, &options, &common());
+    let gauges = Gauges::new(
         places(),
-        Arc::clone(&manifests),
-        Arc::clone(&barrier),
-        Arc::clone(&releaser),
+        (Arc::clone(&barrier), Arc::clone(link)),
+        Arc::clone(&scheduler),
+        metrics.clone(),
+        options.journal.copies_required,
+    );
+    let deletion = Deletion::new(places(), manifests, Arc::clone(link), Arc::clone(&barrier), releaser, clock.clone());
+    Ok(Services {
+        intake: Arc::new(intake),
+        readers,
+        deletion: Arc::new(deletion),
+        workers,
+        scheduler,
+        gauges: Arc::new(gauges),
+        ground,
+        barrier,
+        metrics,
+        tasks,
+    })
+}
+
+fn readers(ground: &Ground, manifests: &Arc<ManifestCache>, barrier: &Arc<Barrier>) -> Readers {
+    let Ground { unsealed, containers, link, .. } = ground;
+    let headers = HeaderBudget::new();
+    let locator = Locator::new(Arc::clone(unsealed), Arc::clone(manifests), Arc::clone(barrier), Arc::clone(link));
+    let locator = Arc::new(locator);
+    let store = containers.store().clone();
+    let reader = Arc::new(Reader::new(Arc::clone(unsealed), store, Arc::clone(&locator), ReadBudget::new()));
+    let metadata = MetadataReader::new(Arc::clone(&reader), Arc::clone(manifests), headers.clone());
+    let frames = FrameReader::new(Arc::clone(&reader), headers);
+    Readers { locator, reader, frames, metadata: Arc::new(metadata) }
+}
+
+fn workers(
+    ground: &Ground,
+    (manifests, barrier, releaser): (&Arc<ManifestCache>, &Arc<Barrier>, &Arc<Releaser>),
+    scheduler: &Arc<Scheduler>,
+    options: &ArchiveOptions,
+    common: &Common,
+) -> Workers {
+    let Ground { unsealed, containers, link, .. } = ground;
+    let (clock, metrics, tasks) = common;
+    let adopter = Arc::new(Adopter::new(
+        (Arc::clone(unsealed), Arc::clone(containers)),
+        Arc::clone(manifests),
+        Arc::clone(barrier),
+        Arc::clone(releaser),
         (clock.clone(), tasks.clone()),
     ));
     let follower = Follower::new(
-        (Arc::clone(&unsealed), Arc::clone(&barrier), Arc::clone(&link)),
-        Arc::clone(&adopter),
-        Arc::clone(&releaser),
+        (Arc::clone(unsealed), Arc::clone(barrier), Arc::clone(link)),
+        (Arc::clone(&adopter), Arc::clone(scheduler)),
+        Arc::clone(releaser),
         Quarantine::new(&options.data),
         (metrics.clone(), tasks.clone()),
     );
     let parts = PackParts {
-        unsealed: Arc::clone(&unsealed),
-        containers: Arc::clone(&containers),
-        manifests: Arc::clone(&manifests),
-        barrier: Arc::clone(&barrier),
-        link: Arc::clone(&link),
+        unsealed: Arc::clone(unsealed),
+        containers: Arc::clone(containers),
+        manifests: Arc::clone(manifests),
+        barrier: Arc::clone(barrier),
+        link: Arc::clone(link),
         adopter: Arc::clone(&adopter),
-        releaser: Arc::clone(&releaser),
+        releaser: Arc::clone(releaser),
     };
-    let packer = Packer::new(parts, options.pack.clone(), (clock.clone(), metrics.clone(), tasks.clone()));
-    let verifier = Verifier::new(Arc::clone(&unsealed), Arc::clone(&containers), Arc::clone(&link));
-    let copies_required = options.journal.copies_required;
-    let gauges = Gauges::new(places(), index(), Arc::clone(&scheduler), metrics.clone(), copies_required);
-    let deletion = Deletion::new(places(), manifests, Arc::clone(&link), Arc::clone(&barrier), releaser, clock);
-    Ok(Services {
-        intake: Arc::new(intake),
-        frames: FrameReader::new(Arc::clone(&reader), headers),
-        metadata: Arc::new(metadata),
-        deletion: Arc::new(deletion),
-        packer: Arc::new(packer),
-        verifier: Arc::new(verifier),
-        follower: Arc::new(follower),
-        gauges: Arc::new(gauges),
-        link,
-        barrier,
-        locator,
-        reader,
-        adopter,
-        scheduler,
-        containers,
-        unsealed,
-        metrics,
-        tasks,
-        lock,
-    })
+    let packer = Packer::new(parts, options.pack.clone(), common.clone());
+    let verifier = Verifier::new(Arc::clone(unsealed), Arc::clone(containers), Arc::clone(link));
+    Workers { adopter, follower: Arc::new(follower), packer: Arc::new(packer), verifier: Arc::new(verifier) }
 }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::barrier::Barrier;
 use crate::decisions::start::{Facts, begin};
-use crate::jobs::Adopter;
+use crate::jobs::{Adopter, JobControl, Progress, Scheduler};
 use crate::link::IndexLink;
 use crate::quarantine::Quarantine;
 use crate::releaser::Releaser;
@@ -42,6 +42,8 @@ pub(crate) struct Follower {
     link: Arc<IndexLink>,
     /// Brings the index up to the containers before the first record.
     adopter: Arc<Adopter>,
+    /// Shows that adoption as a job.
+    scheduler: Arc<Scheduler>,
     releaser: Arc<Releaser>,
     quarantine: Quarantine,
     metrics: Metrics,
@@ -53,13 +55,13 @@ pub(crate) struct Follower {
 impl Follower {
     pub(crate) fn new(
         (unsealed, barrier, link): (Arc<Unsealed>, Arc<Barrier>, Arc<IndexLink>),
-        adopter: Arc<Adopter>,
+        (adopter, scheduler): (Arc<Adopter>, Arc<Scheduler>),
         releaser: Arc<Releaser>,
         quarantine: Quarantine,
         (metrics, tasks): (Metrics, Tasks),
     ) -> Self {
         let replayed_up_to = unsealed.durable_end();
-        Self { unsealed, barrier, link, adopter, releaser, quarantine, metrics, tasks, replayed_up_to }
+        Self { unsealed, barrier, link, adopter, scheduler, releaser, quarantine, metrics, tasks, replayed_up_to }
     }
 
     /// Follows the journal. Cancel safe: a batch that is not committed is applied again by the next start.
@@ -81,7 +83,7 @@ impl Follower {
     async fn start(&self) -> Lsn {
         loop {
             let index = self.link.wait().await;
-            match self.try_start(&index).await {
+            match self.try_start(index).await {
                 Ok(at) => return at,
                 Err(error) => {
                     tracing::warn!(error = %Chain(&error), "the index is not up to the containers yet");
@@ -92,15 +94,19 @@ impl Follower {
     }
 
     /// Begins after the last record the index has, within what the journal still holds.
-    async fn try_start(&self, index: &Index) -> Result<Lsn, Error> {
-        self.adopter.adopt(index, &|_, _| {}).await?;
+    async fn try_start(&self, index: Arc<Index>) -> Result<Lsn, Error> {
+        let (adopter, adopted_into) = (Arc::clone(&self.adopter), Arc::clone(&index));
+        let adopt = |control: JobControl| async move {
+            adopter.adopt(&adopted_into, &|done, total| control.report(done, total)).await
+        };
+        self.scheduler.run(("adopt-at-start", "containers"), Progress::silent(), adopt).await?;
         let facts = Facts {
             applied: index.applied(self.unsealed.journal_id()).await?,
             first: self.unsealed.first(),
             durable_end: self.unsealed.durable_end(),
         };
         let at = begin(&facts);
-        self.releaser.release_leftovers(index, at).await?;
+        self.releaser.release_leftovers(&index, at).await?;
         Ok(at)
     }
 

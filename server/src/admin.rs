@@ -11,6 +11,6 @@ mod socket;
 mod work;
 
 pub(crate) use client::ask;
-pub(crate) use protocol::{Answer, ImportSummary, PoolLine, Request};
+pub(crate) use protocol::{Answer, ImportSummary, JobOrder, PoolLine, Request};
 pub(crate) use server::AdminServer;
 pub(crate) use work::execute;

@@ -51,6 +51,43 @@ pub(crate) enum Command {
     Verify,
     /// Fill the index anew from containers and journal; the server must be stopped
     RebuildIndex,
+    /// Jobs: what the archive does on its own and what takes its time; without more, lists them
+    Jobs(Jobs),
+}
+
+/// Arguments of `jobs`.
+#[derive(Debug, Args)]
+pub(crate) struct Jobs {
+    #[command(subcommand)]
+    pub(crate) action: Option<JobAction>,
+}
+
+/// What to do with the jobs of a name.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum JobAction {
+    /// Let a job stop at its next checkpoint; a background job stays paused over a restart
+    Pause {
+        /// Name of the job, as `jobs` lists it.
+        name: String,
+    },
+    /// Let a paused job go on
+    Resume {
+        /// Name of the job.
+        name: String,
+    },
+    /// Let a job work for a percentage of the time; survives a restart for a background job
+    Throttle {
+        /// Name of the job.
+        name: String,
+        /// 1 to 100; 100 is no throttle.
+        #[arg(value_parser = clap::value_parser!(u8).range(1..=100))]
+        percent: u8,
+    },
+    /// End a job that runs once, at its next checkpoint
+    Cancel {
+        /// Name of the job.
+        name: String,
+    },
 }
 
 /// Arguments of `demo`.

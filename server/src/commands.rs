@@ -9,8 +9,8 @@ use anyhow::{Context, bail};
 use archive::Archive;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::admin::{Answer, Request, ask, execute};
-use crate::cli::{Cli, Command, Device, Pool};
+use crate::admin::{Answer, JobOrder, Request, ask, execute};
+use crate::cli::{Cli, Command, Device, JobAction, Jobs, Pool};
 use crate::commands::print::print;
 use crate::config::{Config, Log, LogLevel};
 use crate::lifecycle::{Running, StopSignals};
@@ -37,6 +37,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
         | Command::Device(_)
         | Command::Pack(_)
         | Command::Verify
+        | Command::Jobs(_)
         | Command::RebuildIndex => {
             logging::start(&quieter(&config.log))?;
             runtime()?.block_on(work(&config, cli))
@@ -117,6 +118,7 @@ async fn work(config: &Config, cli: &Cli) -> anyhow::Result<()> {
         Command::Pool(Pool::List) | Command::Device(Device::List) => Request::Pools,
         Command::Pack(_) => Request::Pack,
         Command::Verify => Request::Verify,
+        Command::Jobs(arguments) => jobs_request(arguments),
         Command::Serve | Command::Demo(_) | Command::CheckConfig => {
             bail!("this command needs nothing that is stored")
         }
@@ -135,8 +137,23 @@ async fn work(config: &Config, cli: &Cli) -> anyhow::Result<()> {
         Answer::Verified { healthy: false, .. } => {
             bail!("what is stored is damaged or incomplete; see the report")
         }
-        Answer::Imported(_) | Answer::Verified { .. } | Answer::Pools { .. } | Answer::Packed { .. } => Ok(()),
+        Answer::Imported(_)
+        | Answer::Verified { .. }
+        | Answer::Pools { .. }
+        | Answer::Packed { .. }
+        | Answer::Jobs { .. } => Ok(()),
     }
+}
+
+fn jobs_request(arguments: &Jobs) -> Request {
+    let (name, order) = match &arguments.action {
+        None => return Request::Jobs,
+        Some(JobAction::Pause { name }) => (name, JobOrder::Pause),
+        Some(JobAction::Resume { name }) => (name, JobOrder::Resume),
+        Some(JobAction::Throttle { name, percent }) => (name, JobOrder::Throttle(*percent)),
+        Some(JobAction::Cancel { name }) => (name, JobOrder::Cancel),
+    };
+    Request::OrderJob { name: name.clone(), order }
 }
 
 async fn answer(config: &Config, request: Request, json: bool) -> anyhow::Result<Answer> {

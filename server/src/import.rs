@@ -9,7 +9,7 @@ mod walk;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use archive::Archive;
+use archive::{Archive, JobControl};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
@@ -22,8 +22,13 @@ const FILES_AT_ONCE: usize = 16;
 /// Paths found ahead of the files that are being read.
 const PATHS_AHEAD_MAX: usize = 1024;
 
-/// Stores the files below `path`. Dropped, it stops between two files; what was stored stays.
-pub(crate) async fn run(archive: &Archive, path: &Path, reporter: &Reporter) -> anyhow::Result<ImportSummary> {
+/// Stores the files below `path`. Dropped or cancelled, it stops between two files; what was stored stays.
+pub(crate) async fn run(
+    archive: &Archive,
+    path: &Path,
+    reporter: &Reporter,
+    control: &JobControl,
+) -> anyhow::Result<ImportSummary> {
     std::fs::symlink_metadata(path).with_context(|| format!("import {}", path.display()))?;
     let (sender, mut paths) = mpsc::channel(PATHS_AHEAD_MAX);
     let root = path.to_owned();
@@ -37,8 +42,10 @@ pub(crate) async fn run(archive: &Archive, path: &Path, reporter: &Reporter) -> 
             done += 1;
             count(&mut summary, ended, reporter).await;
         }
+        control.checkpoint().await?;
         summary.files += 1;
         let waiting = u64::try_from(paths.len()).unwrap_or(u64::MAX);
+        control.report(done, summary.files + waiting);
         reporter.progress("import", done, summary.files + waiting);
         let archive = archive.clone();
         running.spawn(async move {
@@ -48,6 +55,7 @@ pub(crate) async fn run(archive: &Archive, path: &Path, reporter: &Reporter) -> 
     }
     while let Some(ended) = running.join_next().await {
         done += 1;
+        control.report(done, summary.files);
         reporter.progress("import", done, summary.files);
         count(&mut summary, ended, reporter).await;
     }

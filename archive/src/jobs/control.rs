@@ -1,9 +1,11 @@
 //! What is known of a job, and how it is told to pause, to slow down and to stop.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +17,7 @@ use crate::Error;
 const RATE_WINDOW: Duration = Duration::from_secs(30);
 
 /// What a job is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
     /// It waits for something to do.
@@ -32,8 +34,21 @@ pub enum JobState {
     Cancelled,
 }
 
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Failed => "failed",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
 /// How a job is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobStatus {
     /// Its name.
     pub name: String,
@@ -49,8 +64,9 @@ pub struct JobStatus {
     pub rate: f64,
     /// Percent of the time that it may work; 100 is no throttle.
     pub throttle_percent: u8,
-    /// When it looks for work next, in milliseconds since 1970; `None` while it works, is paused or has ended.
-    pub next: Option<i64>,
+    /// When it looks for work next (RFC 3339); `None` while it works, is paused or has ended, and for a job that waits for an
+    /// event.
+    pub next: Option<String>,
     /// Why its last step failed, with its causes; `None` after one that succeeded.
     pub last_error: Option<String>,
 }
@@ -117,7 +133,11 @@ impl JobControl {
 
     /// Returns how the job is.
     pub fn status(&self) -> JobStatus {
-        self.known().status.clone()
+        let mut status = self.known().status.clone();
+        if status.state == JobState::Waiting && self.is_paused() {
+            (status.state, status.next) = (JobState::Paused, None);
+        }
+        status
     }
 
     /// Says how far the present run is, in the job's own unit.
@@ -207,8 +227,8 @@ impl JobControl {
         std::mem::replace(&mut known.status.state, state)
     }
 
-    pub(super) fn set_next(&self, next_millis: Option<i64>) {
-        self.known().status.next = next_millis;
+    pub(super) fn set_next(&self, next: Option<Timestamp>) {
+        self.known().status.next = next.map(|next| next.to_string());
     }
 
     /// Notes how the last step ended.

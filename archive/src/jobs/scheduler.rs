@@ -109,8 +109,32 @@ impl Scheduler {
     }
 
     fn set_next(&self, control: &JobControl, job: &impl Job) {
-        let wait_millis = job.wait_max().map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
-        control.set_next(wait_millis.map(|wait| self.clock.now().as_millisecond().saturating_add(wait)));
+        control.set_next(job.wait_max().and_then(|wait| self.clock.now().checked_add(wait).ok()));
+    }
+
+    /// Runs work as [`Scheduler::run`] does; the job is cancelled at its next checkpoint when the call is dropped.
+    pub(crate) async fn run_while_awaited<T, E, W>(
+        &self,
+        names: (&str, &str),
+        progress: Progress,
+        work: impl FnOnce(JobControl) -> W,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + std::fmt::Display + 'static,
+        W: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let mut dropped = None;
+        let cancelled = &mut dropped;
+        let run = self.run(names, progress, move |control| {
+            *cancelled = Some(control.cancel().clone().drop_guard());
+            work(control)
+        });
+        let result = run.await;
+        if let Some(guard) = dropped {
+            drop(guard.disarm());
+        }
+        result
     }
 
     /// Runs work once, as a job that is shown, paused and cancelled like the others, and returns its result. The work goes
@@ -144,7 +168,12 @@ impl Scheduler {
         });
         match ended.await {
             Ok(result) => result,
-            Err(error) => Err(E::from(error)),
+            Err(error) => {
+                // It panicked, or the archive stops.
+                control.set_last_error(Some(error.to_string()));
+                control.set_state(JobState::Failed);
+                Err(E::from(error))
+            }
         }
     }
 

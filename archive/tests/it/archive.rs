@@ -24,6 +24,7 @@ use crate::fixture::{Fixture, fixture, query, uid};
 mod away;
 mod deleting;
 mod devices;
+mod jobs;
 mod packing;
 mod racing;
 mod recovery;

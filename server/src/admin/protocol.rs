@@ -19,11 +19,34 @@ pub(crate) enum Request {
     Pack,
     /// Compare what is stored with its checksums.
     Verify,
+    /// List the jobs.
+    Jobs,
+    /// Tell the jobs of a name something, then list the jobs.
+    OrderJob {
+        /// Name of the job.
+        name: String,
+        /// What it is told.
+        order: JobOrder,
+    },
     /// Store the files below a path that the server can read.
     Import {
         /// Absolute path.
         path: PathBuf,
     },
+}
+
+/// What a job is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum JobOrder {
+    /// Stop at the next checkpoint until it is resumed.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Work for this percentage of the time.
+    Throttle(u8),
+    /// End at the next checkpoint.
+    Cancel,
 }
 
 /// One line from the server.
@@ -67,6 +90,11 @@ pub(crate) enum Answer {
         healthy: bool,
         /// What was looked at and found.
         report: serde_json::Value,
+    },
+    /// Of [`Request::Jobs`] and [`Request::OrderJob`].
+    Jobs {
+        /// Background jobs first, then those that run once.
+        jobs: Vec<archive::JobStatus>,
     },
     /// Of [`Request::Import`].
     Imported(ImportSummary),

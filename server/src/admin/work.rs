@@ -3,7 +3,7 @@
 use anyhow::Context;
 use archive::Archive;
 
-use super::protocol::{Answer, DeviceLine, PoolLine, Request};
+use super::protocol::{Answer, DeviceLine, JobOrder, PoolLine, Request};
 use crate::import;
 use crate::progress::Reporter;
 
@@ -20,7 +20,25 @@ pub(crate) async fn execute(archive: &Archive, request: Request, reporter: Repor
             let healthy = report.is_clean();
             Ok(Answer::Verified { healthy, report: serde_json::to_value(report).context("write the report")? })
         }
-        Request::Import { path } => Ok(Answer::Imported(import::run(archive, &path, &reporter).await?)),
+        Request::Jobs => Ok(Answer::Jobs { jobs: archive.jobs() }),
+        Request::OrderJob { name, order } => {
+            order_job(archive, &name, order).await.with_context(|| format!("job {name}"))?;
+            Ok(Answer::Jobs { jobs: archive.jobs() })
+        }
+        Request::Import { path } => {
+            let of_job = archive.clone();
+            let import = |control| async move { import::run(&of_job, &path, &reporter, &control).await };
+            Ok(Answer::Imported(archive.run_job(("import", "files"), import).await?))
+        }
+    }
+}
+
+async fn order_job(archive: &Archive, name: &str, order: JobOrder) -> Result<(), archive::Error> {
+    match order {
+        JobOrder::Pause => archive.pause_job(name).await,
+        JobOrder::Resume => archive.resume_job(name).await,
+        JobOrder::Throttle(percent) => archive.throttle_job(name, percent).await,
+        JobOrder::Cancel => archive.cancel_job(name),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Results in words and tables.
 
+use archive::JobStatus;
 use serde_json::Value;
 
 use crate::admin::{Answer, ImportSummary, PoolLine};
@@ -11,6 +12,7 @@ pub(super) fn print(answer: &Answer, devices: bool) -> anyhow::Result<()> {
         Answer::Pools { pools } if devices => output::line(output::table(&device_rows(pools))),
         Answer::Pools { pools } => output::line(output::table(&pool_rows(pools))),
         Answer::Packed { instances_packed } => output::line(format!("packed {instances_packed} instances")),
+        Answer::Jobs { jobs } => output::line(output::table(&job_rows(jobs))),
         Answer::Imported(summary) => output::line(import_line(summary)),
         Answer::Verified { healthy, report } => {
             output::line(report_lines(report).join("\n"))?;
@@ -66,6 +68,22 @@ fn pool_rows(pools: &[PoolLine]) -> Vec<Vec<String>> {
         ]
     };
     std::iter::once(header).chain(pools.iter().map(row)).collect()
+}
+
+fn job_rows(jobs: &[JobStatus]) -> Vec<Vec<String>> {
+    let header = ["JOB", "STATE", "DONE", "RATE", "THROTTLE", "NEXT", "LAST ERROR"].map(str::to_owned).to_vec();
+    let row = |job: &JobStatus| {
+        vec![
+            job.name.clone(),
+            job.state.to_string(),
+            format!("{}/{} {}", job.done, job.total, job.unit),
+            format!("{:.1}/s", job.rate),
+            format!("{} %", job.throttle_percent),
+            job.next.clone().unwrap_or_else(|| "-".to_owned()),
+            job.last_error.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    };
+    std::iter::once(header).chain(jobs.iter().map(row)).collect()
 }
 
 fn device_rows(pools: &[PoolLine]) -> Vec<Vec<String>> {

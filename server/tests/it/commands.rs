@@ -214,3 +214,33 @@ fn a_missing_path_and_an_empty_directory_are_failures() {
     let output = place.run(&["import", text(&place.path("empty"))]);
     assert!(output.status.code() == Some(1) && stderr(&output).contains("there is no file"));
 }
+
+#[test]
+fn jobs_are_listed_and_stay_paused_over_a_restart() {
+    let place = Place::new("");
+    let state = |name: &str, arguments: &[&str]| {
+        let output = place.run(&[&["jobs", "--json"], arguments].concat());
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let jobs = answer["jobs"].as_array().unwrap().clone();
+        for job in &jobs {
+            for key in ["name", "state", "done", "total", "unit", "rate", "next", "last_error"] {
+                assert!(job.get(key).is_some(), "{key} in {job}");
+            }
+        }
+        jobs.iter().find(|job| job["name"] == name).map(|job| job["state"].as_str().unwrap().to_owned())
+    };
+    let server = place.serve();
+    assert_eq!(state("pack", &[]).as_deref(), Some("waiting"));
+    assert_eq!(state("pack", &["pause", "pack"]).as_deref(), Some("paused"));
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code(), Some(0));
+
+    let _server = place.serve();
+    // The orders are read when the index answers, which may be a moment after the server is ready.
+    assert!((0..100).any(|_| state("pack", &[]).as_deref() == Some("paused")));
+    assert_eq!(state("pack", &["resume", "pack"]).as_deref(), Some("waiting"));
+    assert_eq!(place.run(&["jobs", "pause", "nonsense"]).status.code(), Some(1));
+    assert_eq!(place.run(&["jobs", "throttle", "pack", "0"]).status.code(), Some(2));
+    let table = stdout(&place.run(&["jobs"]));
+    assert!(table.starts_with("JOB") && table.contains("adopt"), "{table}");
+}

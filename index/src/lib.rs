@@ -49,8 +49,12 @@ mod summary;
 mod tombstone;
 mod upsert;
 
+mod columns;
 mod condition;
 mod count;
+mod look_ups;
+mod plan;
+mod plan_sql;
 mod search;
 mod search_row;
 

@@ -18,13 +18,13 @@ use uuid::Uuid;
 
 use crate::archive_index::{Answer, ArchiveIndex, PreparedBatch};
 use crate::arrival::{Applied, Arrival};
-use crate::condition;
 use crate::containers::{Container, Counts};
 use crate::error::Error;
 use crate::matches::Matches;
 use crate::new_container::NewContainer;
 use crate::pack::{PackStudy, UnsealedRow};
 use crate::places::{Located, Selector};
+use crate::plan;
 use crate::segment::Segment;
 use crate::tombstone::Tombstone;
 use reads::count;
@@ -301,7 +301,7 @@ impl ArchiveIndex for MemoryIndex {
 
     fn count<'a>(&'a self, query: &'a Query, at_most: u64) -> Answer<'a, Option<u64>> {
         self.read(move |state| {
-            if !condition::without_column(query).is_empty() {
+            if !plan::without_column(query).is_empty() {
                 return Ok(None);
             }
             Ok(Some(count(state.search(query)?.len()).min(at_most)))

@@ -1,36 +1,37 @@
-//! A device: a directory that is one failure domain.
+//! A device: a medium that is one failure domain, its I/O threads and its health.
 
-pub(crate) mod asked;
-pub(crate) mod calls;
-pub(crate) mod gate;
+pub(crate) mod fan_out;
+pub(crate) mod fault_point;
 pub(crate) mod identity;
+pub(crate) mod io_threads;
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use tracing::{error, warn};
 
-use crate::shard::name::{self, CONTAINERS_DIRECTORY, TMP_SUFFIX};
-use crate::{ContainerId, DeviceId, Error};
-use calls::{Calls, Pulse};
-use gate::{Gate, Step};
+use crate::DeviceId;
+use crate::medium::Medium;
+use crate::medium::name::ShardName;
+use crate::surroundings::Clock;
+use fault_point::{FaultPoint, Step};
 use identity::Found;
+use io_threads::{Heartbeat, IoThreads, Surroundings};
 
 /// A device that has left a step unanswered for so long is read from only where the others do not suffice.
 const LAG_MAX: Duration = Duration::from_secs(1);
 
-/// What is waited for a result at least: after the whole process stood still, time is up before threads had their turn.
+/// Minimum wait for a result: after the whole process stood still, time is up before threads had their turn.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// Work that a thread of a device does.
 #[derive(Debug)]
 pub(crate) struct Call<T> {
     device: Arc<Device>,
-    pulse: Arc<Pulse>,
+    heartbeat: Arc<Heartbeat>,
     result: mpsc::Receiver<T>,
 }
 
@@ -40,15 +41,15 @@ impl<T> Call<T> {
     /// Work that is given up while it queues is not done; work that hangs goes on when the device does, and its result
     /// is dropped on the device's thread.
     pub(crate) fn wait(self, step_max: Duration) -> io::Result<T> {
-        let step_max = step_max.min(self.device.answer_max);
-        let silence = || self.pulse.silence().unwrap_or_else(|| self.device.calls.silence());
+        let step_max = step_max.min(self.device.health.answer_max);
+        let silence = || self.heartbeat.silence().unwrap_or_else(|| self.device.threads.silence());
         loop {
             match self.result.recv_timeout(step_max.saturating_sub(silence()).max(GRACE)) {
                 Ok(result) => return Ok(result),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Err(io::Error::other("the call ended early")),
                 Err(mpsc::RecvTimeoutError::Timeout) if silence() < step_max => {}
                 Err(mpsc::RecvTimeoutError::Timeout) => {
-                    self.pulse.abandon();
+                    self.heartbeat.abandon();
                     self.device.note_silence();
                     return Err(io::Error::new(io::ErrorKind::TimedOut, "the device does not answer"));
                 }
@@ -74,16 +75,23 @@ impl Drop for Probe {
     }
 }
 
+/// What a device may do before it is taken out of use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Health {
+    /// Time for one step, after which it counts as hung.
+    pub(crate) answer_max: Duration,
+    /// Errors in a row.
+    pub(crate) errors_max: u32,
+}
+
 /// One device of a pool.
 ///
-/// Everything that may wait for it is a call ([`Device::call`], [`asked::Asked`]); methods named `_here` are what calls do.
+/// Everything that may wait for it is a call ([`Device::call`], [`fan_out::FanOut`]); methods named `_here` are what calls do.
 #[derive(Debug)]
 pub(crate) struct Device {
-    path: Arc<PathBuf>,
-    gate: Arc<dyn Gate>,
-    /// Time for one step, after which the device counts as hung.
-    answer_max: Duration,
-    calls: Calls,
+    medium: Arc<Medium>,
+    health: Health,
+    threads: IoThreads,
     /// Set when the device was first readable.
     id: OnceLock<DeviceId>,
     online: AtomicBool,
@@ -93,7 +101,7 @@ pub(crate) struct Device {
     errors: AtomicU32,
     /// Bytes that containers being written will still take.
     reserved_bytes: AtomicU64,
-    /// Size and free bytes of its file system when it was last asked.
+    /// Size and free bytes of its medium when it was last asked.
     total_bytes: AtomicU64,
     free_bytes: AtomicU64,
     hedges: AtomicU64,
@@ -102,12 +110,12 @@ pub(crate) struct Device {
 
 impl Device {
     /// Returns a device that is offline until told otherwise.
-    pub(crate) fn new(path: PathBuf, gate: Arc<dyn Gate>, answer_max: Duration) -> Self {
+    pub(crate) fn new(medium: Medium, fault_point: Arc<dyn FaultPoint>, clock: Arc<dyn Clock>, health: Health) -> Self {
+        let surroundings = Surroundings { label: Arc::from(medium.label()), fault_point, clock };
         Self {
-            path: Arc::new(path),
-            gate,
-            answer_max,
-            calls: Calls::new(),
+            medium: Arc::new(medium),
+            health,
+            threads: IoThreads::new(surroundings),
             id: OnceLock::new(),
             online: AtomicBool::new(false),
             probing: AtomicBool::new(false),
@@ -120,9 +128,14 @@ impl Device {
         }
     }
 
-    /// Returns its directory.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// Returns what configuration, logs and status call it.
+    pub(crate) fn label(&self) -> &Path {
+        self.medium.label()
+    }
+
+    /// Returns its medium, for calls on the device's threads.
+    pub(crate) fn medium(&self) -> &Arc<Medium> {
+        &self.medium
     }
 
     /// Returns its name, if it was ever readable.
@@ -153,27 +166,27 @@ impl Device {
     /// Does work on a thread of the device and waits for the result, for each step so long as the device may take.
     pub(crate) fn call<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnOnce(&Pulse) -> T + Send + 'static,
+        work: impl FnOnce(&Heartbeat) -> T + Send + 'static,
     ) -> io::Result<T> {
-        self.begin(work)?.wait(self.answer_max)
+        self.begin(work)?.wait(self.health.answer_max)
     }
 
     /// Begins work on a thread of the device.
     pub(crate) fn begin<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnOnce(&Pulse) -> T + Send + 'static,
+        work: impl FnOnce(&Heartbeat) -> T + Send + 'static,
     ) -> io::Result<Call<T>> {
         let (done, result) = mpsc::channel();
-        let work = move |pulse: &Pulse| drop(done.send(work(pulse)));
-        let pulse = self.calls.start(Arc::clone(&self.path), Arc::clone(&self.gate), work)?;
-        Ok(Call { device: Arc::clone(self), pulse, result })
+        let work = move |heartbeat: &Heartbeat| drop(done.send(work(heartbeat)));
+        let heartbeat = self.threads.start(work)?;
+        Ok(Call { device: Arc::clone(self), heartbeat, result })
     }
 
-    /// Lets a thread of the device do what need not be waited for, and must not be waited for elsewhere.
-    pub(crate) fn later(&self, work: impl FnOnce(&Pulse) + Send + 'static) {
-        let queued = self.calls.later(Arc::clone(&self.path), Arc::clone(&self.gate), work);
+    /// Lets a thread of the device do work whose end no caller waits for, such as closing a file.
+    pub(crate) fn later(&self, work: impl FnOnce(&Heartbeat) + Send + 'static) {
+        let queued = self.threads.later(work);
         if let Err(error) = queued {
-            warn!(device = %self.path.display(), %error, "no thread for a device");
+            warn!(device = %self.label().display(), %error, "no thread for a device");
         }
     }
 
@@ -181,34 +194,34 @@ impl Device {
     pub(crate) fn start_read<T: Send + 'static>(
         &self,
         done: mpsc::Sender<T>,
-        work: impl FnOnce(&Pulse) -> T + Send + 'static,
-    ) -> io::Result<Arc<Pulse>> {
-        self.calls.start_read(Arc::clone(&self.path), Arc::clone(&self.gate), done, work)
+        work: impl FnOnce(&Heartbeat) -> T + Send + 'static,
+    ) -> io::Result<Arc<Heartbeat>> {
+        self.threads.start_read(done, work)
     }
 
     /// Returns the mean time of its last reads; zero before the first.
     pub(crate) fn latency(&self) -> Duration {
-        self.calls.latency()
+        self.threads.latency()
     }
 
-    /// Returns whether it has left something unanswered so long that others are better asked.
+    /// Returns whether it has left a step unanswered for so long that other devices are the better choice.
     pub(crate) fn lags(&self) -> bool {
-        self.calls.silence() > LAG_MAX.min(self.answer_max)
+        self.threads.silence() > LAG_MAX.min(self.health.answer_max)
     }
 
     /// Returns how long one step may take.
     pub(crate) fn answer_max(&self) -> Duration {
-        self.answer_max
+        self.health.answer_max
     }
 
     /// Takes the device out of use if it has left a step unanswered for too long; returns whether it has.
     pub(crate) fn note_silence(&self) -> bool {
-        let silence = self.calls.silence();
-        let hangs = silence >= self.answer_max;
+        let silence = self.threads.silence();
+        let hangs = silence >= self.health.answer_max;
         if hangs && self.set_offline() {
             self.timeouts.fetch_add(1, Ordering::Relaxed);
             error!(
-                device = %self.path.display(),
+                device = %self.label().display(),
                 seconds = silence.as_secs(),
                 "device hangs and is out of use until it answers: look at its disk, cable or mount (dmesg names them)"
             );
@@ -216,12 +229,12 @@ impl Device {
         hangs
     }
 
-    /// Counts a read that others were asked for because this device was slow.
+    /// Counts a read for which other devices were asked because this one was slow.
     pub(crate) fn note_hedge(&self) {
         self.hedges.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns how often others were asked because it was slow, and how often it went out of use because it hung.
+    /// Returns how often other devices were asked because it was slow, and how often it went out of use because it hung.
     pub(crate) fn slowness(&self) -> (u64, u64) {
         (self.hedges.load(Ordering::Relaxed), self.timeouts.load(Ordering::Relaxed))
     }
@@ -238,22 +251,22 @@ impl Device {
         }
     }
 
-    /// Notes an error of the system; many in a row take the device out of use.
-    pub(crate) fn note_error(&self, source: &io::Error, errors_max: u32) {
+    /// Notes an error of the medium; many in a row take the device out of use.
+    pub(crate) fn note_error(&self, source: &io::Error) {
         let errors = self.errors.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if errors >= errors_max && self.set_offline() {
-            error!(device = %self.path.display(), %source, "device offline after errors");
+        if errors >= self.health.errors_max && self.set_offline() {
+            error!(device = %self.label().display(), %source, "device offline after errors");
         }
     }
 
     /// Takes the device out of use if its `device.json` cannot be read: what a vanished disk looks like.
     pub(crate) fn note_not_found_here(&self) {
-        if !matches!(identity::inspect(&self.path), Found::Ready(_)) && self.set_offline() {
-            error!(device = %self.path.display(), "device vanished");
+        if !matches!(identity::inspect(&self.medium), Found::Ready(_)) && self.set_offline() {
+            error!(device = %self.label().display(), "device vanished");
         }
     }
 
-    /// Returns total and free bytes of its file system when it was last asked, the free less what is promised to containers
+    /// Returns total and free bytes of its medium when it was last asked, the free ones less those promised to containers
     /// being written.
     pub(crate) fn space(&self) -> (u64, u64) {
         let free = self.free_bytes.load(Ordering::Relaxed);
@@ -262,11 +275,11 @@ impl Device {
     }
 
     /// Asks for total and free bytes.
-    pub(crate) fn look_at_space_here(&self, pulse: &Pulse) -> io::Result<()> {
-        pulse.step(Step::Look)?;
-        let space = rustix::fs::statvfs(self.path())?;
-        self.total_bytes.store(space.f_blocks.saturating_mul(space.f_frsize), Ordering::Relaxed);
-        self.free_bytes.store(space.f_bavail.saturating_mul(space.f_frsize), Ordering::Relaxed);
+    pub(crate) fn look_at_space_here(&self, heartbeat: &Heartbeat) -> io::Result<()> {
+        heartbeat.step(Step::Look)?;
+        let space = self.medium.space()?;
+        self.total_bytes.store(space.total_bytes, Ordering::Relaxed);
+        self.free_bytes.store(space.free_bytes, Ordering::Relaxed);
         Ok(())
     }
 
@@ -282,43 +295,14 @@ impl Device {
 
     /// Lists the shards by their names, opening none; `sweep` removes what a crash left half written.
     ///
-    /// Sweeping is only safe while nobody writes to the device.
-    pub(crate) fn scan_here(&self, pulse: &Pulse, sweep: bool) -> Result<Vec<(ContainerId, u8)>, Error> {
-        let mut shards = Vec::new();
-        let given_up = || Error::io("list", self.path())(io::ErrorKind::TimedOut.into());
-        for directory in entries(&self.path.join(CONTAINERS_DIRECTORY))? {
-            pulse.step(Step::List).map_err(Error::io("list", &directory))?;
-            for file in entries(&directory)? {
-                // Whoever gave this up may have writers on the device again.
-                if pulse.is_abandoned() {
-                    return Err(given_up());
-                }
-                let Some(file_name) = file.file_name().and_then(|name| name.to_str()) else {
-                    continue;
-                };
-                if let Some((container, shard)) = name::parse(file_name) {
-                    if name::directory(&self.path, container) == directory {
-                        shards.push((container, shard));
-                    } else {
-                        warn!(file = %file.display(), "shard in a directory of others");
-                    }
-                } else if sweep && file_name.ends_with(TMP_SUFFIX) {
-                    fs::remove_file(&file).map_err(Error::io("remove leftover", &file))?;
-                }
+    /// Sweeping is only safe while no writer uses the device.
+    pub(crate) fn scan_here(&self, heartbeat: &Heartbeat, sweep: bool) -> io::Result<Vec<ShardName>> {
+        self.medium.list(sweep, || {
+            // The caller that gave this up may have writers on the device again.
+            if heartbeat.is_abandoned() {
+                return Err(io::ErrorKind::TimedOut.into());
             }
-        }
-        Ok(shards)
-    }
-}
-
-/// Lists a directory; one that is not there has no entries.
-fn entries(path: &Path) -> Result<Vec<PathBuf>, Error> {
-    match fs::read_dir(path) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
-        Err(error) => Err(Error::io("list", path)(error)),
-        Ok(listing) => listing
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()
-            .map_err(Error::io("list", path)),
+            heartbeat.step(Step::List)
+        })
     }
 }

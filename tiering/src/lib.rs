@@ -1,7 +1,7 @@
 //! Where Filmroom keeps sealed instances: containers, erasure code, devices, pools. Knows no SQL and no DICOM attribute.
 //!
-//! A [`Store`] is a set of pools. A *pool* has devices and one [`CodeProfile`] k+m; a *device* is one failure domain, here
-//! a directory. A *container* is an immutable run of bytes that is cut into units, coded, and kept as k+m *shards* on as
+//! A [`Store`] is a set of pools. A *pool* has devices and one [`CodeProfile`] k+m; a *device* is one failure domain, a
+//! directory or another [`Medium`]. A *container* is an immutable run of bytes that is cut into units, coded, and kept as k+m *shards* on as
 //! many devices of one pool; the `shard` module documents the file format byte by byte, `layout` how bytes are striped.
 //!
 //! What reads it: [`Store::read`] and its kin return bytes only after a checksum agreed, decoding what is damaged or
@@ -14,32 +14,47 @@
 #[doc(hidden)]
 pub mod fuzzing;
 
+mod catalog;
 mod damage;
 mod device;
 mod erasure;
 mod error;
 mod id;
+mod keeper;
 mod layout;
+mod medium;
+mod options;
 mod placement;
 mod pool;
+mod pools;
 mod profile;
+mod reader;
 mod shard;
 mod store;
+mod surroundings;
 mod toc;
 mod tombstones;
+mod verifier;
 mod wire;
 mod writer;
 
 pub use damage::DamageCounts;
-pub use device::gate::{Gate, OpenGate, Step};
+pub use device::fault_point::{FaultPoint, NoFaults, Step};
 #[doc(hidden)] // for benches
 pub use erasure::Erasure;
 pub use error::Error;
 pub use id::{ContainerId, DeviceId};
+pub use medium::memory::{MemoryMedium, Snapshot};
+pub use medium::name::{Note, Presence, ShardName, Space};
+pub use medium::{DirectoryMedium, Medium, ShardReader, ShardStage};
+pub use options::{StoreOptions, UsedPool};
 pub use pool::{ContainerPlaces, DeviceStatus, PoolConfig, PoolStatus};
 pub use profile::{CodeProfile, Tier};
-pub use store::verify::{ShardVerdict, Verdict, Verification};
-pub use store::{Checked, Store, StoreOptions, UsedPool, Wait};
+pub use reader::{Checked, Wait};
+pub use shard::examine::Verdict;
+pub use store::Store;
+pub use surroundings::{Clock, Ids, MonotonicClock, RandomIds};
 pub use toc::manifest::{Extent, InstanceKind, Manifest, ManifestInstance};
 pub use toc::{Toc, TocSegment};
-pub use writer::{ContainerWriter, Sealed};
+pub use verifier::{ShardVerdict, Verification};
+pub use writer::{ContainerWriter, SealReport};

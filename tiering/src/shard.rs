@@ -23,10 +23,10 @@
 //! block, take the blocks of the same number from any k shards and solve with the generator matrix (identity over the
 //! header's parity rows) over GF(2^8).
 
+pub(crate) mod examine;
 pub(crate) mod file;
 pub(crate) mod footer;
 pub(crate) mod header;
-pub(crate) mod name;
 
 /// Bytes that one entry of the checksum table covers, and the unit of repair.
 pub(crate) const BLOCK_BYTES: u64 = 64 * 1024;

@@ -13,9 +13,6 @@
 //! record torn before its last byte could be completed by the magic of the next, which would then not be found.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,15 +20,14 @@ use tracing::{error, warn};
 
 use crate::Error;
 use crate::device::Device;
-use crate::device::calls::Pulse;
-use crate::device::gate::Step;
+use crate::device::fault_point::Step;
 use crate::device::identity::{Found, inspect};
-use crate::store::{Inner, Pool};
+use crate::device::io_threads::Heartbeat;
+use crate::medium::name::Note;
+use crate::pools::{Pool, Pools};
 use crate::wire::Reader;
 use disk::crc32c;
-use disk::files::sync_directory;
 
-const FILE_NAME: &str = "tombstones.log";
 const MAGIC: &[u8; 4] = b"FRTS";
 const END: u8 = 0xff;
 /// Largest record.
@@ -39,47 +35,57 @@ const RECORD_BYTES_MAX: usize = 64 * 1024;
 /// Largest log that is read: some ten million records.
 const LOG_BYTES_MAX: u64 = 1 << 30;
 
-/// Keeps a record as [`crate::Store::add_tombstone`] says.
-pub(crate) fn add(store: &Inner, record: &[u8]) -> Result<(), Error> {
-    if record.len() > RECORD_BYTES_MAX {
-        return Err(Error::TombstoneSize { bytes: record.len(), bytes_max: RECORD_BYTES_MAX });
-    }
-    let framed = frame(record);
-    let mut shortfall = (0, 1);
-    let mut kept = false;
-    for pool in &store.pools {
-        let copies = append_to_all(pool, &framed, store.options.device_errors_max);
-        let needed = usize::from(pool.config.code.parity_shards) + 1;
-        kept |= copies >= needed;
-        if copies >= shortfall.0 {
-            shortfall = (copies, needed);
-        }
-    }
-    let (copies, needed) = shortfall;
-    if kept { Ok(()) } else { Err(Error::TombstoneNotKept { copies, needed }) }
+/// The notes of tombstones on all devices.
+#[derive(Debug)]
+pub(crate) struct TombstoneNotes {
+    pools: Arc<Pools>,
 }
 
-/// Returns all records as [`crate::Store::tombstones`] says.
-pub(crate) fn list(store: &Inner) -> Result<Vec<Bytes>, Error> {
-    let mut known = HashSet::new();
-    let mut records = Vec::new();
-    for pool in &store.pools {
-        let mut unread = 0;
-        for device in pool.devices.iter().filter(|device| device.is_online()) {
-            let log = path(device);
-            let called = device.call(move |pulse| read_log_here(&log, pulse));
-            match called.map_err(Error::io("read", device.path())).flatten() {
-                Ok(log) => keep_new(&log, &mut known, &mut records),
-                // Each record is on m+1 devices, so that m may fail here.
-                Err(error) if unread < pool.config.code.parity_shards => {
-                    unread += 1;
-                    error!(device = %device.path().display(), %error, "tombstones not read");
-                }
-                Err(error) => return Err(error),
+impl TombstoneNotes {
+    pub(crate) fn new(pools: Arc<Pools>) -> Self {
+        Self { pools }
+    }
+
+    /// Keeps a record as [`crate::Store::add_tombstone`] says.
+    pub(crate) fn add(&self, record: &[u8]) -> Result<(), Error> {
+        if record.len() > RECORD_BYTES_MAX {
+            return Err(Error::TombstoneSize { bytes: record.len(), bytes_max: RECORD_BYTES_MAX });
+        }
+        let framed = frame(record);
+        let mut shortfall = (0, 1);
+        let mut kept = false;
+        for pool in self.pools.iter() {
+            let copies = append_to_all(pool, &framed);
+            let needed = usize::from(pool.config.code.parity_shards) + 1;
+            kept |= copies >= needed;
+            if copies >= shortfall.0 {
+                shortfall = (copies, needed);
             }
         }
+        let (copies, needed) = shortfall;
+        if kept { Ok(()) } else { Err(Error::TombstoneNotKept { copies, needed }) }
     }
-    Ok(records)
+
+    /// Returns all records as [`crate::Store::tombstones`] says.
+    pub(crate) fn list(&self) -> Result<Vec<Bytes>, Error> {
+        let mut known = HashSet::new();
+        let mut records = Vec::new();
+        for pool in self.pools.iter() {
+            let mut unread = 0;
+            for device in pool.all_online() {
+                match read_log(device) {
+                    Ok(log) => keep_new(&log, &mut known, &mut records),
+                    // Each record is on m+1 devices, so that m may fail here.
+                    Err(error) if unread < pool.config.code.parity_shards => {
+                        unread += 1;
+                        error!(device = %device.label().display(), %error, "tombstones not read");
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(records)
+    }
 }
 
 /// Adds the records of a log that are not known yet.
@@ -93,57 +99,41 @@ fn keep_new(log: &[u8], known: &mut HashSet<Bytes>, records: &mut Vec<Bytes>) {
     }
 }
 
-fn path(device: &Device) -> PathBuf {
-    device.path().join(FILE_NAME)
-}
-
 /// Appends to every device at once; returns how many have it.
-fn append_to_all(pool: &Pool, framed: &[u8], errors_max: u32) -> usize {
-    let online = pool.devices.iter().filter(|device| device.is_online());
+fn append_to_all(pool: &Pool, framed: &[u8]) -> usize {
     let append = |device: &Arc<Device>| {
         let (on, framed) = (Arc::clone(device), framed.to_vec());
-        device.begin(move |pulse| append_here(&on, &framed, errors_max, pulse))
+        device.begin(move |heartbeat| append_here(&on, &framed, heartbeat))
     };
-    let calls: Vec<_> = online.map(|device| (device, append(device))).collect();
+    let calls: Vec<_> = pool.all_online().map(|device| (device, append(device))).collect();
     let kept = calls.into_iter().map(|(device, call)| call.and_then(|call| call.wait(device.answer_max())));
     kept.filter(|kept| matches!(kept, Ok(true))).count()
 }
 
-fn append_here(device: &Device, framed: &[u8], errors_max: u32, pulse: &Pulse) -> bool {
-    let looked = pulse.step(Step::Look);
+fn append_here(device: &Device, framed: &[u8], heartbeat: &Heartbeat) -> bool {
+    let looked = heartbeat.step(Step::Look);
     // Without its device.json this is a mount point whose disk is gone: writing there would be lost with the next mount.
-    if looked.is_ok() && !matches!(inspect(device.path()), Found::Ready(_)) {
+    if looked.is_ok() && !matches!(inspect(device.medium()), Found::Ready(_)) {
         device.note_not_found_here();
         return false;
     }
-    let kept = looked.and_then(|()| pulse.step(Step::Write)).and_then(|()| append(&path(device), framed));
+    let kept = looked
+        .and_then(|()| heartbeat.step(Step::Write))
+        .and_then(|()| device.medium().append_note(Note::Tombstones, framed));
     if let Err(error) = &kept {
-        device.note_error(error, errors_max);
-        warn!(device = %device.path().display(), %error, "tombstone not kept");
+        device.note_error(error);
+        warn!(device = %device.label().display(), %error, "tombstone not kept");
     }
     kept.is_ok()
 }
 
-fn append(path: &Path, framed: &[u8]) -> io::Result<()> {
-    let new = !path.exists();
-    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-    file.write_all(framed)?;
-    file.sync_all()?;
-    if new {
-        sync_directory(path.parent().unwrap_or(Path::new(".")))?;
-    }
-    Ok(())
-}
-
-fn read_log_here(path: &Path, pulse: &Pulse) -> Result<Vec<u8>, Error> {
-    pulse.step(Step::Read).map_err(Error::io("read", path))?;
-    let mut log = Vec::new();
-    match File::open(path).and_then(|file| file.take(LOG_BYTES_MAX + 1).read_to_end(&mut log)) {
-        Ok(_) if u64::try_from(log.len()).is_ok_and(|bytes| bytes <= LOG_BYTES_MAX) => Ok(log),
-        Ok(_) => Err(Error::io("read", path)(io::ErrorKind::FileTooLarge.into())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(log),
-        Err(error) => Err(Error::io("read", path)(error)),
-    }
+fn read_log(device: &Arc<Device>) -> Result<Vec<u8>, Error> {
+    let medium = Arc::clone(device.medium());
+    let called = device.call(move |heartbeat| {
+        heartbeat.step(Step::Read)?;
+        medium.read_note(Note::Tombstones, LOG_BYTES_MAX)
+    });
+    called.flatten().map(Option::unwrap_or_default).map_err(Error::io("read tombstones on", device.label()))
 }
 
 fn frame(record: &[u8]) -> Vec<u8> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use index::{NewContainer, NewSegment, NewShard};
 use jiff::Timestamp;
-use tiering::{CodeProfile, ContainerId, ContainerPlaces, DeviceId, Sealed, Toc};
+use tiering::{CodeProfile, ContainerId, ContainerPlaces, DeviceId, SealReport, Toc};
 
 use crate::Error;
 use crate::containers::Containers;
@@ -13,7 +13,7 @@ use crate::decisions::seal::Month;
 /// Describes a container that was just sealed.
 pub(super) fn sealed(
     containers: &Containers,
-    sealed: &Sealed,
+    sealed: &SealReport,
     month: Month,
     toc: Toc,
     now: Timestamp,

@@ -1,4 +1,4 @@
-//! `device.json`: which device a directory is, so that a swapped, copied or unmounted disk is noticed.
+//! `device.json`: which device a medium is, so that a swapped, copied or unmounted disk is noticed.
 //!
 //! | key | value |
 //! |---|---|
@@ -8,18 +8,15 @@
 //! | `pool` | name of its pool |
 //! | `code` | code profile of the pool, for example `4+2` |
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::shard::name::CONTAINERS_DIRECTORY;
+use crate::medium::Medium;
+use crate::medium::name::{Note, Presence};
 use crate::{DeviceId, Error, PoolConfig};
-use disk::files::{create_directories, write_new};
 
-const FILE_NAME: &str = "device.json";
 const FORMAT: &str = "filmroom-device";
 const VERSION: u32 = 1;
 const BYTES_MAX: u64 = 64 * 1024;
@@ -35,14 +32,14 @@ pub(crate) struct Identity {
     code: String,
 }
 
-/// What a configured directory holds.
+/// What a configured medium holds.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// A device.
     Ready(Identity),
-    /// A directory that was never a device.
+    /// A medium that was never a device.
     Empty,
-    /// Nothing.
+    /// No medium is there.
     Absent,
     /// Something that cannot be read as a device, and why.
     Unreadable(String),
@@ -71,19 +68,21 @@ impl Identity {
     }
 }
 
-/// Looks at a directory without changing it.
-pub(crate) fn inspect(path: &Path) -> Found {
-    match read(&path.join(FILE_NAME)) {
-        Ok(Ok(identity)) => Found::Ready(identity),
-        Ok(Err(reason)) => Found::Unreadable(reason),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => without_identity(path),
+/// Looks at a medium without changing it.
+pub(crate) fn inspect(medium: &Medium) -> Found {
+    match medium.read_note(Note::Identity, BYTES_MAX) {
+        Ok(Some(json)) => match parse(&json) {
+            Ok(identity) => Found::Ready(identity),
+            Err(reason) => Found::Unreadable(reason),
+        },
+        Ok(None) => without_identity(medium),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => without_identity(medium),
         Err(error) => Found::Unreadable(format!("device.json cannot be read: {error}")),
     }
 }
 
-/// Makes a directory a device of the pool.
-pub(crate) fn create(path: &Path, pool: &PoolConfig) -> Result<DeviceId, Error> {
-    let id = DeviceId::new();
+/// Makes a medium a device of the pool.
+pub(crate) fn create(medium: &Medium, id: DeviceId, pool: &PoolConfig) -> Result<(), Error> {
     let identity = Identity {
         format: FORMAT.to_owned(),
         version: VERSION,
@@ -93,37 +92,26 @@ pub(crate) fn create(path: &Path, pool: &PoolConfig) -> Result<DeviceId, Error> 
     };
     let mut json = serde_json::to_vec_pretty(&identity).expect("strings and numbers always serialize");
     json.push(b'\n');
-    let (containers, file) = (path.join(CONTAINERS_DIRECTORY), path.join(FILE_NAME));
-    create_directories(&containers).map_err(Error::io("create directory", &containers))?;
-    write_new(&file, &json).map_err(Error::io("write", &file))?;
-    Ok(id)
+    medium.prepare().map_err(Error::io("create directory", medium.label()))?;
+    medium.create_note(Note::Identity, &json).map_err(Error::io("write", medium.label()))
 }
 
-fn read(path: &Path) -> io::Result<Result<Identity, String>> {
-    let mut json = Vec::new();
-    File::open(path)?.take(BYTES_MAX).read_to_end(&mut json)?;
-    let identity = match serde_json::from_slice::<Identity>(&json) {
-        Ok(identity) => identity,
-        Err(error) => {
-            return Ok(Err(format!("device.json is damaged: {error}; restore it, its shards are not touched")));
-        }
-    };
+fn parse(json: &[u8]) -> Result<Identity, String> {
+    let identity = serde_json::from_slice::<Identity>(json)
+        .map_err(|error| format!("device.json is damaged: {error}; restore it, its shards are not touched"))?;
     if identity.format != FORMAT || identity.version != VERSION {
-        return Ok(Err(format!("device.json has format {} version {}", identity.format, identity.version)));
+        return Err(format!("device.json has format {} version {}", identity.format, identity.version));
     }
-    Ok(Ok(identity))
+    Ok(identity)
 }
 
-fn without_identity(path: &Path) -> Found {
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Absent,
+fn without_identity(medium: &Medium) -> Found {
+    match medium.presence() {
+        Ok(Presence::Absent) => Found::Absent,
+        Ok(Presence::Empty) => Found::Empty,
+        Ok(Presence::Used) => {
+            Found::Unreadable("it has shards but no device.json; restore it from a backup".to_owned())
+        }
         Err(error) => Found::Unreadable(error.to_string()),
-        Ok(metadata) if !metadata.is_dir() => Found::Unreadable("it is not a directory".to_owned()),
-        Ok(_) => match fs::read_dir(path.join(CONTAINERS_DIRECTORY)).map(|mut entries| entries.next().is_some()) {
-            Ok(true) => Found::Unreadable("it has shards but no device.json; restore it from a backup".to_owned()),
-            Ok(false) => Found::Empty,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Empty,
-            Err(error) => Found::Unreadable(error.to_string()),
-        },
     }
 }

@@ -1,28 +1,21 @@
 //! An open shard file whose header and footer were checked.
 
-use std::fs::File;
-use std::io::{self, IoSliceMut, Read};
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
-use std::sync::Arc;
-
-use rustix::fs::{Advice, Mode, OFlags};
-use rustix::io::Errno;
+use std::io::{self, Read};
 
 use super::footer::{Footer, Geometry, TAIL_BYTES};
 use super::header::Header;
 use super::{BLOCK_BYTES, HEADER_BYTES};
-use crate::ContainerId;
 use crate::erasure::Erasure;
-use disk::files::read_now;
-use disk::{Direct, crc32c};
+use crate::medium::ShardReader;
+use crate::medium::name::ShardName;
+use disk::crc32c;
 
 /// Why a shard cannot be used.
 #[derive(Debug)]
 pub(crate) enum ShardFault {
     /// There is no such file.
     Missing,
-    /// It is there and not what it should be.
+    /// It is there, and is not what it should be.
     Damaged(&'static str),
     /// The system refused to read it.
     Io(io::Error),
@@ -43,25 +36,24 @@ impl From<io::Error> for ShardFault {
 /// An open shard.
 #[derive(Debug)]
 pub(crate) struct ShardFile {
-    file: Arc<File>,
+    file: ShardReader,
     footer: Footer,
 }
 
 impl ShardFile {
-    /// Opens a shard and checks that it is the one expected: container, number, code, lengths.
-    pub(crate) fn open(path: &Path, container: ContainerId, shard: u8, erasure: &Erasure) -> Result<Self, ShardFault> {
-        let file = open(path)?;
-        let bytes = file.metadata()?.len();
+    /// Checks that an open shard is the one expected: container, number, code, lengths.
+    pub(crate) fn check(file: ShardReader, name: ShardName, erasure: &Erasure) -> Result<Self, ShardFault> {
+        let bytes = file.bytes()?;
         let tail_bytes = u64::try_from(TAIL_BYTES).expect("100 bytes");
         let tail_offset = bytes.checked_sub(tail_bytes).filter(|offset| *offset >= HEADER_BYTES);
         let tail_offset = tail_offset.ok_or(ShardFault::Damaged("file is shorter than header and footer"))?;
         let mut header = [0; 4096];
-        file.read_exact_at(&mut header, 0)?;
+        file.read(&mut header, 0)?;
         let header = Header::decode(&header, erasure).map_err(ShardFault::Damaged)?;
         let mut tail = [0; TAIL_BYTES];
-        file.read_exact_at(&mut tail, tail_offset)?;
+        file.read(&mut tail, tail_offset)?;
         let footer = Footer::decode(&tail).map_err(ShardFault::Damaged)?;
-        if header.container != container || header.shard != shard {
+        if header.container != name.container || header.shard != name.shard {
             return Err(ShardFault::Damaged("belongs to another container or place"));
         }
         let geometry = &footer.geometry;
@@ -74,20 +66,15 @@ impl ShardFile {
         if of_footer != header || geometry.code != erasure.code() {
             return Err(ShardFault::Damaged("header and footer contradict each other"));
         }
-        if geometry.file_bytes(shard) != bytes {
+        if geometry.file_bytes(name.shard) != bytes {
             return Err(ShardFault::Damaged("file length differs from its footer"));
         }
-        Ok(Self { file: Arc::new(file), footer })
+        Ok(Self { file, footer })
     }
 
     /// Returns what the container's shards agree on.
     pub(crate) fn geometry(&self) -> &Geometry {
         &self.footer.geometry
-    }
-
-    /// Returns the file, to be closed where closing may wait.
-    pub(crate) fn handle(&self) -> Arc<File> {
-        Arc::clone(&self.file)
     }
 
     /// Returns the shard's number.
@@ -102,17 +89,17 @@ impl ShardFile {
 
     /// Reads bytes of the unit region.
     pub(crate) fn read_region(&self, out: &mut [u8], offset: u64) -> Result<(), ShardFault> {
-        Ok(self.file.read_exact_at(out, HEADER_BYTES + offset)?)
+        Ok(self.file.read(out, HEADER_BYTES + offset)?)
     }
 
     /// Reads bytes of the unit region if they are in memory; never waits for the device.
     pub(crate) fn read_region_now(&self, out: &mut [u8], offset: u64) -> bool {
-        read_now(&self.file, &mut [IoSliceMut::new(out)], HEADER_BYTES + offset)
+        self.file.read_now(out, HEADER_BYTES + offset)
     }
 
-    /// Reads the file from its start, for checking all of it.
-    pub(crate) fn read_file(&self, direct: &Direct, out: &mut [u8], offset: u64) -> Result<(), ShardFault> {
-        Ok(direct.read(&self.file, out, offset)?)
+    /// Reads the file from the device, for checking all of it.
+    pub(crate) fn read_uncached(&self, out: &mut [u8], offset: u64) -> Result<(), ShardFault> {
+        Ok(self.file.read_uncached(out, offset)?)
     }
 
     /// Reads the checksum table and checks it.
@@ -129,7 +116,7 @@ impl ShardFile {
     pub(crate) fn hashes(&self) -> Result<Vec<u8>, ShardFault> {
         let geometry = self.geometry();
         let mut bytes = vec![0; geometry.hashes_bytes()];
-        self.file.read_exact_at(&mut bytes, geometry.hashes_offset())?;
+        self.file.read(&mut bytes, geometry.hashes_offset())?;
         if crc32c(&bytes) != geometry.hashes_crc {
             return Err(ShardFault::Damaged("list of hashes differs"));
         }
@@ -152,26 +139,17 @@ impl ShardFile {
         Ok(raw)
     }
 
-    /// Drops the file's pages from the cache, so that the next read comes from the device where the system can do so.
-    pub(crate) fn forget_pages(&self) {
-        // It is advice: a file system that cannot take it is read all the same.
-        rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed).ok();
+    /// Forgets what memory remembers of the file, so that the next read comes from the device where the system can do so.
+    pub(crate) fn forget_cached(&self) {
+        self.file.forget_cached();
     }
 
     fn exact(&self, offset: u64, bytes: u64) -> Result<Vec<u8>, ShardFault> {
         // The file's real length was compared with these lengths, so the allocation is no larger than the file.
         let bytes = usize::try_from(bytes).map_err(|_| ShardFault::Damaged("too long for this machine"))?;
         let mut out = vec![0; bytes];
-        self.file.read_exact_at(&mut out, offset)?;
+        self.file.read(&mut out, offset)?;
         Ok(out)
-    }
-}
-
-/// Opens a file for reading that never has the time of its last access written: that could wait for the device.
-fn open(path: &Path) -> io::Result<File> {
-    match rustix::fs::open(path, OFlags::RDONLY | OFlags::NOATIME | OFlags::CLOEXEC, Mode::empty()) {
-        Err(Errno::PERM) => File::open(path), // another user's file, as after a restore
-        other => Ok(File::from(other?)),
     }
 }
 

@@ -1,26 +1,23 @@
-//! One shard while it is written: a temporary file that removes itself unless it is kept. What is done with it is done on
-//! the device's thread, so that a device that hangs in the middle fails the container and holds up nobody.
+//! One shard while it is written: staged, and removed again unless it is kept. All work on it is done on the device's
+//! threads, so that a device that hangs in the middle fails the container and holds up no other.
 
-use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use crate::device::calls::Pulse;
-use crate::device::gate::Step;
+use crate::device::fault_point::Step;
+use crate::device::io_threads::Heartbeat;
 use crate::device::{Call, Device};
+use crate::erasure::Erasure;
 use crate::layout::Layout;
+use crate::medium::ShardStage;
+use crate::medium::name::ShardName;
+use crate::shard::examine::is_as_written;
 use crate::shard::footer::{Footer, Geometry};
 use crate::shard::header::Header;
-use crate::shard::name::{self, CONTAINERS_DIRECTORY};
-use crate::shard::{BLOCK_BYTES, FIRST_GENERATION, HASH_BYTES, HEADER_BYTES};
-use crate::store::Inner;
+use crate::shard::{BLOCK_BYTES, HASH_BYTES, HEADER_BYTES};
 use crate::{ContainerId, DeviceId, Error};
-use disk::crc32c;
-use disk::files::{publish, sync_directory};
-use disk::{CHUNK_BYTES, Direct};
+use disk::{CHUNK_BYTES, crc32c};
 
 /// How long dropping a shard waits until what was written is removed; it is removed later where that takes longer.
 const REMOVED_MAX: Duration = Duration::from_secs(5);
@@ -39,16 +36,12 @@ pub(super) struct Staged {
 /// What the device's thread works with; always dropped there.
 #[derive(Debug)]
 pub(super) struct Body {
-    pub(super) number: u8,
-    pub(super) path: PathBuf,
+    pub(super) name: ShardName,
     device: Arc<Device>,
-    errors_max: u32,
-    tmp: PathBuf,
-    id: ContainerId,
-    file: Option<(File, Direct)>,
+    stage: Option<ShardStage>,
     written_bytes: u64,
     /// CRC-32C of each block, taken before it was written.
-    pub(super) table: Vec<u8>,
+    table: Vec<u8>,
     hasher: blake3::Hasher,
     published: bool,
     kept: bool,
@@ -68,16 +61,11 @@ impl Staged {
         device: Arc<Device>,
         device_id: DeviceId,
         reserved_bytes: u64,
-        errors_max: u32,
     ) -> Self {
         let body = Body {
-            number,
-            path: name::path(device.path(), id, number),
+            name: ShardName::new(id, number),
             device: Arc::clone(&device),
-            errors_max,
-            tmp: name::tmp_path(device.path(), id, number),
-            id,
-            file: None,
+            stage: None,
             written_bytes: 0,
             table: Vec::new(),
             hasher: blake3::Hasher::new(),
@@ -90,11 +78,11 @@ impl Staged {
     /// Begins a step on the device's thread; [`Staged::end`] waits for it.
     pub(super) fn begin<T: Send + 'static>(
         &mut self,
-        step: impl FnOnce(&mut Body, &Pulse) -> Result<T, Error> + Send + 'static,
+        step: impl FnOnce(&mut Body, &Heartbeat) -> Result<T, Error> + Send + 'static,
     ) -> Running<T> {
         let Some(mut body) = self.body.take() else { return Running(Err(io::ErrorKind::BrokenPipe.into())) };
-        Running(self.device.begin(move |pulse| {
-            let result = step(&mut body, pulse);
+        Running(self.device.begin(move |heartbeat| {
+            let result = step(&mut body, heartbeat);
             (body, result)
         }))
     }
@@ -102,7 +90,7 @@ impl Staged {
     /// Waits for a step; after an error of the device itself the shard can only be dropped.
     pub(super) fn end<T>(&mut self, running: Running<T>) -> Result<T, Error> {
         let ended = running.0.and_then(|call| call.wait(self.device.answer_max()));
-        let (body, result) = ended.map_err(Error::io("write shard on", self.device.path()))?;
+        let (body, result) = ended.map_err(Error::io("write shard on", self.device.label()))?;
         self.body = Some(body);
         result
     }
@@ -127,54 +115,55 @@ impl Drop for Staged {
         if body.kept {
             return;
         }
-        if self.device.lags() {
-            self.device.later(move |_| drop(body));
-        } else if let Ok(call) = self.device.begin(move |_| drop(body)) {
-            drop(call.wait(REMOVED_MAX)); // what takes longer is removed all the same
+        let (done, removed) = mpsc::channel::<()>();
+        self.device.later(move |_| {
+            drop(body);
+            drop(done);
+        });
+        if !self.device.lags() {
+            removed.recv_timeout(REMOVED_MAX).err(); // what takes longer is removed all the same
         }
     }
 }
 
 impl Body {
-    /// Makes the temporary file and writes the header.
-    pub(super) fn open(&mut self, layout: &Layout, store: &Inner, pool: usize, pulse: &Pulse) -> Result<(), Error> {
+    /// Stages the shard and writes its header.
+    pub(super) fn open(&mut self, layout: &Layout, erasure: &Erasure, heartbeat: &Heartbeat) -> Result<(), Error> {
         let unit_bytes = u32::try_from(layout.unit_bytes()).expect("units are at most 64 MiB");
-        let header = Header { container: self.id, generation: FIRST_GENERATION, shard: self.number, unit_bytes };
-        let pool = store.pools.get(pool).ok_or(Error::Missing { container: self.id })?;
-        let header = header.encode(&pool.erasure);
-        let created = self.create(&header, pulse);
-        self.file = Some(self.noted("create shard on", created)?);
+        let ShardName { container, generation, shard } = self.name;
+        let header = Header { container, generation, shard, unit_bytes }.encode(erasure);
+        let created = self.create(&header, heartbeat);
+        self.stage = Some(self.noted("create shard on", created)?);
         self.written_bytes = HEADER_BYTES;
         self.hasher.update(&header);
         Ok(())
     }
 
-    fn create(&self, header: &[u8], pulse: &Pulse) -> io::Result<(File, Direct)> {
-        pulse.step(Step::Create)?;
-        self.make_directory()?;
-        let file = OpenOptions::new().write(true).create_new(true).open(&self.tmp)?;
-        pulse.step(Step::Write)?;
-        file.write_all_at(header, 0)?;
-        Ok((file, Direct::writer(&self.tmp)))
+    fn create(&self, header: &[u8], heartbeat: &Heartbeat) -> io::Result<ShardStage> {
+        heartbeat.step(Step::Create)?;
+        let mut stage = self.device.medium().stage(self.name)?;
+        heartbeat.step(Step::Write)?;
+        stage.write(header, 0)?;
+        Ok(stage)
     }
 
     /// Appends a unit, whole blocks in aligned memory, and notes its checksums.
-    pub(super) fn write_unit(&mut self, unit: &[u8], pulse: &Pulse) -> Result<(), Error> {
+    pub(super) fn write_unit(&mut self, unit: &[u8], heartbeat: &Heartbeat) -> Result<(), Error> {
         for chunk in unit.chunks(CHUNK_BYTES) {
-            let written = self.write_chunk(chunk, pulse);
+            let written = self.write_chunk(chunk, heartbeat);
             self.noted("write shard on", written)?;
         }
         Ok(())
     }
 
-    fn write_chunk(&mut self, chunk: &[u8], pulse: &Pulse) -> io::Result<()> {
+    fn write_chunk(&mut self, chunk: &[u8], heartbeat: &Heartbeat) -> io::Result<()> {
         for block in chunk.chunks(usize::try_from(BLOCK_BYTES).expect("64 KiB")) {
             self.table.extend_from_slice(&crc32c(block).to_le_bytes());
         }
         self.hasher.update(chunk);
-        let (file, direct) = self.file.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
-        pulse.step(Step::Write)?;
-        direct.write(file, chunk, self.written_bytes)?;
+        let stage = self.stage.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        heartbeat.step(Step::Write)?;
+        stage.write_uncached(chunk, self.written_bytes)?;
         self.written_bytes += u64::try_from(chunk.len()).expect("a usize has at most 64 bits");
         Ok(())
     }
@@ -185,56 +174,56 @@ impl Body {
         geometry: &Geometry,
         hashes: &[u8],
         toc: &[u8],
-        pulse: &Pulse,
+        heartbeat: &Heartbeat,
     ) -> Result<(), Error> {
         let mut tail = self.table.clone();
         tail.extend_from_slice(hashes);
-        if geometry.code.carries_toc(self.number) {
+        if geometry.code.carries_toc(self.name.shard) {
             tail.extend_from_slice(toc);
         }
-        let footer = Footer { shard: self.number, table_crc: crc32c(&self.table), geometry: *geometry };
+        let footer = Footer { shard: self.name.shard, table_crc: crc32c(&self.table), geometry: *geometry };
         tail.extend_from_slice(&footer.encode());
-        let synced = self.append_and_sync(&tail, pulse);
-        self.file = None;
+        let synced = self.append_and_sync(&tail, heartbeat);
+        self.stage = None;
         self.noted("sync shard on", synced)
     }
 
-    fn append_and_sync(&self, tail: &[u8], pulse: &Pulse) -> io::Result<()> {
-        let (file, _) = self.file.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
-        pulse.step(Step::Write)?;
-        file.write_all_at(tail, self.written_bytes)?;
-        pulse.step(Step::Flush)?;
-        file.sync_all()
+    fn append_and_sync(&mut self, tail: &[u8], heartbeat: &Heartbeat) -> io::Result<()> {
+        let stage = self.stage.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        heartbeat.step(Step::Write)?;
+        stage.write(tail, self.written_bytes)?;
+        heartbeat.step(Step::Flush)?;
+        stage.flush()
     }
 
-    /// Gives the file its name and makes the name durable.
-    pub(super) fn publish(&mut self, pulse: &Pulse) -> Result<(), Error> {
-        pulse.step(Step::Publish).map_err(Error::io("publish", &self.path))?;
-        publish(&self.tmp, &self.path).map_err(Error::io("publish", &self.path))?;
+    /// Gives the shard its name and makes the name durable.
+    pub(super) fn publish(&mut self, heartbeat: &Heartbeat) -> Result<(), Error> {
+        let published = self.publish_and_flush(heartbeat);
+        published.map_err(Error::io("publish shard on", self.device.label()))
+    }
+
+    fn publish_and_flush(&mut self, heartbeat: &Heartbeat) -> io::Result<()> {
+        heartbeat.step(Step::Publish)?;
+        self.device.medium().publish(self.name)?;
         self.published = true;
-        pulse.step(Step::Flush).map_err(Error::io("publish", &self.path))?;
-        let parent = self.path.parent().unwrap_or(Path::new(""));
-        sync_directory(parent).map_err(Error::io("sync directory", parent))
+        heartbeat.step(Step::Flush)?;
+        self.device.medium().flush_name(self.name)
     }
 
-    /// Makes the shard's directory, but never the device's: a vanished disk must not be written to its mount point.
-    fn make_directory(&self) -> io::Result<()> {
-        let directory = name::directory(self.device.path(), self.id);
-        match fs::create_dir(&directory) {
-            Ok(()) => File::open(self.device.path().join(CONTAINERS_DIRECTORY))?.sync_all(),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(error),
-        }
+    /// Reads the shard from its device and returns whether it is what was meant to be written.
+    pub(super) fn reads_back(&self, erasure: &Erasure, geometry: &Geometry, heartbeat: &Heartbeat) -> bool {
+        let same = is_as_written(self.device.medium(), self.name, erasure, geometry, &self.table, heartbeat);
+        same.unwrap_or(false)
     }
 
     /// Lets the device know of an error, so that the next container avoids it.
     fn noted<T>(&self, action: &'static str, result: io::Result<T>) -> Result<T, Error> {
         result.map_err(|source| {
             if source.kind() != io::ErrorKind::StorageFull {
-                self.device.note_error(&source, self.errors_max);
+                self.device.note_error(&source);
                 self.device.note_not_found_here();
             }
-            Error::Io { action, path: self.device.path().to_owned(), source }
+            Error::Io { action, path: self.device.label().to_owned(), source }
         })
     }
 }
@@ -242,9 +231,33 @@ impl Body {
 impl Drop for Body {
     fn drop(&mut self) {
         if !self.kept {
-            let leftover = if self.published { &self.path } else { &self.tmp };
-            // What cannot be removed now is swept at the next start, or listed as a container nobody refers to.
-            drop(fs::remove_file(leftover));
+            let medium = self.device.medium();
+            // What cannot be removed now is swept at the next start, or listed as a container that nothing refers to.
+            let removed = if self.published { medium.remove(self.name) } else { medium.discard(self.name) };
+            removed.err();
         }
     }
+}
+
+/// Does one step on all shards at once, each on its own device; the first error counts.
+pub(super) fn on_all<T: Send + 'static, S: FnOnce(&mut Body, &Heartbeat) -> Result<T, Error> + Send + 'static>(
+    shards: &mut [Staged],
+    step: impl FnMut(&Staged) -> S,
+) -> Result<Vec<T>, Error> {
+    on_each(shards.iter_mut().collect(), step)
+}
+
+/// Does one step on some shards at once, as [`on_all`] does.
+pub(super) fn on_each<T: Send + 'static, S: FnOnce(&mut Body, &Heartbeat) -> Result<T, Error> + Send + 'static>(
+    mut shards: Vec<&mut Staged>,
+    mut step: impl FnMut(&Staged) -> S,
+) -> Result<Vec<T>, Error> {
+    let mut running = Vec::with_capacity(shards.len());
+    for shard in &mut shards {
+        let step = step(shard);
+        running.push(shard.begin(step));
+    }
+    // All are waited for, also after an error: what comes back is removed with its shard.
+    let ended: Vec<_> = shards.iter_mut().zip(running).map(|(shard, running)| shard.end(running)).collect();
+    ended.into_iter().collect()
 }

@@ -8,11 +8,13 @@
     reason = "tests fail by panic, and their lengths are small"
 )]
 
+mod conformance;
 mod damage;
 mod devices;
 mod full;
 mod golden;
 mod loss;
+mod memory;
 mod slow;
 mod support;
 mod tombstones;

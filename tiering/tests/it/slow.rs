@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use tiering::{Checked, DeviceStatus, Error, Gate, Step, Store, StoreOptions, Tier, Verdict, Wait};
+use tiering::{Checked, DeviceStatus, Error, FaultPoint, Step, Store, StoreOptions, Tier, Verdict, Wait};
 
 use crate::support::{Filled, Rig, assert_readable, make, options, pattern, read_of, toc_of};
 
@@ -63,7 +63,7 @@ impl Valve {
     }
 }
 
-impl Gate for Valve {
+impl FaultPoint for Valve {
     fn pass(&self, device: &Path, step: Step) -> io::Result<()> {
         let closed = |held: &mut Held| held.steps.get(device).is_some_and(|steps| steps.contains(&step));
         let mut held = self.held.lock().unwrap();
@@ -82,8 +82,8 @@ impl Gate for Valve {
 
 impl Rig {
     fn open_behind(&self, valve: &Arc<Valve>) -> Store {
-        let gate: Arc<dyn Gate> = Arc::clone(valve) as Arc<dyn Gate>;
-        let options = StoreOptions { device_answer_max: ANSWER_MAX, gate, ..options() };
+        let fault_point: Arc<dyn FaultPoint> = Arc::clone(valve) as Arc<dyn FaultPoint>;
+        let options = StoreOptions { device_answer_max: ANSWER_MAX, fault_point, ..options() };
         Store::open(vec![self.pool.clone()], options).unwrap()
     }
 
@@ -259,7 +259,7 @@ fn hung_devices_hold_up_neither_tombstones_nor_checks_nor_removal() {
     valve.open();
 }
 
-/// Not the gate but the kernel holds this one: opening a pipe waits for its other end.
+/// Not the fault point but the kernel holds this one: opening a pipe waits for its other end.
 #[test]
 fn a_shard_that_hangs_in_the_kernel_is_read_around() {
     let rig = Rig::new("2+1", 3);

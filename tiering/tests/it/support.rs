@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tempfile::TempDir;
 use tiering::{
-    Checked, ContainerId, ContainerWriter, Error, Extent, InstanceKind, Manifest, ManifestInstance, PoolConfig, Sealed,
-    Store, StoreOptions, Tier, Toc, TocSegment,
+    Checked, ContainerId, ContainerWriter, Error, Extent, InstanceKind, Manifest, ManifestInstance, PoolConfig,
+    SealReport, Store, StoreOptions, Tier, Toc, TocSegment,
 };
 
 /// Bytes of a block, as the format says.
@@ -23,7 +23,7 @@ pub(crate) struct Rig {
 
 /// A sealed container and what was put into it.
 pub(crate) struct Filled {
-    pub(crate) sealed: Sealed,
+    pub(crate) sealed: SealReport,
     /// Everything, padding included.
     pub(crate) logical: Vec<u8>,
     /// Offset and length of each item.

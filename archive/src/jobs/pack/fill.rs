@@ -27,7 +27,7 @@ pub(super) struct SeriesPart {
 /// What became of the instances that were to go into one container.
 pub(super) struct Written {
     /// Nothing when the journal lost all of them.
-    pub(super) sealed: Option<(tiering::Sealed, Toc)>,
+    pub(super) sealed: Option<(tiering::SealReport, Toc)>,
     /// What is in it.
     pub(super) series: Vec<SeriesPart>,
     /// What the journal cannot give back.

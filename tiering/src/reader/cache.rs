@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 
-use super::StoreOptions;
 use crate::ContainerId;
 use crate::device::Device;
+use crate::options::StoreOptions;
 use crate::shard::file::{ShardFile, Table};
 use crate::shard::footer::Geometry;
 
@@ -26,17 +26,32 @@ pub(crate) struct Located {
 /// An open shard and the device that it lies on.
 #[derive(Debug)]
 pub(crate) struct OpenShard {
-    pub(crate) file: ShardFile,
-    pub(crate) device: Arc<Device>,
+    /// Absent only while this is dropped.
+    file: Option<ShardFile>,
+    device: Arc<Device>,
+}
+
+impl OpenShard {
+    pub(crate) fn new(file: ShardFile, device: Arc<Device>) -> Self {
+        Self { file: Some(file), device }
+    }
+
+    /// Returns the shard.
+    pub(crate) fn file(&self) -> &ShardFile {
+        self.file.as_ref().expect("only dropping takes the file")
+    }
+
+    /// Returns the device that it lies on.
+    pub(crate) fn device(&self) -> &Arc<Device> {
+        &self.device
+    }
 }
 
 impl Drop for OpenShard {
-    /// Closes the file; where closing may wait for a device that is not well, on the device's own thread.
+    /// Closes the file on a thread of its device: closing can wait for the device.
     fn drop(&mut self) {
-        if !self.device.is_online() || self.device.lags() {
-            let file = self.file.handle();
-            self.device.later(move |_| drop(file));
-        }
+        let file = self.file.take();
+        self.device.later(move |_| drop(file));
     }
 }
 

@@ -1,16 +1,17 @@
-//! Calls to a device, on threads of the device's own: who asks can stop waiting, and a disk, mount or network share that
-//! hangs holds these few threads and nobody else's.
+//! The I/O threads of a device: whatever may wait for it is a call on one of these. The caller can stop waiting, and a disk,
+//! mount or network share that hangs holds these few threads and no others.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::gate::{Gate, Step};
+use super::fault_point::{FaultPoint, Step};
+use crate::surroundings::Clock;
 
 /// Threads of one device; more calls queue.
 const THREADS_MAX: usize = 8;
@@ -20,30 +21,39 @@ const QUEUE_MAX: usize = 256;
 const IDLE_MAX: Duration = Duration::from_secs(10);
 /// Bytes of a thread's stack: buffers are on the heap.
 const STACK_BYTES: usize = 512 * 1024;
-/// Beat of a call that no thread has yet.
+/// Heartbeat of a call that no thread has yet.
 const QUEUED: u64 = u64::MAX;
 /// What part of the remembered latency a new call replaces.
 const LATENCY_SHARE: u64 = 8;
 
 /// The threads of one device and what they have to do.
 #[derive(Debug)]
-pub(super) struct Calls {
+pub(super) struct IoThreads {
     shared: Arc<Shared>,
 }
 
-/// One call as seen by those who wait for it, those who do it, and those who look after the device.
+/// One call, as its waiter, its thread and the device's health see it.
 #[derive(Debug)]
-pub(crate) struct Pulse {
-    device: Arc<PathBuf>,
-    gate: Arc<dyn Gate>,
-    asked: Instant,
-    /// When the last step began, in milliseconds after `asked`; [`QUEUED`] until a thread has it.
+pub(crate) struct Heartbeat {
+    shared: Arc<Surroundings>,
+    queued_at: Instant,
+    /// When the last step began, in milliseconds after `queued_at`; [`QUEUED`] until a thread has the call.
     beat_millis: AtomicU64,
     abandoned: AtomicBool,
 }
 
+/// What all calls of a device pass and measure with.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    /// What the device is called.
+    pub(super) label: Arc<Path>,
+    pub(super) fault_point: Arc<dyn FaultPoint>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
 #[derive(Debug)]
 struct Shared {
+    surroundings: Arc<Surroundings>,
     state: Mutex<State>,
     wanted: Condvar,
     /// Mean time of the last reads from being asked to being answered, in microseconds; 0 before the first.
@@ -54,96 +64,93 @@ struct Shared {
 struct State {
     queue: VecDeque<Job>,
     /// Calls that are queued or under way.
-    open: Vec<Arc<Pulse>>,
+    open: Vec<Arc<Heartbeat>>,
     threads: usize,
     idle: usize,
     closed: bool,
 }
 
 struct Job {
-    pulse: Arc<Pulse>,
-    work: Box<dyn FnOnce(&Pulse) + Send>,
+    heartbeat: Arc<Heartbeat>,
+    work: Box<dyn FnOnce(&Heartbeat) + Send>,
 }
 
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").field("pulse", &self.pulse).finish_non_exhaustive()
+        f.debug_struct("Job").field("heartbeat", &self.heartbeat).finish_non_exhaustive()
     }
 }
 
-impl Pulse {
-    fn new(device: Arc<PathBuf>, gate: Arc<dyn Gate>) -> Self {
-        let (asked, beat_millis) = (Instant::now(), AtomicU64::new(QUEUED));
-        Self { device, gate, asked, beat_millis, abandoned: AtomicBool::new(false) }
+impl Heartbeat {
+    fn new(shared: Arc<Surroundings>) -> Self {
+        let (queued_at, beat_millis) = (shared.clock.now(), AtomicU64::new(QUEUED));
+        Self { shared, queued_at, beat_millis, abandoned: AtomicBool::new(false) }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.shared.clock.now().saturating_duration_since(self.queued_at)
     }
 
     /// Notes that the next step begins; an error is to be treated as the step's own.
     pub(crate) fn step(&self, step: Step) -> io::Result<()> {
         self.beat();
-        self.gate.pass(&self.device, step)
+        self.shared.fault_point.pass(&self.shared.label, step)
     }
 
-    /// Notes that there is a thread for it, or that it goes on.
+    /// Notes that a thread has the call, or that the call goes on.
     fn beat(&self) {
-        self.beat_millis.store(millis(self.asked.elapsed()), Ordering::Release);
+        self.beat_millis.store(millis(self.elapsed()), Ordering::Release);
     }
 
-    /// Returns how long the present step takes already; nothing while the call queues: it says nothing of the device then.
+    /// Returns how long the present step has taken so far; nothing while the call queues: that says nothing of the device.
     pub(super) fn silence(&self) -> Option<Duration> {
         let beat = Some(self.beat_millis.load(Ordering::Acquire)).filter(|beat| *beat != QUEUED)?;
-        Some(self.asked.elapsed().saturating_sub(Duration::from_millis(beat)))
+        Some(self.elapsed().saturating_sub(Duration::from_millis(beat)))
     }
 
-    /// Says that nobody waits for the result: the call need not begin any more.
+    /// Says that the result is not wanted any more: the call need not begin.
     pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Ordering::Release);
     }
 
-    /// Returns whether nobody waits for the result any more.
+    /// Returns whether the result is not wanted any more.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
     }
 }
 
-impl Calls {
-    pub(super) fn new() -> Self {
-        let shared = Shared { state: Mutex::default(), wanted: Condvar::new(), latency_micros: AtomicU64::default() };
+impl IoThreads {
+    pub(super) fn new(surroundings: Surroundings) -> Self {
+        let shared = Shared {
+            surroundings: Arc::new(surroundings),
+            state: Mutex::default(),
+            wanted: Condvar::new(),
+            latency_micros: AtomicU64::default(),
+        };
         Self { shared: Arc::new(shared) }
     }
 
     /// Queues a call that sends its own result; an error if too many wait.
-    pub(super) fn start(
-        &self,
-        device: Arc<PathBuf>,
-        gate: Arc<dyn Gate>,
-        work: impl FnOnce(&Pulse) + Send + 'static,
-    ) -> io::Result<Arc<Pulse>> {
-        self.queue(device, gate, Box::new(work), QUEUE_MAX)
+    pub(super) fn start(&self, work: impl FnOnce(&Heartbeat) + Send + 'static) -> io::Result<Arc<Heartbeat>> {
+        self.queue(Box::new(work), QUEUE_MAX)
     }
 
-    /// Queues a call that is done sooner or later, whoever waits.
-    pub(super) fn later(
-        &self,
-        device: Arc<PathBuf>,
-        gate: Arc<dyn Gate>,
-        work: impl FnOnce(&Pulse) + Send + 'static,
-    ) -> io::Result<Arc<Pulse>> {
-        self.queue(device, gate, Box::new(work), usize::MAX)
+    /// Queues a call that is done sooner or later, however long the queue is.
+    pub(super) fn later(&self, work: impl FnOnce(&Heartbeat) + Send + 'static) -> io::Result<Arc<Heartbeat>> {
+        self.queue(Box::new(work), usize::MAX)
     }
 
     /// Queues a call that reads, whose time counts as the device's latency.
     pub(super) fn start_read<T: Send + 'static>(
         &self,
-        device: Arc<PathBuf>,
-        gate: Arc<dyn Gate>,
         done: mpsc::Sender<T>,
-        work: impl FnOnce(&Pulse) -> T + Send + 'static,
-    ) -> io::Result<Arc<Pulse>> {
+        work: impl FnOnce(&Heartbeat) -> T + Send + 'static,
+    ) -> io::Result<Arc<Heartbeat>> {
         let shared = Arc::clone(&self.shared);
-        self.start(device, gate, move |pulse| {
-            let result = work(pulse);
-            shared.note_latency(pulse.asked.elapsed());
-            drop(done.send(result)); // who asked may have it from elsewhere by now
+        self.start(move |heartbeat| {
+            let result = work(heartbeat);
+            shared.note_latency(heartbeat.elapsed());
+            drop(done.send(result)); // the asker may have it from elsewhere by now
         })
     }
 
@@ -152,32 +159,26 @@ impl Calls {
         Duration::from_micros(self.shared.latency_micros.load(Ordering::Relaxed))
     }
 
-    /// Returns how long the slowest step that is under way takes already.
+    /// Returns how long the slowest step under way has taken so far.
     pub(super) fn silence(&self) -> Duration {
-        self.shared.lock().open.iter().filter_map(|pulse| pulse.silence()).max().unwrap_or_default()
+        self.shared.lock().open.iter().filter_map(|heartbeat| heartbeat.silence()).max().unwrap_or_default()
     }
 
-    fn queue(
-        &self,
-        device: Arc<PathBuf>,
-        gate: Arc<dyn Gate>,
-        work: Box<dyn FnOnce(&Pulse) + Send>,
-        queue_max: usize,
-    ) -> io::Result<Arc<Pulse>> {
-        let pulse = Arc::new(Pulse::new(device, gate));
+    fn queue(&self, work: Box<dyn FnOnce(&Heartbeat) + Send>, queue_max: usize) -> io::Result<Arc<Heartbeat>> {
+        let heartbeat = Arc::new(Heartbeat::new(Arc::clone(&self.shared.surroundings)));
         let mut state = self.shared.lock();
         if state.queue.len() >= queue_max {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "too many calls wait for the device"));
         }
-        state.queue.push_back(Job { pulse: Arc::clone(&pulse), work });
-        state.open.push(Arc::clone(&pulse));
+        state.queue.push_back(Job { heartbeat: Arc::clone(&heartbeat), work });
+        state.open.push(Arc::clone(&heartbeat));
         if state.idle < state.queue.len() && state.threads < THREADS_MAX {
             let shared = Arc::clone(&self.shared);
             let spawned =
                 thread::Builder::new().name("device".to_owned()).stack_size(STACK_BYTES).spawn(move || shared.run());
             match spawned {
                 Ok(_) => state.threads += 1,
-                // Those that run take the call on; with none it would wait for ever.
+                // The threads that run take the call; without any it would wait for ever.
                 Err(error) if state.threads == 0 => {
                     state.queue.pop_back();
                     state.open.pop();
@@ -188,11 +189,11 @@ impl Calls {
         }
         drop(state);
         self.shared.wanted.notify_one();
-        Ok(pulse)
+        Ok(heartbeat)
     }
 }
 
-impl Drop for Calls {
+impl Drop for IoThreads {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.wanted.notify_all();
@@ -207,17 +208,17 @@ impl Shared {
 
     /// Does calls until there are none for a while.
     fn run(self: Arc<Self>) {
-        while let Some(Job { pulse, work }) = self.next() {
-            let call = Open { shared: &self, pulse: &pulse };
-            pulse.beat();
-            if !pulse.is_abandoned() {
-                work(&pulse);
+        while let Some(Job { heartbeat, work }) = self.next() {
+            let call = Open { shared: &self, heartbeat: &heartbeat };
+            heartbeat.beat();
+            if !heartbeat.is_abandoned() {
+                work(&heartbeat);
             }
             drop(call);
         }
     }
 
-    /// Waits for the next call; the thread that gets none ends, and is not counted any more.
+    /// Waits for the next call; a thread that gets none ends, and is not counted any more.
     fn next(&self) -> Option<Job> {
         let mut state = self.lock();
         if let Some(job) = state.queue.pop_front() {
@@ -247,13 +248,13 @@ impl Shared {
 /// Counts a call until it is done; a panic ends its thread, too.
 struct Open<'a> {
     shared: &'a Shared,
-    pulse: &'a Arc<Pulse>,
+    heartbeat: &'a Arc<Heartbeat>,
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.open.retain(|pulse| !Arc::ptr_eq(pulse, self.pulse));
+        state.open.retain(|heartbeat| !Arc::ptr_eq(heartbeat, self.heartbeat));
         if thread::panicking() {
             state.threads = state.threads.saturating_sub(1);
         }
@@ -267,21 +268,29 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::super::Device;
-    use super::super::gate::OpenGate;
+    use super::super::fault_point::NoFaults;
     use super::*;
+    use crate::device::Health;
+    use crate::medium::{DirectoryMedium, Medium};
+    use crate::surroundings::MonotonicClock;
 
     const ANSWER_MAX: Duration = Duration::from_secs(1);
 
     /// Returns what became of a call that had to wait for all threads of its device, longer than a step may take, while
-    /// these did `work` again and again; and whether the device was taken to hang.
-    fn behind_others(work: impl Fn(&Pulse) + Clone + Send + 'static) -> (io::Result<u8>, bool) {
-        let device = Arc::new(Device::new("/nowhere".into(), Arc::new(OpenGate), ANSWER_MAX));
+    /// they did `work` again and again; and whether the device was taken to hang.
+    fn behind_others(work: impl Fn(&Heartbeat) + Clone + Send + 'static) -> (io::Result<u8>, bool) {
+        let device = Arc::new(Device::new(
+            Medium::Directory(DirectoryMedium::new("/nowhere".into())),
+            Arc::new(NoFaults),
+            Arc::new(MonotonicClock),
+            Health { answer_max: ANSWER_MAX, errors_max: 8 },
+        ));
         let ended = Arc::new(AtomicBool::new(false));
         for _ in 0..THREADS_MAX {
             let (work, ended) = (work.clone(), Arc::clone(&ended));
-            device.later(move |pulse| {
+            device.later(move |heartbeat| {
                 while !ended.load(Ordering::Acquire) {
-                    work(pulse);
+                    work(heartbeat);
                     thread::park_timeout(ANSWER_MAX / 100);
                 }
             });
@@ -299,12 +308,12 @@ mod tests {
 
     #[test]
     fn a_device_whose_queue_moves_on_is_busy_and_not_silent() {
-        let (answer, hangs) = behind_others(|pulse| pulse.step(Step::Read).unwrap());
+        let (answer, hangs) = behind_others(|heartbeat| heartbeat.step(Step::Read).unwrap());
         assert_eq!((answer.unwrap(), hangs), (7, false));
     }
 
     #[test]
-    fn who_waits_behind_what_hangs_is_told() {
+    fn a_call_behind_a_hung_one_gives_up() {
         let (answer, hangs) = behind_others(|_| ());
         assert_eq!((answer.unwrap_err().kind(), hangs), (io::ErrorKind::TimedOut, true));
     }

@@ -1,4 +1,4 @@
-//! Where everything that is done with a device passes: so that slow, hung and failing devices can be put to the test.
+//! What everything that is done with a device passes, so that slow, hung and failing devices can be put to the test.
 
 use std::fmt::Debug;
 use std::io;
@@ -27,17 +27,18 @@ pub enum Step {
     Remove,
 }
 
-/// Comes before each step, on the thread that will take it: what it waits, the device takes longer; its error is the step's.
-pub trait Gate: Debug + Send + Sync {
-    /// Returns when the step may be taken.
+/// Comes before each step, on the thread that will take it: the device takes as much longer as this waits, and an error
+/// counts as the step's own.
+pub trait FaultPoint: Debug + Send + Sync {
+    /// Returns when the step may be taken; `device` is its path, or `memory://NAME`.
     fn pass(&self, device: &Path, step: Step) -> io::Result<()>;
 }
 
-/// Lets everything pass at once.
+/// Lets every step pass at once.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct OpenGate;
+pub struct NoFaults;
 
-impl Gate for OpenGate {
+impl FaultPoint for NoFaults {
     fn pass(&self, _device: &Path, _step: Step) -> io::Result<()> {
         Ok(())
     }

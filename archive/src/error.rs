@@ -67,6 +67,12 @@ pub enum Error {
         /// Instance, frame or bulk data.
         what: &'static str,
     },
+    /// The caller lacks the right (0124, 403).
+    #[error("serve caller: it has no right to {right}")]
+    NotAllowed {
+        /// What it may not do.
+        right: crate::Right,
+    },
     /// The frame cannot be told apart or decoded as asked (406).
     #[error("retrieve frame: {reason}")]
     NoFrames {

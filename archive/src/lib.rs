@@ -6,10 +6,13 @@
 mod archive;
 mod barrier;
 mod budgets;
+mod caller;
 mod clock;
 mod containers;
 mod decisions;
 mod deletion;
+#[cfg(any(test, feature = "double"))]
+pub mod double;
 mod error;
 mod follower;
 mod jobs;
@@ -24,6 +27,8 @@ mod releaser;
 mod resend;
 mod results;
 mod retrieve;
+mod service;
+mod serving;
 mod status;
 mod tasks;
 mod unsealed;
@@ -32,6 +37,7 @@ mod windowed;
 
 pub use archive::Archive;
 pub use budgets::{Budget, Permit};
+pub use caller::{AuditId, Caller, Identity, Right, Rights};
 pub use clock::Clock;
 pub use error::{Chain, Error};
 pub use index::{ContainerPlace, InstanceRef, Location, Selector, Tombstone};
@@ -41,4 +47,5 @@ pub use options::{ArchiveOptions, PackOptions};
 pub use receive::{Origin, Outcome, Receiver, Stored};
 pub use results::Results;
 pub use retrieve::{Frame, Frames, InstanceBody, Opened};
+pub use service::{QueryService, ReceiveInstance, RetrieveService, Services, StoreService};
 pub use status::{DeviceState, PoolState, Status};

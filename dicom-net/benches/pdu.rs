@@ -4,18 +4,15 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::thread;
 
-use archive::{Error, InstanceRef, Metrics, Origin, Outcome, Selector, Stored};
+use archive::double::{Double, Identify, Keeping, State};
+use archive::{Error, Origin};
 use bench::association::Association;
-use bytes::Bytes;
-use dicom_data::Attributes;
-use dicom_data::query::Query;
-use dicom_net::{Backend, Opened, Receive, Results, Server, ServerOptions};
+use dicom_data::Identifiers;
+use dicom_net::{Server, ServerOptions};
 use divan::Bencher;
 use divan::counter::BytesCount;
-use futures_util::stream;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +49,9 @@ fn c_store(bencher: Bencher<'_, '_>) {
     let kind = (instance.sop_class_uid, instance.transfer_syntax_uid);
     let runtime = Runtime::new().expect("threads can be started");
     let options = ServerOptions { listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))], ..ServerOptions::default() };
-    let server = runtime.block_on(Server::bind(options, Nothing::default())).expect("loopback has a free port");
+    let identify = Identify { finish: as_announced, ..Identify::default() };
+    let archive = Double::new(State { identify, keeping: Keeping::Nothing, ..State::default() });
+    let server = runtime.block_on(Server::bind(options, archive)).expect("loopback has a free port");
     let address = server.addresses().first().expect("it listens").to_string();
     let cancel = CancellationToken::new();
     let running = runtime.spawn(server.run(cancel.clone()));
@@ -86,51 +85,14 @@ fn slice() -> testdata::Instance {
     testdata::study(spec).next().expect("it has one instance")
 }
 
-/// An archive that takes everything and keeps nothing.
-#[derive(Clone, Default)]
-struct Nothing(Arc<Metrics>);
-
-impl Backend for Nothing {
-    type Receiver = Taken;
-
-    fn receive(&self, origin: Origin) -> Result<Taken, Error> {
-        Ok(Taken(origin))
-    }
-
-    async fn search(&self, _query: Query) -> Result<Results<Attributes>, Error> {
-        Ok(Box::pin(stream::empty()))
-    }
-
-    async fn locate(&self, _selector: &Selector) -> Result<Vec<InstanceRef>, Error> {
-        Ok(Vec::new())
-    }
-
-    fn open_all(&self, _instances: Vec<InstanceRef>) -> Opened {
-        Box::pin(stream::empty())
-    }
-
-    fn metrics(&self) -> &Metrics {
-        &self.0
-    }
-}
-
-/// An instance on its way to nowhere.
-struct Taken(Origin);
-
-impl Receive for Taken {
-    async fn write(&mut self, _chunk: Bytes) -> Result<(), Error> {
-        Ok(())
-    }
-
-    async fn finish(self) -> Result<Stored, Error> {
-        let missing = || Error::NotFound { what: "instance" };
-        let sop_instance_uid = self.0.sop_instance_uid.ok_or_else(missing)?;
-        Ok(Stored {
-            sop_class_uid: self.0.sop_class_uid.ok_or_else(missing)?,
-            study_instance_uid: sop_instance_uid.clone(),
-            series_instance_uid: sop_instance_uid.clone(),
-            sop_instance_uid,
-            outcome: Outcome::New,
-        })
-    }
+/// Answers for an instance by what the command set said of it; its data set is not read.
+fn as_announced(origin: &Origin, _data_set: &[u8]) -> Result<Identifiers, Error> {
+    let missing = || Error::NotFound { what: "instance" };
+    let sop_instance_uid = origin.sop_instance_uid.clone().ok_or_else(missing)?;
+    Ok(Identifiers {
+        sop_class_uid: origin.sop_class_uid.clone().ok_or_else(missing)?,
+        study_instance_uid: sop_instance_uid.clone(),
+        series_instance_uid: sop_instance_uid.clone(),
+        sop_instance_uid,
+    })
 }

@@ -13,7 +13,6 @@ pub mod fuzzing;
 
 mod ae_title;
 mod association;
-mod backend;
 mod end;
 mod negotiation;
 mod options;
@@ -23,7 +22,6 @@ mod services;
 mod status;
 
 pub use ae_title::{AeTitle, InvalidAeTitle};
-pub use backend::{Backend, Opened, Receive, Results};
 pub use options::{Destination, Rules, ServerOptions, Timeouts};
 pub use server::{Error, Server};
 pub use status::Status;

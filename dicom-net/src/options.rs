@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use archive::Rights;
+
 use crate::ae_title::AeTitle;
 
 /// Options of a [`crate::Server`].
@@ -50,6 +52,8 @@ pub struct Rules {
     pub accept_oversized_pdus: bool,
     /// Send C-GET sub-operations over storage contexts although no SCP role was proposed (UL-071).
     pub get_without_role: bool,
+    /// What the peer may do.
+    pub rights: Rights,
     /// Answer A900 where an identifier lacks a unique key of an upper level (QR-011, QR-014).
     pub strict_identifiers: bool,
 }
@@ -113,6 +117,7 @@ impl Default for Rules {
             store_opaque: false,
             accept_oversized_pdus: false,
             get_without_role: true,
+            rights: Rights::default(),
             strict_identifiers: false,
         }
     }

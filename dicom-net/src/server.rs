@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use archive::Metrics;
+use archive::{Caller, Identity, Metrics, Services};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -21,12 +21,11 @@ use slots::{Slot, Slots};
 use waiting::{Place, Waiting};
 
 use crate::association::{Association, Link};
-use crate::backend::Backend;
 use crate::end::End;
 use crate::negotiation::{AssociateRequest, Refusal, negotiate, read_request};
 use crate::options::ServerOptions;
 use crate::pdu::{AbortReason, Event, Phase, Rejection};
-use crate::services::{Peer, Services};
+use crate::services::{Peer, Scp};
 
 /// Connections that may wait for their request or their close beside the associations. A silent one costs 3 KiB.
 const WAITING_MAX: usize = 1_024;
@@ -62,17 +61,17 @@ pub enum Error {
 
 /// A DICOM server that listens and does not yet accept.
 #[derive(Debug)]
-pub struct Server<B: Backend> {
+pub struct Server<A: Services> {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
-    shared: Arc<Shared<B>>,
+    shared: Arc<Shared<A>>,
 }
 
 /// What all associations of a server share.
 #[derive(Debug)]
-struct Shared<B> {
+struct Shared<A> {
     options: Arc<ServerOptions>,
-    backend: B,
+    archive: A,
     slots: Slots,
     waiting: Waiting,
     large_requests: Semaphore,
@@ -85,9 +84,9 @@ struct Shared<B> {
     stopped: CancellationToken,
 }
 
-impl<B: Backend> Server<B> {
+impl<A: Services> Server<A> {
     /// Binds all addresses.
-    pub async fn bind(options: ServerOptions, backend: B) -> Result<Self, Error> {
+    pub async fn bind(options: ServerOptions, archive: A) -> Result<Self, Error> {
         if options.ae_titles.is_empty() {
             return Err(Error::Options("name at least one AE title"));
         }
@@ -106,7 +105,7 @@ impl<B: Backend> Server<B> {
             waiting: Waiting::new(WAITING_MAX, WAITING_GRACE),
             large_requests: Semaphore::new(LARGE_REQUESTS_MAX),
             options: Arc::new(options),
-            backend,
+            archive,
             numbers: AtomicU64::new(1),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -138,7 +137,7 @@ impl<B: Backend> Server<B> {
     }
 }
 
-async fn accept<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
+async fn accept<A: Services>(listener: TcpListener, shared: Arc<Shared<A>>) {
     let stopping = shared.stopping.clone();
     loop {
         // Without a place, connections wait in the kernel's queue: A-ASSOCIATE-RJ is only an
@@ -156,6 +155,7 @@ async fn accept<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
                 let span = tracing::info_span!(
                     "association",
                     assoc,
+                    audit = tracing::field::Empty,
                     %peer,
                     calling_ae = tracing::field::Empty,
                     called_ae = tracing::field::Empty,
@@ -172,7 +172,7 @@ async fn accept<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
 }
 
 /// Serves one connection, which is one association at most (UL-003).
-async fn connection<B: Backend>(stream: TcpStream, place: Place, shared: Arc<Shared<B>>) {
+async fn connection<A: Services>(stream: TcpStream, place: Place, shared: Arc<Shared<A>>) {
     let options = &shared.options;
     let link = Link::new(stream, Phase::AwaitingRequest, options.max_pdu_bytes, options.timeouts.clone());
     let mut link = match link {
@@ -218,7 +218,7 @@ struct Established {
 
 /// Reads the request and answers it. An error carries the PDU that says no, or nothing when the
 /// connection is just closed: a silent peer is not spoken to (UL-004).
-async fn establish<B: Backend>(link: &mut Link, shared: &Shared<B>) -> Result<Established, Option<[u8; 10]>> {
+async fn establish<A: Services>(link: &mut Link, shared: &Shared<A>) -> Result<Established, Option<[u8; 10]>> {
     let options = &shared.options;
     let wait = options.timeouts.artim;
     let request = async {
@@ -251,19 +251,23 @@ async fn establish<B: Backend>(link: &mut Link, shared: &Shared<B>) -> Result<Es
     admit(link, &request, shared).await.map_err(|refusal| Some(refused(refusal)))
 }
 
-async fn admit<B: Backend>(
+async fn admit<A: Services>(
     link: &mut Link,
     request: &AssociateRequest,
-    shared: &Shared<B>,
+    shared: &Shared<A>,
 ) -> Result<Established, Refusal> {
     let accepted = negotiate(request, &shared.options)?;
     let slot = shared.slots.take(&request.calling_ae).ok_or(Rejection::LocalLimit)?;
     let contexts = accepted.contexts.iter().count();
-    let peer = Peer {
-        calling_ae: request.calling_ae.clone(),
-        called_ae: request.called_ae.clone(),
-        rules: shared.options.rules_for(&request.calling_ae).clone(),
+    let rules = shared.options.rules_for(&request.calling_ae).clone();
+    let identity = Identity {
+        calling_ae: request.calling_ae.to_string(),
+        called_ae: request.called_ae.to_string(),
+        address: link.peer_address(),
     };
+    let caller = Caller::new(identity, rules.rights);
+    tracing::Span::current().record("audit", tracing::field::display(caller.audit_id()));
+    let peer = Peer { caller, calling_ae: request.calling_ae.clone(), called_ae: request.called_ae.clone(), rules };
     let sent = link.send(vec![accepted.pdu.into()]).await;
     sent.map_err(|_| Refusal::Abort(AbortReason::User))?;
     link.establish(accepted.own_pdu_bytes_max);
@@ -299,10 +303,10 @@ impl Drop for Counted<'_> {
     }
 }
 
-async fn serve<B: Backend>(mut association: Association, peer: Peer, slot: Slot, shared: &Shared<B>) -> Link {
-    let counted = Counted::new(shared.backend.metrics());
-    let services = Services {
-        backend: shared.backend.clone(),
+async fn serve<A: Services>(mut association: Association, peer: Peer, slot: Slot, shared: &Shared<A>) -> Link {
+    let counted = Counted::new(shared.archive.metrics());
+    let services = Scp {
+        archive: shared.archive.clone(),
         options: Arc::clone(&shared.options),
         peer,
         stopping: shared.stopping.clone(),

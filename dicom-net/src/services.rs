@@ -12,14 +12,13 @@ mod storage;
 use std::sync::Arc;
 use std::time::Instant;
 
-use archive::Operation;
+use archive::{Caller, Operation, Services};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::ae_title::AeTitle;
 use crate::association::{Association, Incoming};
-use crate::backend::Backend;
 use crate::command::{CommandField, CommandSet};
 use crate::end::End;
 use crate::negotiation::Service;
@@ -29,6 +28,7 @@ use crate::status::Status;
 /// Who is at the other end.
 #[derive(Debug)]
 pub(crate) struct Peer {
+    pub(crate) caller: Caller,
     pub(crate) calling_ae: AeTitle,
     pub(crate) called_ae: AeTitle,
     pub(crate) rules: Rules,
@@ -36,8 +36,8 @@ pub(crate) struct Peer {
 
 /// Serves one association.
 #[derive(Debug)]
-pub(crate) struct Services<B> {
-    pub(crate) backend: B,
+pub(crate) struct Scp<A> {
+    pub(crate) archive: A,
     pub(crate) options: Arc<ServerOptions>,
     pub(crate) peer: Peer,
     /// Set when no new operation is to begin.
@@ -56,7 +56,7 @@ pub(crate) struct Request {
     pub(crate) command: CommandSet,
 }
 
-impl<B: Backend> Services<B> {
+impl<A: Services> Scp<A> {
     /// Serves until the association ends, and tells why it did.
     pub(crate) async fn run(&self, association: &mut Association) -> End {
         loop {
@@ -133,7 +133,7 @@ impl<B: Backend> Services<B> {
                 return refuse(association, &request, status, comment).await;
             }
         };
-        self.backend.metrics().observe(operation, &status.to_string(), begun.elapsed());
+        self.archive.metrics().observe(operation, &status.to_string(), begun.elapsed());
         Ok(())
     }
 

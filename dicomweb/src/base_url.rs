@@ -1,8 +1,6 @@
 //! The service's URL as the client sees it (WE-037).
 
-use std::net::SocketAddr;
-
-use axum::extract::ConnectInfo;
+use archive::Caller;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, header};
 
@@ -54,8 +52,9 @@ fn seen_by_proxy(parts: &Parts, options: &Options) -> Seen {
         Forwarded::Trusted => true,
         Forwarded::From(peers) => parts
             .extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .is_some_and(|ConnectInfo(peer)| peers.contains(&peer.ip().to_canonical())),
+            .get::<Caller>()
+            .and_then(Caller::address)
+            .is_some_and(|peer| peers.contains(&peer.ip().to_canonical())),
     };
     if !believed {
         return Seen::default();
@@ -107,6 +106,10 @@ fn is_path(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use archive::{Identity, Rights};
+
     use super::*;
 
     fn check(options: &Options, peer: Option<&str>, headers: &[(&str, &str)], expected: &str) {
@@ -117,7 +120,8 @@ mod tests {
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
         if let Some(peer) = peer {
             let peer: SocketAddr = peer.parse().unwrap();
-            parts.extensions.insert(ConnectInfo(peer));
+            let identity = Identity { address: Some(peer), ..Identity::default() };
+            parts.extensions.insert(Caller::new(identity, Rights::ALL));
         }
         assert_eq!(base_url(&parts, options, "/dicomweb"), expected, "{headers:?}");
     }

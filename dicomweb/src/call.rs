@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use archive::Selector;
+use archive::{Caller, Selector};
 use axum::extract::{FromRequestParts, RawPathParams};
 use dicom_data::Uid;
 use http::header::{ACCEPT, ACCEPT_CHARSET, IF_NONE_MATCH, RANGE};
@@ -12,25 +12,17 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 
 use crate::accept::{Accept, Offer};
+use crate::app::App;
 use crate::base_url::base_url;
 use crate::media_type::split_list;
-use crate::options::Options;
 use crate::problem::Problem;
-use crate::qido::Pages;
 use crate::query_string;
-
-/// The state behind the routes of one base path.
-#[derive(Debug, Clone)]
-pub(crate) struct App<B> {
-    pub(crate) backend: B,
-    pub(crate) options: Arc<Options>,
-    pub(crate) base_path: Arc<str>,
-    pub(crate) pages: Pages,
-}
 
 /// One request, without its body.
 #[derive(Debug)]
 pub(crate) struct Call {
+    /// The client.
+    pub(crate) caller: Caller,
     /// URL of the service, without a trailing slash.
     pub(crate) base_url: String,
     /// What the client takes.
@@ -82,10 +74,10 @@ impl Call {
     }
 }
 
-impl<B: Send + Sync> FromRequestParts<App<B>> for Call {
+impl<A: Send + Sync> FromRequestParts<App<A>> for Call {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App<B>) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, app: &App<A>) -> Result<Self, Problem> {
         let target = target(parts).await?;
         Self::new(parts, app, target)
     }
@@ -93,11 +85,12 @@ impl<B: Send + Sync> FromRequestParts<App<B>> for Call {
 
 impl Call {
     /// Reads what is not in the path.
-    pub(crate) fn new<B>(parts: &Parts, app: &App<B>, target: Target) -> Result<Self, Problem> {
+    pub(crate) fn new<A>(parts: &Parts, app: &App<A>, target: Target) -> Result<Self, Problem> {
         let parameters = query_string::parse(parts.uri.query().unwrap_or_default())?;
         let accept = accept(&parts.headers, &parameters)?;
         check_charset(&parts.headers)?;
         Ok(Self {
+            caller: app.caller(&parts.extensions).clone(),
             base_url: base_url(parts, &app.options, &app.base_path),
             accept,
             parameters,

@@ -8,10 +8,10 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
 
 use crate::accept::{Accept, Offer};
-use crate::backend::Backend;
+use crate::app::App;
 use crate::base_url::base_url;
-use crate::call::App;
 use crate::problem::Problem;
+use archive::Services;
 
 const WADL: &str = "application/vnd.sun.wadl+xml";
 const JSON: &str = "application/json";
@@ -79,12 +79,12 @@ const RESOURCES: &[(&str, &[Method])] = &[
 ];
 
 /// `OPTIONS` on the service's root.
-pub(crate) async fn retrieve_capabilities<B: Backend>(State(app): State<App<B>>, request: Request) -> Response {
+pub(crate) async fn retrieve_capabilities<A: Services>(State(app): State<App<A>>, request: Request) -> Response {
     capabilities(&app, &request.into_parts().0)
 }
 
 /// Answers what the service can do, as WADL unless JSON is liked better (WE-005).
-pub(crate) fn capabilities<B>(app: &App<B>, parts: &Parts) -> Response {
+pub(crate) fn capabilities<A>(app: &App<A>, parts: &Parts) -> Response {
     let accepted: Vec<&str> = parts.headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
     let accept = if accepted.is_empty() { Accept::anything() } else { Accept::parse(&accepted.join(",")) };
     let rank = |media| accept.rank(Offer { multipart: false, media }, |_| true);

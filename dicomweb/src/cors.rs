@@ -10,10 +10,10 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
-use crate::backend::Backend;
-use crate::call::App;
+use crate::app::App;
 use crate::capabilities::capabilities;
 use crate::options::Cors;
+use archive::Services;
 
 /// Headers of answers that pages may read.
 const EXPOSED: &str =
@@ -22,7 +22,7 @@ const EXPOSED: &str =
 const MAX_AGE_SECONDS: &str = "7200";
 
 /// Answers preflights, marks answers for the origins that may read them, and turns OPTIONS into the capabilities.
-pub(crate) async fn cross_origin<B: Backend>(State(app): State<App<B>>, request: Request, next: Next) -> Response {
+pub(crate) async fn cross_origin<A: Services>(State(app): State<App<A>>, request: Request, next: Next) -> Response {
     let origin = allowed_origin(&app.options.cors, request.headers());
     let asks_options = request.method() == Method::OPTIONS;
     let mut response = if asks_options && is_preflight(request.headers()) {

@@ -19,17 +19,18 @@ use http::request::Parts;
 use tower::Service;
 use tracing::Instrument as _;
 
-use crate::backend::Backend;
-use crate::call::{App, Call, Target, uid};
+use crate::app::App;
+use crate::call::{Call, Target, uid};
 use crate::cors;
 use crate::observe::observed;
 use crate::problem::Problem;
 use crate::wado;
+use archive::Services;
 
 /// The service: the two resources of each base path, and the router behind them.
 #[derive(Debug, Clone)]
-pub(crate) struct Front<B> {
-    apps: Arc<[App<B>]>,
+pub(crate) struct Front<A> {
+    apps: Arc<[App<A>]>,
     router: Router,
 }
 
@@ -46,14 +47,14 @@ type Uids<'a> = [&'a str; 3];
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-impl<B: Backend> Front<B> {
+impl<A: Services> Front<A> {
     /// Puts the resources of these base paths before a router that has all of them.
-    pub(crate) fn new(apps: Vec<App<B>>, router: Router) -> Self {
+    pub(crate) fn new(apps: Vec<App<A>>, router: Router) -> Self {
         Self { apps: apps.into(), router }
     }
 
     /// Returns the base path's state and the instance that a request is for, if it is for one.
-    fn target(&self, request: &Request) -> Option<(&App<B>, Result<Target, Problem>, Operation)> {
+    fn target(&self, request: &Request) -> Option<(&App<A>, Result<Target, Problem>, Operation)> {
         if request.method() != Method::GET {
             return None;
         }
@@ -68,7 +69,7 @@ impl<B: Backend> Front<B> {
     }
 }
 
-impl<B: Backend> Service<Request> for Front<B> {
+impl<A: Services> Service<Request> for Front<A> {
     type Response = Response;
     type Error = Infallible;
     type Future = Answer;
@@ -88,16 +89,16 @@ impl<B: Backend> Service<Request> for Front<B> {
     }
 }
 
-async fn answer<B: Backend>(
-    app: App<B>,
+async fn answer<A: Services>(
+    app: App<A>,
     parts: Parts,
     target: Result<Target, Problem>,
     operation: Operation,
 ) -> Response {
     let origin = cors::allowed_origin(&app.options.cors, &parts.headers);
-    let metrics = app.backend.metrics().clone();
+    let metrics = app.archive.metrics().clone();
     // Not at the level that is usually logged: to make a span costs as much as to read a slice.
-    let span = tracing::debug_span!("request", ?operation);
+    let span = tracing::debug_span!("request", audit = %app.caller(&parts.extensions).audit_id(), ?operation);
     let answering = async move {
         let call = match target.and_then(|target| Call::new(&parts, &app, target)) {
             Ok(call) => call,

@@ -48,6 +48,7 @@ pub fn query(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let Ok(parameters) = query_string::parse(text) else { return };
     let call = Call {
+        caller: archive::Caller::server(),
         base_url: String::new(),
         accept: Accept::anything().into(),
         parameters,

@@ -1,8 +1,7 @@
 //! The DICOMweb adapter (PS3.18): QIDO-RS, WADO-RS and STOW-RS on top of [`archive::Archive`].
 //!
 //! Wire to archive types and back, no storage and no SQL. [`router`] makes the routes; the server binds the socket,
-//! sets `TCP_NODELAY` and, if forwarded headers are to be trusted by peer address, puts axum's
-//! `ConnectInfo<SocketAddr>` into each request's extensions.
+//! sets `TCP_NODELAY`, makes an [`archive::Caller`] for each connection and puts it into the extensions of each request.
 //!
 //! What is answered differently from the letter of the standard, on purpose:
 //! - No `Accept` header, and `*/*`, mean "as stored": `transfer-syntax=*` (PS3.18 §8.7.5 would have 406).
@@ -18,7 +17,7 @@
 pub mod fuzzing;
 
 mod accept;
-mod backend;
+mod app;
 mod base_url;
 mod call;
 mod capabilities;
@@ -28,6 +27,7 @@ mod media_type;
 mod multipart;
 mod observe;
 mod options;
+mod page;
 mod problem;
 mod qido;
 mod query_string;
@@ -35,6 +35,5 @@ mod routes;
 mod stow;
 mod wado;
 
-pub use backend::{Backend, Opened, Receive, Results};
 pub use options::{Cors, EmptySearch, Forwarded, Options, StowLimits};
 pub use routes::router;

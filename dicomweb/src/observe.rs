@@ -10,15 +10,15 @@ use http::Method;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::backend::Backend;
-use crate::call::App;
+use crate::app::App;
+use archive::Services;
 
 /// Runs a request in its span and records how long it took until its answer began, and its status.
-pub(crate) async fn observe<B: Backend>(State(app): State<App<B>>, request: Request, next: Next) -> Response {
+pub(crate) async fn observe<A: Services>(State(app): State<App<A>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
     let operation = operation(request.method(), &route);
-    let span = tracing::info_span!("request", method = %request.method(), route);
-    observed(app.backend.metrics(), operation, next.run(request)).instrument(span).await
+    let span = tracing::info_span!("request", audit = %app.caller(request.extensions()).audit_id(), method = %request.method(), route);
+    observed(app.archive.metrics(), operation, next.run(request)).instrument(span).await
 }
 
 /// Records how long a request took until its answer began, and its status.

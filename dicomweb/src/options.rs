@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use archive::Rights;
+
 /// Settings of the DICOMweb service; `Default` is what the server uses without a config file.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -20,6 +22,8 @@ pub struct Options {
     pub empty_search: EmptySearch,
     /// Most frames of one request.
     pub frames_max: usize,
+    /// Rights of clients whose connection brings no [`archive::Caller`].
+    pub rights: Rights,
     /// Bounds of a store request.
     pub stow: StowLimits,
 }
@@ -34,6 +38,7 @@ impl Default for Options {
             page_max: 5_000,
             empty_search: EmptySearch::default(),
             frames_max: 10_000,
+            rights: Rights::default(),
             stow: StowLimits::default(),
         }
     }
@@ -44,7 +49,7 @@ impl Default for Options {
 pub enum Forwarded {
     /// Nobody's.
     Ignored,
-    /// Those of these peers; needs axum's `ConnectInfo<SocketAddr>` on the requests.
+    /// Those of these peers; needs an [`archive::Caller`] on the requests.
     From(Vec<IpAddr>),
     /// Everybody's: only behind a proxy that sets or removes them.
     Trusted,

@@ -69,6 +69,7 @@ fn status_of(error: &Error) -> StatusCode {
     match error {
         Error::InvalidKey(_) => StatusCode::BAD_REQUEST,
         Error::NotFound { .. } => StatusCode::NOT_FOUND,
+        Error::NotAllowed { .. } => StatusCode::FORBIDDEN,
         Error::Deleted => StatusCode::GONE,
         Error::NoFrames { .. } => StatusCode::NOT_ACCEPTABLE,
         Error::Conflict | Error::Contradiction { .. } | Error::MissingIdentifier { .. } => StatusCode::CONFLICT,

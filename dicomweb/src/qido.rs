@@ -1,7 +1,6 @@
 //! Search (QIDO-RS, PS3.18 §10.6): six resources, one search of the archive.
 
 mod answer;
-mod page;
 mod request;
 
 use axum::extract::State;
@@ -11,31 +10,34 @@ use futures_util::StreamExt as _;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WARNING};
 use http::{HeaderValue, StatusCode};
 
-use crate::backend::Backend;
-use crate::call::{App, Call};
+use crate::app::App;
+use crate::call::Call;
 use crate::options::EmptySearch;
+use crate::page::Page;
 use crate::problem::Problem;
 use answer::Shape;
-use page::Page;
-pub(crate) use page::Pages;
+use archive::Services;
 #[cfg(any(test, fuzzing))]
 pub(crate) use request::SearchRequest;
 #[cfg(not(any(test, fuzzing)))]
 use request::SearchRequest;
 
 /// `GET /studies`.
-pub(crate) async fn search_for_studies<B: Backend>(State(app): State<App<B>>, call: Call) -> Result<Response, Problem> {
+pub(crate) async fn search_for_studies<A: Services>(
+    State(app): State<App<A>>,
+    call: Call,
+) -> Result<Response, Problem> {
     search(&app, &call, Level::Study).await
 }
 
 /// `GET /series` and `GET /studies/{study}/series`.
-pub(crate) async fn search_for_series<B: Backend>(State(app): State<App<B>>, call: Call) -> Result<Response, Problem> {
+pub(crate) async fn search_for_series<A: Services>(State(app): State<App<A>>, call: Call) -> Result<Response, Problem> {
     search(&app, &call, Level::Series).await
 }
 
 /// `GET /instances` and those below a study or a series.
-pub(crate) async fn search_for_instances<B: Backend>(
-    State(app): State<App<B>>,
+pub(crate) async fn search_for_instances<A: Services>(
+    State(app): State<App<A>>,
     call: Call,
 ) -> Result<Response, Problem> {
     search(&app, &call, Level::Instance).await
@@ -45,15 +47,15 @@ pub(crate) async fn search_for_instances<B: Backend>(
 /// archive is.
 const ADDITIONAL_MAX: u64 = 100;
 
-async fn search<B: Backend>(app: &App<B>, call: &Call, level: Level) -> Result<Response, Problem> {
+async fn search<A: Services>(app: &App<A>, call: &Call, level: Level) -> Result<Response, Problem> {
     let content_type = call.json_type()?;
     let request = SearchRequest::read(call, level, app.options.page_max)?;
     let shape = Shape::new(level, &call.target, &request, &call.base_url);
     // A page, and known further matches: a lower bound.
     let (page, additional) = if request.limit == 0 {
-        (Page::new(&app.pages), count(app, &request, level).await?)
+        (Page::new(&app.pages), count(app, call, &request, level).await?)
     } else {
-        page(app, &request, level, &shape).await?
+        page(app, call, &request, &shape).await?
     };
     let mut response = if page.matches() == 0 && app.options.empty_search == EmptySearch::NoContent {
         StatusCode::NO_CONTENT.into_response()
@@ -76,17 +78,18 @@ async fn search<B: Backend>(app: &App<B>, call: &Call, level: Level) -> Result<R
 }
 
 /// Collects one page; it asks for one match more, to know whether there is a next page.
-async fn page<B: Backend>(
-    app: &App<B>,
+async fn page<A: Services>(
+    app: &App<A>,
+    call: &Call,
     request: &SearchRequest,
-    level: Level,
     shape: &Shape<'_>,
 ) -> Result<(Page, u64), Problem> {
-    let mut found = app.backend.search(request.query(level, request.limit.saturating_add(1))).await?;
+    let mut found =
+        app.archive.search(&call.caller, request.query(shape.level(), request.limit.saturating_add(1))).await?;
     let mut page = Page::new(&app.pages);
     while let Some(found) = found.next().await {
         if page.matches() == request.limit {
-            return Ok((page, additional(app, request, level).await?));
+            return Ok((page, additional(app, call, request, shape.level()).await?));
         }
         let found = found?;
         page.push(|json| shape.write(found, json)).await?;
@@ -95,19 +98,24 @@ async fn page<B: Backend>(
 }
 
 /// Returns how many matches follow the page, of which there is one at least (WE-058).
-async fn additional<B: Backend>(app: &App<B>, request: &SearchRequest, level: Level) -> Result<u64, Problem> {
+async fn additional<A: Services>(
+    app: &App<A>,
+    call: &Call,
+    request: &SearchRequest,
+    level: Level,
+) -> Result<u64, Problem> {
     let mut rest = request.query(level, ADDITIONAL_MAX);
     rest.offset = rest.offset.saturating_add(request.limit);
-    Ok(app.backend.count(&rest, ADDITIONAL_MAX).await?.unwrap_or(1).max(1))
+    Ok(app.archive.count(&call.caller, &rest, ADDITIONAL_MAX).await?.unwrap_or(1).max(1))
 }
 
 /// Counts matches without returning them (WE-070); what the index cannot count, up to one page.
-async fn count<B: Backend>(app: &App<B>, request: &SearchRequest, level: Level) -> Result<u64, Problem> {
+async fn count<A: Services>(app: &App<A>, call: &Call, request: &SearchRequest, level: Level) -> Result<u64, Problem> {
     let query = request.query(level, app.options.page_max);
-    if let Some(counted) = app.backend.count(&query, u64::MAX).await? {
+    if let Some(counted) = app.archive.count(&call.caller, &query, u64::MAX).await? {
         return Ok(counted);
     }
-    let (mut found, mut matches) = (app.backend.search(query).await?, 0);
+    let (mut found, mut matches) = (app.archive.search(&call.caller, query).await?, 0);
     while let Some(found) = found.next().await {
         found?;
         matches += 1;

@@ -3,6 +3,7 @@
 //! read, so that they share the journal's group commits. The answer is sent when all are durable (WE-174).
 
 mod answer;
+mod failure;
 mod part;
 mod request;
 
@@ -16,20 +17,21 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use tokio::task::JoinSet;
 
-use crate::backend::{Backend, Receive as _};
-use crate::call::{App, Call};
+use crate::app::App;
+use crate::call::Call;
 use crate::multipart::{Event, Reader};
 use crate::options::StowLimits;
 use crate::problem::Problem;
 use answer::{Outcome, Report};
+use archive::{Caller, ReceiveInstance as _, Services};
 use part::Part;
 use request::{Form, form};
 
 /// `POST /studies` and `POST /studies/{study}`.
 ///
 /// A dropped call leaves what was filed and what was being filed; the part in transit leaves nothing.
-pub(crate) async fn store_instances<B: Backend>(
-    State(app): State<App<B>>,
+pub(crate) async fn store_instances<A: Services>(
+    State(app): State<App<A>>,
     call: Call,
     headers: HeaderMap,
     body: Body,
@@ -39,7 +41,8 @@ pub(crate) async fn store_instances<B: Backend>(
     let form = form(content_type)?;
     let limits = app.options.stow.clone();
     let mut store = Store {
-        backend: app.backend.clone(),
+        archive: app.archive.clone(),
+        caller: call.caller.clone(),
         study: call.target.study.clone(),
         limits: limits.clone(),
         filing: JoinSet::new(),
@@ -84,7 +87,7 @@ impl Incoming {
     }
 }
 
-async fn read_parts<B: Backend>(body: &mut Incoming, mut reader: Reader, store: &mut Store<B>) -> Result<(), Problem> {
+async fn read_parts<A: Services>(body: &mut Incoming, mut reader: Reader, store: &mut Store<A>) -> Result<(), Problem> {
     let bad = |fault: crate::multipart::Fault| Problem::bad_request(fault.to_string());
     let mut part = None;
     while let Some(chunk) = body.next().await? {
@@ -111,7 +114,7 @@ async fn read_parts<B: Backend>(body: &mut Incoming, mut reader: Reader, store: 
 }
 
 /// Takes a whole body as one file (WE-160).
-async fn read_file<B: Backend>(body: &mut Incoming, store: &mut Store<B>) -> Result<(), Problem> {
+async fn read_file<A: Services>(body: &mut Incoming, store: &mut Store<A>) -> Result<(), Problem> {
     let mut part = store.begin(None)?;
     let mut empty = true;
     while let Some(chunk) = body.next().await? {
@@ -126,8 +129,9 @@ async fn read_file<B: Backend>(body: &mut Incoming, store: &mut Store<B>) -> Res
 }
 
 /// Files the parts of one request.
-struct Store<B: Backend> {
-    backend: B,
+struct Store<A: Services> {
+    archive: A,
+    caller: Caller,
     study: Option<Uid>,
     limits: StowLimits,
     filing: JoinSet<Outcome>,
@@ -137,9 +141,9 @@ struct Store<B: Backend> {
     failures: usize,
 }
 
-impl<B: Backend> Store<B> {
+impl<A: Services> Store<A> {
     /// Begins a part.
-    fn begin(&mut self, content_type: Option<&str>) -> Result<Part<B::Receiver>, Problem> {
+    fn begin(&mut self, content_type: Option<&str>) -> Result<Part<A::Receiver>, Problem> {
         if self.parts == self.limits.parts_max {
             let text = format!("a request may have {} parts: send several requests", self.limits.parts_max);
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text));
@@ -149,12 +153,12 @@ impl<B: Backend> Store<B> {
     }
 
     /// Hands the next bytes of a part to the archive; waits while it is slower than the sender.
-    async fn write(&self, part: &mut Part<B::Receiver>, data: Bytes) {
-        part.write(&self.backend, self.study.as_ref(), data).await;
+    async fn write(&self, part: &mut Part<A::Receiver>, data: Bytes) {
+        part.write(&self.archive, &self.caller, self.study.as_ref(), data).await;
     }
 
     /// Begins to file a part; waits while too many are being filed.
-    async fn end(&mut self, part: Part<B::Receiver>) {
+    async fn end(&mut self, part: Part<A::Receiver>) {
         while self.filing.len() >= self.limits.filing_max.max(1) {
             self.collect_one().await;
         }

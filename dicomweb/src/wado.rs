@@ -17,9 +17,10 @@ use dicom_data::Uid;
 use futures_core::Stream;
 use http::StatusCode;
 
-use crate::backend::Backend;
-use crate::call::{App, Target};
+use crate::app::App;
+use crate::call::Call;
 use crate::problem::{Chain, Problem};
+use archive::Services;
 
 pub(crate) use bulk_data::retrieve_bulk_data;
 pub(crate) use frames::retrieve_frames;
@@ -30,21 +31,21 @@ pub(crate) use metadata::retrieve_metadata;
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
 /// Finds what the path names: 404 when it was never here, 410 when it was deleted (WE-083).
-async fn find<B: Backend>(app: &App<B>, target: &Target) -> Result<Vec<InstanceRef>, Problem> {
-    let selector = target.selector();
-    let found = app.backend.locate(&selector).await?;
+async fn find<A: Services>(app: &App<A>, call: &Call) -> Result<Vec<InstanceRef>, Problem> {
+    let selector = call.target.selector();
+    let found = app.archive.locate(&call.caller, &selector).await?;
     if !found.is_empty() {
         return Ok(found);
     }
-    if Box::pin(app.backend.was_deleted(&selector)).await? {
+    if app.archive.was_deleted(&call.caller, &selector)? {
         return Err(Problem::new(StatusCode::GONE, "it was here and was deleted"));
     }
     Err(Problem::new(StatusCode::NOT_FOUND, "no such study, series or instance"))
 }
 
 /// Finds the one instance that the path names.
-async fn find_one<B: Backend>(app: &App<B>, target: &Target) -> Result<InstanceRef, Problem> {
-    let found = find(app, target).await?;
+async fn find_one<A: Services>(app: &App<A>, call: &Call) -> Result<InstanceRef, Problem> {
+    let found = find(app, call).await?;
     found.into_iter().next().ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no such instance"))
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -47,6 +48,11 @@ impl Link {
         let link = Self { read, write, decoder, timeouts, torn: false, sends_data: false };
         link.acknowledge_at_once();
         Ok(link)
+    }
+
+    /// Returns the address of the peer's end; `None` when the connection is lost already.
+    pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
+        self.read.peer_addr().ok()
     }
 
     /// Returns how long to wait for what.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use archive::{InstanceBody, InstanceRef};
+use archive::{Caller, InstanceBody, InstanceRef, Services};
 use futures_util::StreamExt;
 use tracing::{debug, warn};
 
@@ -11,7 +11,6 @@ use super::get::store_command;
 use super::progress::Progress;
 use crate::ae_title::AeTitle;
 use crate::association::{self, Association, SendError};
-use crate::backend::Backend;
 use crate::command::{CommandSet, element};
 use crate::end::End;
 use crate::negotiation::{CONTEXTS_MAX, EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, Proposal};
@@ -24,6 +23,8 @@ const RECONNECTS_MAX: usize = 3;
 /// Sends instances to a destination and counts them; shared with the one who reports.
 #[derive(Debug)]
 pub(super) struct Delivery {
+    /// The requestor of the move.
+    caller: Caller,
     pub(super) host_port: String,
     pub(super) calling_ae: AeTitle,
     pub(super) called_ae: AeTitle,
@@ -45,6 +46,7 @@ struct Batch {
 
 impl Delivery {
     pub(super) fn new(
+        caller: Caller,
         host_port: &str,
         [calling_ae, called_ae]: [AeTitle; 2],
         (originator_ae, originator_message_id): (AeTitle, u16),
@@ -53,6 +55,7 @@ impl Delivery {
         total: usize,
     ) -> Self {
         Self {
+            caller,
             host_port: host_port.to_owned(),
             calling_ae,
             called_ae,
@@ -81,7 +84,7 @@ impl Delivery {
 
     /// Sends all instances, over several associations when they need more than 128 contexts
     /// (DI-053). Dropped, it leaves an association that the destination sees closed.
-    pub(super) async fn run<B: Backend>(&self, backend: &B, instances: Vec<InstanceRef>) {
+    pub(super) async fn run<A: Services>(&self, archive: &A, instances: Vec<InstanceRef>) {
         for batch in batches(instances) {
             let Batch { proposals, mut instances } = batch;
             for _ in 0..=RECONNECTS_MAX {
@@ -90,7 +93,7 @@ impl Delivery {
                 }
                 match self.connect(&proposals).await {
                     Some(association) => {
-                        instances = self.send_batch(backend, association, instances).await;
+                        instances = self.send_batch(archive, association, instances).await;
                     }
                     None => break,
                 }
@@ -123,9 +126,9 @@ impl Delivery {
     }
 
     /// Sends instances in order; returns those that were not tried because the association broke.
-    async fn send_batch<B: Backend>(
+    async fn send_batch<A: Services>(
         &self,
-        backend: &B,
+        archive: &A,
         mut association: Association,
         instances: Vec<InstanceRef>,
     ) -> Vec<InstanceRef> {
@@ -134,7 +137,7 @@ impl Delivery {
         for instance in &refused {
             self.locked().fail(instance); // DI-092
         }
-        let mut opened = backend.open_all(sendable.clone());
+        let mut opened = archive.open_all(&self.caller, sendable.clone());
         let mut tried = 0;
         while let Some((instance, body)) = opened.next().await {
             if self.is_cancelled() {

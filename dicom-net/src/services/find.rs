@@ -6,14 +6,14 @@ use futures_util::StreamExt;
 use tracing::{debug, warn};
 
 use super::identifier::{Asked, BadIdentifier, IDENTIFIER_BYTES_MAX, Identifier};
-use super::{Request, Services};
+use super::{Request, Scp};
 use crate::association::Association;
-use crate::backend::Backend;
 use crate::end::End;
 use crate::negotiation::Root;
 use crate::status::Status;
+use archive::Services;
 
-impl<B: Backend> Services<B> {
+impl<A: Services> Scp<A> {
     /// Answers a query.
     pub(super) async fn c_find(
         &self,
@@ -77,7 +77,7 @@ impl<B: Backend> Services<B> {
         let searched = tokio::select! {
             biased;
             cancelled = association.cancelled(request.message_id) => cancelled.map(|()| None),
-            searched = self.backend.search(asked.query) => Ok(Some(searched)),
+            searched = self.archive.search(&self.peer.caller, asked.query) => Ok(Some(searched)),
         };
         let mut matches = match searched? {
             None => return self.conclude(association, request, Status::CANCEL).await,
@@ -158,6 +158,7 @@ fn failure(error: &Error) -> (Status, &'static str) {
         Error::IndexAway(_) | Error::OutOfResources { .. } | Error::Cancelled => {
             (Status::OUT_OF_RESOURCES, "index is away, try again")
         }
+        Error::NotAllowed { .. } => (Status::NOT_AUTHORIZED, "this peer may not do that"),
         Error::Malformed { .. }
         | Error::MissingIdentifier { .. }
         | Error::Contradiction { .. }

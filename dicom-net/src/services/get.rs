@@ -6,13 +6,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{debug, warn};
 
 use super::progress::Progress;
-use super::{Request, Services};
+use super::{Request, Scp};
 use crate::association::{Association, SendError};
-use crate::backend::Backend;
 use crate::command::{CommandSet, element};
 use crate::end::End;
 use crate::negotiation::{Context, Root};
 use crate::status::Status;
+use archive::Services;
 
 /// What happened while waiting for the next instance.
 #[expect(clippy::large_enum_variant, reason = "one at a time, on the stack; a box for each instance would cost more")]
@@ -22,7 +22,7 @@ enum Next {
     Opened(Option<(InstanceRef, Result<InstanceBody, Error>)>),
 }
 
-impl<B: Backend> Services<B> {
+impl<A: Services> Scp<A> {
     /// Sends what was asked for over this association.
     pub(super) async fn c_get(
         &self,
@@ -43,7 +43,7 @@ impl<B: Backend> Services<B> {
         if !refused.is_empty() {
             warn!(refused = refused.len(), "no context for instances");
         }
-        let mut opened = self.backend.open_all(sendable);
+        let mut opened = self.archive.open_all(&self.peer.caller, sendable);
         let every = association.timeouts().pending_every;
         let mut ticks = interval_at(Instant::now() + every, every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use archive::Services;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{Instrument, warn};
 
 use super::delivery::Delivery;
 use super::progress::Progress;
-use super::{Request, Services};
+use super::{Request, Scp};
 use crate::ae_title::AeTitle;
 use crate::association::Association;
-use crate::backend::Backend;
 use crate::command::element;
 use crate::end::End;
 use crate::negotiation::Root;
@@ -23,7 +23,7 @@ enum Event {
     Lost(End),
 }
 
-impl<B: Backend> Services<B> {
+impl<A: Services> Scp<A> {
     /// Sends what was asked for to the move destination.
     pub(super) async fn c_move(
         &self,
@@ -48,6 +48,7 @@ impl<B: Backend> Services<B> {
         }
         let own = self.options.ae_titles.first().unwrap_or(&self.peer.called_ae).clone();
         let delivery = Arc::new(Delivery::new(
+            self.peer.caller.clone(),
             &destination.host_port,
             [own, title],
             (self.peer.calling_ae.clone(), request.message_id),
@@ -55,8 +56,8 @@ impl<B: Backend> Services<B> {
             self.options.timeouts.clone(),
             instances.len(),
         ));
-        let (backend, running) = (self.backend.clone(), Arc::clone(&delivery));
-        let work = Box::pin(async move { running.run(&backend, instances).await });
+        let (archive, running) = (self.archive.clone(), Arc::clone(&delivery));
+        let work = Box::pin(async move { running.run(&archive, instances).await });
         self.watch(association, request, &delivery, work).await?;
         let progress = delivery.progress();
         let status = if delivery.is_cancelled() { Status::CANCEL } else { progress.final_status() };

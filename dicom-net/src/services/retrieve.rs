@@ -6,14 +6,14 @@ use tracing::info;
 use super::find::encoded;
 use super::identifier::failed_list;
 use super::progress::Progress;
-use super::{Request, Services};
+use super::{Request, Scp};
 use crate::association::Association;
-use crate::backend::Backend;
 use crate::end::End;
 use crate::negotiation::Root;
 use crate::status::Status;
+use archive::Services;
 
-impl<B: Backend> Services<B> {
+impl<A: Services> Scp<A> {
     /// Reads the identifier and finds the instances; `Err` is the status that was answered.
     pub(super) async fn select(
         &self,
@@ -32,7 +32,7 @@ impl<B: Backend> Services<B> {
         let located = tokio::select! {
             biased;
             cancelled = association.cancelled(request.message_id) => cancelled.map(|()| None),
-            located = self.backend.locate(&selector) => Ok(Some(located)),
+            located = self.archive.locate(&self.peer.caller, &selector) => Ok(Some(located)),
         };
         match located? {
             None => {

@@ -3,13 +3,13 @@
 use archive::{Error, Origin, Outcome};
 use tracing::{debug, warn};
 
-use super::{Request, Services};
+use super::{Request, Scp};
 use crate::ae_title::AeTitle;
 use crate::association::Association;
-use crate::backend::{Backend, Receive};
 use crate::command::element;
 use crate::end::End;
 use crate::status::Status;
+use archive::{ReceiveInstance as _, Services};
 
 /// Why an instance was not stored; the comment says nothing about a patient.
 struct Refused {
@@ -17,7 +17,7 @@ struct Refused {
     comment: &'static str,
 }
 
-impl<B: Backend> Services<B> {
+impl<A: Services> Scp<A> {
     /// Takes one instance in and answers when it is durable (PS3.4 §B.2.3). Whatever goes wrong
     /// with the instance, its message is read to the end and the association goes on (DI-014).
     pub(super) async fn c_store(&self, association: &mut Association, request: &Request) -> Result<Status, End> {
@@ -34,7 +34,7 @@ impl<B: Backend> Services<B> {
         Ok(taken.map_or_else(|refused| refused.status, |()| Status::SUCCESS))
     }
 
-    fn begin(&self, association: &Association, request: &Request) -> Result<B::Receiver, Refused> {
+    fn begin(&self, association: &Association, request: &Request) -> Result<A::Receiver, Refused> {
         let invalid =
             |_| Refused { status: Status::INVALID_ARGUMENT, comment: "SOP class or transfer syntax is no UID" };
         let no_instance = Refused { status: Status::INVALID_SOP_INSTANCE, comment: "(0000,1000) is absent or no UID" };
@@ -58,14 +58,14 @@ impl<B: Backend> Services<B> {
             calling_ae: self.peer.calling_ae.to_string(),
             called_ae: self.peer.called_ae.to_string(),
         };
-        self.backend.receive(origin).map_err(|error| refused(&error))
+        self.archive.receive(&self.peer.caller, origin).map_err(|error| refused(&error))
     }
 
     async fn take_in(
         &self,
         association: &mut Association,
         request: &Request,
-        mut receiver: B::Receiver,
+        mut receiver: A::Receiver,
     ) -> Result<Result<(), Refused>, End> {
         let bytes_max = self.options.instance_bytes_max;
         let mut room = bytes_max;
@@ -114,6 +114,7 @@ fn refused(error: &Error) -> Refused {
         Error::MissingIdentifier { keyword } | Error::Contradiction { keyword } => {
             (Status::DATA_SET_MISMATCH, *keyword)
         }
+        Error::NotAllowed { .. } => (Status::NOT_AUTHORIZED, "this peer may not store"),
         Error::Conflict => (Status::CONFLICT, "SOP Instance UID is stored with other content"),
         Error::SopClassNotSupported => (Status::SOP_CLASS_NOT_SUPPORTED, "no storage SOP class"),
         Error::TransferSyntaxNotSupported => (Status::CANNOT_UNDERSTAND, "transfer syntax is not taken"),

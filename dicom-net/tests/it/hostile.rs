@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dicom_net::Backend as _;
+use archive::Services as _;
 use dicom_net::command::{CommandSet, element};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
@@ -120,7 +120,7 @@ async fn ul_012_ul_025_a_release_in_the_middle_of_a_message_is_aborted() {
     peer.send(&pdu(4, &value(1, 3, &store("1.2.3.1").encode()))).await;
     peer.send(&pdu(5, &[0; 4])).await;
     peer.aborted(UNEXPECTED_PDU).await;
-    assert_eq!(running.memory.len(), 0);
+    assert_eq!(running.archive.state().instances.len(), 0);
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn ih_011_damaged_streams_end_and_leave_nothing_behind() {
     running.cancel.cancel();
     drop(peer);
     tokio::time::timeout(SOON, running.task).await.unwrap().unwrap();
-    assert!(running.memory.metrics().encode().contains("associations 0\n"));
+    assert!(running.archive.metrics().encode().contains("associations 0\n"));
 }
 
 /// Sends a damaged session and reads until the server closes; all that it says must be PDUs.

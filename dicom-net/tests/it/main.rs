@@ -6,9 +6,9 @@
 
 mod establishment;
 mod hostile;
-mod memory;
 mod nagle;
 mod query;
 mod raw;
 mod retrieve;
+mod stand_in;
 mod storage;

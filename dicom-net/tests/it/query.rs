@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use archive::{Right, Rights};
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
 use dicom_data::query::{Level, Matching};
@@ -117,7 +118,7 @@ async fn qr_020_di_067_keys_become_a_query() {
     let value = Value::Sequence(vec![nested]);
     keys.0.insert(Tag(0x0040, 0x0275), Attribute { vr: VR::SQ, value });
     find(&running, STUDY_FIND, &keys).await.unwrap();
-    let query = running.memory.queries().remove(0);
+    let query = running.archive.state().queries.remove(0);
     assert_eq!(query.level, Level::Series);
     let keys: Vec<_> = query.keys.iter().map(|key| (key.path.0.clone(), key.matching.clone())).collect();
     assert_eq!(
@@ -170,7 +171,7 @@ async fn qr_013_keys_below_the_level_are_neither_matched_nor_returned() {
     let found = found.unwrap();
     assert_eq!(status, 0xFF00);
     assert!(found.get(SERIES_UID).is_none() && found.get(modality).is_none());
-    assert!(running.memory.queries()[0].keys.is_empty());
+    assert!(running.archive.state().queries[0].keys.is_empty());
 }
 
 #[tokio::test]
@@ -256,7 +257,7 @@ async fn di_062_ff01_tells_of_keys_that_did_not_match() {
 async fn di_064_a_cancel_ends_an_endless_search_within_a_second() {
     let running = start(|_| {}).await;
     fill(&running, &["1.1.1.1"]).await;
-    running.memory.set_endless_search();
+    running.archive.state().endless_search = true;
     let mut peer = by_hand(&running).await;
     ask_by_hand(&mut peer, &identifier("STUDY", &[])).await;
     for _ in 0..100 {
@@ -306,4 +307,13 @@ async fn di_012_a_message_id_in_use_is_refused() {
     assert_eq!(match_by_hand(&mut peer).await.0, 0xFF00, "it is free again");
     assert_eq!(match_by_hand(&mut peer).await.0, 0);
     peer.release().await;
+}
+
+#[tokio::test]
+async fn a_peer_without_the_right_finds_nothing() {
+    let rules = Rules { rights: Rights::ALL.without(Right::Query), ..Rules::default() };
+    let running = start(|o| o.rules = rules).await;
+    fill(&running, &["1.1.1.1"]).await;
+    assert_eq!(status_of(find(&running, STUDY_FIND, &identifier("STUDY", &[])).await), 0x0124);
+    assert!(running.archive.state().queries.is_empty());
 }

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use archive::double::Double;
 use dicom_net::{Server, ServerOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::memory::Memory;
+use crate::stand_in;
 
 pub const VERIFICATION: &str = "1.2.840.10008.1.1";
 pub const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
@@ -26,7 +27,7 @@ pub const INVALID_PARAMETER: [u8; 2] = [2, 6];
 /// A running server.
 pub struct Running {
     pub address: SocketAddr,
-    pub memory: Memory,
+    pub archive: Double,
     pub cancel: CancellationToken,
     pub task: JoinHandle<()>,
 }
@@ -34,12 +35,12 @@ pub struct Running {
 pub async fn start(change: impl FnOnce(&mut ServerOptions)) -> Running {
     let mut options = ServerOptions { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Default::default() };
     change(&mut options);
-    let memory = Memory::default();
-    let server = Server::bind(options, memory.clone()).await.unwrap();
+    let archive = stand_in::archive();
+    let server = Server::bind(options, archive.clone()).await.unwrap();
     let address = server.addresses()[0];
     let cancel = CancellationToken::new();
     let task = tokio::spawn(server.run(cancel.clone()));
-    Running { address, memory, cancel, task }
+    Running { address, archive, cancel, task }
 }
 
 /// An A-ASSOCIATE-RQ to be changed and encoded.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use archive::double::Reading;
+use archive::{Right, Rights};
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
 use dicom_net::client::{Proposal, Received, Retrieved};
@@ -57,10 +59,10 @@ async fn di_050_di_055_di_083_a_move_sends_the_stored_bytes() {
     let (source, sink) = pair(Rules::default()).await;
     fill(&source, &["1.1.1.1", "1.1.1.2", "1.2.1.1"]).await;
     assert_eq!(move_to(&source, "SINK", &study("1.1")).await, retrieved(0, 2, 0));
-    assert_eq!(sink.memory.len(), 2);
-    assert_eq!(sink.memory.data_set("1.1.1.2"), source.memory.data_set("1.1.1.2"));
-    let origin = sink.memory.origins().remove(0);
-    assert_eq!((origin.calling_ae.as_str(), origin.called_ae.as_str()), ("FILMROOM", "SINK"));
+    assert_eq!(sink.archive.state().instances.len(), 2);
+    assert_eq!(sink.archive.data_set("1.1.1.2"), source.archive.data_set("1.1.1.2"));
+    let (caller, origin) = sink.archive.state().received.remove(0);
+    assert_eq!((caller.calling_ae(), caller.called_ae()), ("FILMROOM", "SINK"));
     assert_eq!(origin.transfer_syntax_uid.as_str(), EXPLICIT);
 }
 
@@ -83,10 +85,10 @@ async fn di_092_what_the_destination_refuses_is_counted_and_the_rest_sent() {
     let mut client = client(&source, &[Proposal::new(MR, &[RLE])]).await;
     client.store(MR, "1.1.1.2", RLE, Bytes::from_static(b"rle")).await.unwrap();
     client.release().await.unwrap();
-    source.memory.make_unreadable("1.1.1.3");
     fill(&source, &["1.1.1.3"]).await;
+    source.archive.read_as("1.1.1.3", Reading::Fails);
     assert_eq!(move_to(&source, "SINK", &study("1.1")).await, retrieved(0xB000, 1, 2));
-    assert_eq!(sink.memory.len(), 1);
+    assert_eq!(sink.archive.state().instances.len(), 1);
 }
 
 #[tokio::test]
@@ -96,7 +98,7 @@ async fn di_090_a_list_of_1000_uids_works() {
     fill(&source, &uids.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let keys = identifier("IMAGE", &[(STUDY_UID, VR::UI, "1.1"), (SOP_UID, VR::UI, &uids.join("\\"))]);
     assert_eq!(move_to(&source, "SINK", &keys).await, retrieved(0, 1_000, 0));
-    assert_eq!(sink.memory.len(), 1_000);
+    assert_eq!(sink.archive.state().instances.len(), 1_000);
 }
 
 async fn ask_move(peer: &mut Peer, keys: &dicom_data::Attributes) {
@@ -115,8 +117,8 @@ async fn di_084_di_086_di_087_di_088_pending_responses_and_cancel() {
     let (source, sink) = pair(Rules::default()).await;
     let uids: Vec<String> = (0..1_000).map(|n| format!("1.1.1.{n}")).collect();
     fill(&source, &uids.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    source.memory.make_unreadable("1.1.1.0");
-    source.memory.set_open_delay(Duration::from_millis(20));
+    source.archive.read_as("1.1.1.0", Reading::Fails);
+    source.archive.state().open_delay = Duration::from_millis(20);
     let ask = Ask::contexts(vec![context(1, STUDY_MOVE, &[EXPLICIT])]);
     let (mut peer, _) = Peer::associate(&source, &ask).await;
     ask_move(&mut peer, &study("1.1")).await;
@@ -141,7 +143,7 @@ async fn di_084_di_086_di_087_di_088_pending_responses_and_cancel() {
     let [remaining, completed, failed, _] = counters(&last).map(Option::unwrap);
     assert_eq!(failed, 1);
     assert!(remaining > 500, "stopped early: {remaining}");
-    assert_eq!(usize::from(completed), sink.memory.len());
+    assert_eq!(usize::from(completed), sink.archive.state().instances.len());
     let (_, body) = peer.read().await;
     let syntax = dicom_data::transfer_syntax(EXPLICIT).unwrap();
     let list = dicom_data::read(&body[6..], syntax, &dicom_data::Limits::default()).unwrap().attributes;
@@ -154,14 +156,14 @@ async fn di_084_di_086_di_087_di_088_pending_responses_and_cancel() {
 async fn di_091_a_move_goes_on_when_its_requestor_is_lost() {
     let (source, sink) = pair(Rules::default()).await;
     fill(&source, &["1.1.1.1", "1.1.1.2", "1.1.1.3"]).await;
-    source.memory.set_open_delay(Duration::from_millis(100));
+    source.archive.state().open_delay = Duration::from_millis(100);
     let ask = Ask::contexts(vec![context(1, STUDY_MOVE, &[EXPLICIT])]);
     let (mut peer, _) = Peer::associate(&source, &ask).await;
     ask_move(&mut peer, &study("1.1")).await;
     assert_eq!(peer.response().await.status().0, 0xFF00);
     drop(peer);
     let all = async {
-        while sink.memory.len() < 3 {
+        while sink.archive.state().instances.len() < 3 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -225,7 +227,7 @@ async fn large_instances_are_streamed_within_the_peers_maximum() {
     client.store(CT, "1.1.1.1", EXPLICIT, data.clone().into()).await.unwrap();
     client.release().await.unwrap();
     assert_eq!(move_to(&source, "SINK", &study("1.1")).await, retrieved(0, 1, 0));
-    assert_eq!(sink.memory.data_set("1.1.1.1").unwrap(), data);
+    assert_eq!(sink.archive.data_set("1.1.1.1").unwrap(), data);
 }
 
 #[tokio::test]
@@ -262,10 +264,23 @@ async fn an_instance_that_becomes_unreadable_is_never_completed() {
         client.store(CT, uid, EXPLICIT, data).await.unwrap();
     }
     client.release().await.unwrap();
-    source.memory.tear("1.1.1.2");
-    source.memory.tear("1.1.1.3");
+    source.archive.read_as("1.1.1.2", Reading::BreaksAt(200_000));
+    source.archive.read_as("1.1.1.3", Reading::BreaksAt(8_900_000));
     let end = move_to(&source, "SINK", &study("1.1")).await;
     assert_eq!(end, retrieved(0xB000, 2, 2));
-    assert!(sink.memory.data_set("1.1.1.4").is_some());
-    assert_eq!(sink.memory.len(), 2);
+    assert!(sink.archive.data_set("1.1.1.4").is_some());
+    assert_eq!(sink.archive.state().instances.len(), 2);
+}
+
+#[tokio::test]
+async fn a_peer_without_the_right_retrieves_nothing() {
+    let rules = Rules { rights: Rights::ALL.without(Right::Retrieve), ..Rules::default() };
+    let running = start(|o| {
+        o.rules = rules;
+        o.destinations.insert("SINK".parse().unwrap(), Destination { host_port: "127.0.0.1:1".to_owned() });
+    })
+    .await;
+    fill(&running, &["1.1.1.1"]).await;
+    assert_eq!(get(&running, &[Proposal::new(CT, &[EXPLICIT]).as_scp()]).await.0.status, Status::NOT_AUTHORIZED);
+    assert_eq!(move_to(&running, "SINK", &study("1.1")).await.status, Status::NOT_AUTHORIZED);
 }

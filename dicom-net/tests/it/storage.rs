@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use archive::double::{Fault, Identify};
+use archive::{Error, Right, Rights};
+use dicom_net::Rules;
 use dicom_net::command::{CommandSet, element};
 use tokio::io::AsyncWriteExt;
 
-use crate::memory::Fault;
 use crate::raw::*;
 
 fn store_command(sop_instance_uid: &str) -> CommandSet {
@@ -39,18 +41,19 @@ async fn bytes_arrive_as_sent_however_they_are_cut() {
     let (mut peer, _) = Peer::associate(&running, &ask()).await;
     let data: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
     assert_eq!(store(&mut peer, &store_command("1.2.3.1"), 1, &data).await, 0);
-    assert_eq!(running.memory.data_set("1.2.3.1").unwrap(), data);
+    assert_eq!(running.archive.data_set("1.2.3.1").unwrap(), data);
     // Command and data in one PDU, in many values (UL-064).
     let command = store_command("1.2.3.2").encode();
     let (begin, end) = command.split_at(50);
     let body = [value(1, 1, begin), value(1, 3, end), value(1, 0, b"da"), value(1, 0, b""), value(1, 2, b"ta")];
     peer.send(&pdu(4, &body.concat())).await;
     assert_eq!(peer.response().await.status().0, 0);
-    assert_eq!(running.memory.data_set("1.2.3.2").unwrap(), "data");
-    let origins = running.memory.origins();
-    assert_eq!(origins[0].calling_ae, "PROBE");
-    assert_eq!(origins[0].called_ae, "FILMROOM");
-    assert_eq!(origins[0].transfer_syntax_uid.as_str(), EXPLICIT);
+    assert_eq!(running.archive.data_set("1.2.3.2").unwrap(), "data");
+    let (caller, origin) = running.archive.state().received[0].clone();
+    assert_eq!(caller.calling_ae(), "PROBE");
+    assert_eq!(caller.called_ae(), "FILMROOM");
+    assert!(caller.address().unwrap().ip().is_loopback());
+    assert_eq!(origin.transfer_syntax_uid.as_str(), EXPLICIT);
     peer.release().await;
 }
 
@@ -59,15 +62,20 @@ async fn di_014_di_033_a_refused_instance_is_drained_and_the_next_one_stored() {
     let running = start(|o| o.instance_bytes_max = 200_000).await;
     let (mut peer, _) = Peer::associate(&running, &ask()).await;
     let data = vec![1; 100_000];
-    for (fault, status) in [(Fault::Full, 0xA700), (Fault::WriteFails, 0xC000), (Fault::Conflict, 0xC410)] {
-        running.memory.set_fault(fault);
+    let usual = running.archive.state().identify;
+    let unreadable = Identify { begin: |_| Err(Error::Malformed { offset: 0, reason: "as told" }), ..usual };
+    let conflict = Identify { finish: |_, _| Err(Error::Conflict), ..usual };
+    let refusals = [(Fault::Full, usual, 0xA700), (Fault::None, unreadable, 0xC000), (Fault::None, conflict, 0xC410)];
+    for (fault, identify, status) in refusals {
+        running.archive.state().fault = fault;
+        running.archive.state().identify = identify;
         assert_eq!(store(&mut peer, &store_command("1.2.3.1"), 1, &data).await, status);
     }
-    running.memory.set_fault(Fault::None);
+    running.archive.state().identify = usual;
     assert_eq!(store(&mut peer, &store_command("1.2.3.4"), 1, &vec![1; 200_001]).await, 0xA700);
-    assert_eq!(running.memory.len(), 0);
+    assert_eq!(running.archive.state().instances.len(), 0);
     assert_eq!(store(&mut peer, &store_command("1.2.3.1"), 1, &data).await, 0);
-    assert_eq!(running.memory.len(), 1);
+    assert_eq!(running.archive.state().instances.len(), 1);
     peer.release().await;
 }
 
@@ -83,7 +91,7 @@ async fn st_065_di_015_commands_that_do_not_fit_are_answered_and_drained() {
     let no_data = store_command("1.2.3.1").with_u16(element::DATA_SET_TYPE, 0x0101);
     peer.send(&pdu(4, &value(1, 3, &no_data.encode()))).await;
     assert_eq!(peer.response().await.status().0, 0xC000);
-    assert_eq!(running.memory.len(), 0);
+    assert_eq!(running.archive.state().instances.len(), 0);
     assert_eq!(store(&mut peer, &store_command("1.2.3.1"), 1, &[1; 10]).await, 0);
     peer.release().await;
 }
@@ -98,13 +106,13 @@ async fn di_037_an_abort_in_mid_object_leaves_the_earlier_objects_only() {
     peer.send(&pdu(7, &[0; 4])).await;
     peer.stream.shutdown().await.unwrap();
     peer.closed(Duration::from_secs(5)).await;
-    assert_eq!(running.memory.len(), 1);
+    assert_eq!(running.archive.state().instances.len(), 1);
 }
 
 #[tokio::test]
 async fn ul_010_a_reset_while_the_disks_are_slow_frees_the_association() {
     let running = start(|o| o.associations_max = 1).await;
-    running.memory.set_fault(Fault::Hangs);
+    running.archive.state().fault = Fault::Hangs;
     let (mut peer, _) = Peer::associate(&running, &ask()).await;
     let body = [value(1, 3, &store_command("1.2.3.2").encode()), value(1, 2, &[1; 1_000])];
     peer.send(&pdu(4, &body.concat())).await;
@@ -128,10 +136,10 @@ async fn ul_012_a_running_store_is_finished_or_cut_off_at_the_deadline() {
     let command = store_command("1.2.3.2").encode();
     peer.send(&pdu(4, &[value(1, 3, &command), value(1, 0, b"first")].concat())).await;
     let (mut other, _) = Peer::associate(&running, &ask()).await;
-    running.memory.set_fault(Fault::Hangs);
+    running.archive.state().fault = Fault::Hangs;
     let hanging = [value(1, 3, &store_command("1.2.3.9").encode()), value(1, 2, b"x")];
     other.send(&pdu(4, &hanging.concat())).await;
-    while running.memory.origins().len() < 2 {
+    while running.archive.state().received.len() < 2 {
         tokio::task::yield_now().await;
     }
     running.cancel.cancel();
@@ -141,13 +149,13 @@ async fn ul_012_a_running_store_is_finished_or_cut_off_at_the_deadline() {
     other.aborted(ABORT_USER).await;
     drop((peer, other));
     tokio::time::timeout(Duration::from_secs(5), running.task).await.unwrap().unwrap();
-    assert_eq!(running.memory.data_set("1.2.3.2").unwrap(), "first last");
+    assert_eq!(running.archive.data_set("1.2.3.2").unwrap(), "first last");
 }
 
 #[tokio::test]
 async fn ul_068_a_peer_that_does_not_wait_for_responses_loses_nothing() {
     let running = start(|_| {}).await;
-    running.memory.set_fault(Fault::Slow);
+    running.archive.state().fault = Fault::Slow;
     let (mut peer, _) = Peer::associate(&running, &ask()).await;
     let mut stream = Vec::new();
     for (n, data) in [b"one", b"two", b"six"].into_iter().enumerate() {
@@ -161,6 +169,23 @@ async fn ul_068_a_peer_that_does_not_wait_for_responses_loses_nothing() {
         assert_eq!(peer.response().await.status().0, 0);
     }
     assert_eq!(peer.read().await.0, 6, "released after the last response (UL-025)");
-    assert_eq!(running.memory.data_set("1.2.3.1").unwrap(), "two");
-    assert_eq!(running.memory.data_set("1.2.3.2").unwrap(), "six");
+    assert_eq!(running.archive.data_set("1.2.3.1").unwrap(), "two");
+    assert_eq!(running.archive.data_set("1.2.3.2").unwrap(), "six");
+}
+
+#[tokio::test]
+async fn a_peer_without_the_right_is_refused_and_the_association_goes_on() {
+    let probe = "PROBE".parse().unwrap();
+    let may_not = |right| Rules { rights: Rights::ALL.without(right), ..Rules::default() };
+    let running = start(|o| drop(o.rules_of.insert(probe, may_not(Right::Store)))).await;
+    let (mut peer, _) = Peer::associate(&running, &ask()).await;
+    for uid in ["1.2.3.1", "1.2.3.2"] {
+        assert_eq!(store(&mut peer, &store_command(uid), 1, &vec![1; 50_000]).await, 0x0124);
+    }
+    peer.release().await;
+    assert!(running.archive.state().received.is_empty());
+    let other = Ask { calling: b"OTHER           ".to_vec(), ..ask() };
+    let (mut peer, _) = Peer::associate(&running, &other).await;
+    assert_eq!(store(&mut peer, &store_command("1.2.3.1"), 1, b"data").await, 0);
+    peer.release().await;
 }

@@ -95,6 +95,11 @@ impl<'a> Shape<'a> {
         Self { level, required, picked, all: request.include_all, base_url }
     }
 
+    /// Returns the level of the search.
+    pub(super) fn level(&self) -> Level {
+        self.level
+    }
+
     /// Appends one match as a JSON object.
     pub(super) fn write(&self, found: Attributes, out: &mut Vec<u8>) {
         let retrieve_url = self.retrieve_url(&found);

@@ -162,6 +162,7 @@ mod tests {
 
     fn read(level: Level, query: &str) -> Result<SearchRequest, Problem> {
         let call = Call {
+            caller: archive::Caller::server(),
             base_url: String::new(),
             accept: Accept::anything().into(),
             parameters: crate::query_string::parse(query).unwrap(),

@@ -12,50 +12,8 @@ use dicom_dictionary_std::tags;
 use http::header::{CONTENT_LOCATION, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode};
 
-use super::part::log_failure;
+use super::failure::{Failure, log_failure};
 use crate::problem::Problem;
-
-/// Why an instance was not stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// Nothing can be stored now.
-    OutOfResources,
-    /// It is longer than a bound.
-    TooLarge,
-    /// A UID is absent or contradicts the file meta information.
-    DoesNotMatch,
-    /// It is no readable Part 10 file.
-    CannotUnderstand,
-    /// Its SOP class is not taken.
-    SopClass,
-    /// Its transfer syntax is not taken.
-    TransferSyntax,
-    /// It belongs to another study than the resource.
-    OtherStudy,
-    /// Another instance has the same UIDs.
-    Conflict,
-    /// It was deleted and stays so.
-    Deleted,
-    /// Something failed on our side.
-    Processing,
-}
-
-impl Failure {
-    /// Returns the Failure Reason (0008,1197) (WE-169, WE-170, WE-171).
-    fn reason(self) -> u16 {
-        match self {
-            Self::OutOfResources | Self::TooLarge => 0xA700,
-            Self::DoesNotMatch => 0xA900,
-            Self::CannotUnderstand => 0xC000,
-            Self::SopClass => 0x0122,
-            Self::TransferSyntax => 0xC122,
-            Self::OtherStudy => 0xC409,
-            Self::Conflict => 0xC410,
-            Self::Deleted => 0xC411,
-            Self::Processing => 0x0110,
-        }
-    }
-}
 
 /// What became of one part.
 #[derive(Debug)]
@@ -107,6 +65,9 @@ impl Report {
     /// Answers with the Store Instances Response Module (WE-166, WE-168, WE-175).
     pub(super) fn respond(&self, base_url: &str) -> Result<Response, Problem> {
         let status = self.status();
+        if status == StatusCode::FORBIDDEN {
+            return Err(Problem::new(status, "this client may not store instances"));
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             return Err(Problem::new(status, "nothing can be stored now: send the instances again later"));
         }
@@ -146,6 +107,8 @@ impl Report {
             StatusCode::OK
         } else if self.stored().next().is_some() {
             StatusCode::ACCEPTED
+        } else if all(Failure::NotAllowed) {
+            StatusCode::FORBIDDEN
         } else if all(Failure::OutOfResources) {
             StatusCode::SERVICE_UNAVAILABLE
         } else if all(Failure::TooLarge) {

@@ -1,13 +1,13 @@
 //! One part on its way into the archive.
 
-use archive::{Error, Origin};
+use archive::{Caller, Origin};
 use bytes::{Bytes, BytesMut};
 use dicom_data::Uid;
 use dicom_data::{FileMeta, FileMetaRead, read_file_meta, transfer_syntax};
 
-use super::answer::{Failure, Outcome};
-use crate::backend::{Backend, Receive};
-use crate::problem::Chain;
+use super::answer::Outcome;
+use super::failure::{Failure, log_failure};
+use archive::{ReceiveInstance, Services};
 
 /// Longest preamble with file meta information that is waited for.
 const META_BYTES_MAX: usize = 128 * 1024;
@@ -28,7 +28,7 @@ enum State<R> {
     Failed,
 }
 
-impl<R: Receive> Part<R> {
+impl<R: ReceiveInstance> Part<R> {
     /// Begins part number `part` of a request.
     pub(super) fn new(part: u64, content_type: Option<&str>, bytes_max: u64) -> Self {
         let mut new =
@@ -41,9 +41,9 @@ impl<R: Receive> Part<R> {
     }
 
     /// Takes the next bytes.
-    pub(super) async fn write<B>(&mut self, backend: &B, study: Option<&Uid>, data: Bytes)
+    pub(super) async fn write<A>(&mut self, archive: &A, caller: &Caller, study: Option<&Uid>, data: Bytes)
     where
-        B: Backend<Receiver = R>,
+        A: Services<Receiver = R>,
     {
         self.bytes += u64::try_from(data.len()).unwrap_or(u64::MAX);
         let data = match &mut self.state {
@@ -51,7 +51,7 @@ impl<R: Receive> Part<R> {
             State::DataSet(_) => data,
             State::Meta(prefix) => {
                 prefix.extend_from_slice(&data);
-                match self.open(backend, study) {
+                match self.open(archive, caller, study) {
                     Ok(Some(data)) => data,
                     Ok(None) => return,
                     Err(failure) => return self.fail(failure),
@@ -90,9 +90,9 @@ impl<R: Receive> Part<R> {
     }
 
     /// Reads the file meta information if all of it is there; returns the first bytes of the data set.
-    fn open<B>(&mut self, backend: &B, study: Option<&Uid>) -> Result<Option<Bytes>, Failure>
+    fn open<A>(&mut self, archive: &A, caller: &Caller, study: Option<&Uid>) -> Result<Option<Bytes>, Failure>
     where
-        B: Backend<Receiver = R>,
+        A: Services<Receiver = R>,
     {
         let State::Meta(prefix) = &mut self.state else {
             return Ok(None);
@@ -108,7 +108,7 @@ impl<R: Receive> Part<R> {
         let data = prefix.split_off(offset.min(prefix.len())).freeze();
         self.outcome.sop_class_uid.clone_from(&meta.media_storage_sop_class_uid);
         self.outcome.sop_instance_uid.clone_from(&meta.media_storage_sop_instance_uid);
-        let receiver = backend.receive(origin(meta, study)?).map_err(|error| log_failure(&error))?;
+        let receiver = archive.receive(caller, origin(meta, study)?).map_err(|error| log_failure(&error))?;
         self.state = State::DataSet(receiver);
         Ok(Some(data))
     }
@@ -128,38 +128,4 @@ fn origin(meta: FileMeta, study: Option<&Uid>) -> Result<Origin, Failure> {
         calling_ae: String::new(),
         called_ae: String::new(),
     })
-}
-
-/// Returns how an error of the archive is reported, and logs what is our fault.
-pub(super) fn log_failure(error: &Error) -> Failure {
-    let failure = failure_of(error);
-    if failure == Failure::Processing || failure == Failure::OutOfResources {
-        tracing::warn!(error = %Chain(error), "instance not stored");
-    }
-    failure
-}
-
-/// Every variant by name, so that a new one has to be thought about.
-fn failure_of(error: &Error) -> Failure {
-    match error {
-        Error::Malformed { .. } => Failure::CannotUnderstand,
-        Error::Contradiction { keyword: "StudyInstanceUID" } => Failure::OtherStudy,
-        Error::MissingIdentifier { .. } | Error::Contradiction { .. } => Failure::DoesNotMatch,
-        Error::SopClassNotSupported => Failure::SopClass,
-        Error::TransferSyntaxNotSupported => Failure::TransferSyntax,
-        Error::Conflict => Failure::Conflict,
-        Error::Deleted => Failure::Deleted,
-        Error::OutOfResources { .. } | Error::IndexAway(_) | Error::DevicesSilent(_) | Error::Cancelled => {
-            Failure::OutOfResources
-        }
-        Error::TooLarge { .. } => Failure::TooLarge,
-        Error::InvalidKey(_)
-        | Error::NotFound { .. }
-        | Error::NoFrames { .. }
-        | Error::Locked
-        | Error::Index(_)
-        | Error::Tiering(_)
-        | Error::Journal(_)
-        | Error::Io { .. } => Failure::Processing,
-    }
 }

@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 
-use archive::{Error, InstanceBody, InstanceRef};
+use archive::{Caller, Error, InstanceBody, InstanceRef};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -17,9 +17,10 @@ use http::{HeaderValue, StatusCode};
 use super::syntax::{FrameMedia, OCTETS};
 use super::{body, instance_url};
 use crate::accept::{Accept, Offer, Rank};
-use crate::backend::Backend;
+use crate::call::Call;
 use crate::multipart::{PartHead, Writer};
 use crate::problem::Problem;
+use archive::Services;
 
 /// What stands before a bulk value's path in the metadata.
 const KEY: &[u8] = b"\"BulkDataURI\":\"";
@@ -43,14 +44,14 @@ pub(super) fn rank(accept: &Accept, instance: &InstanceRef) -> Option<Rank> {
 }
 
 /// Answers with a part for each value; 206 if some of the instances asked for are left out.
-pub(super) async fn respond<B: Backend>(
-    backend: &B,
-    base_url: &str,
+pub(super) async fn respond<A: Services>(
+    archive: &A,
+    call: &Call,
     instances: Vec<InstanceRef>,
     asked: usize,
 ) -> Result<Response, Problem> {
     let partial = instances.len() < asked;
-    let mut opened = open_all(backend.clone(), base_url.to_owned(), instances);
+    let mut opened = open_all(archive.clone(), call.caller.clone(), call.base_url.clone(), instances);
     let Some(first) = opened.next().await.transpose()? else {
         return Err(Problem::new(StatusCode::NOT_FOUND, "there are no bulk data in it"));
     };
@@ -70,33 +71,38 @@ type AllOpened = Pin<Box<dyn Stream<Item = Result<Opened, Error>> + Send>>;
 
 /// Opens the values one after the other, as the client takes them. The metadata are read as one stream: asked for one
 /// by one, each would cost its whole series.
-fn open_all<B: Backend>(backend: B, base_url: String, instances: Vec<InstanceRef>) -> AllOpened {
-    let lister = backend.clone();
+fn open_all<A: Services>(archive: A, caller: Caller, base_url: String, instances: Vec<InstanceRef>) -> AllOpened {
+    let (lister, lister_caller) = (archive.clone(), caller.clone());
     let metadata = {
-        let (backend, instances) = (backend.clone(), instances.clone());
-        stream::once(async move { backend.metadata(instances).await }).try_flatten()
+        let metadata = archive.metadata(&caller, instances.clone());
+        stream::once(std::future::ready(metadata)).try_flatten()
     };
     let named = metadata.zip(stream::iter(instances)).map(|(metadata, instance)| Ok::<_, Error>((metadata?, instance)));
     let items = named.and_then(move |(metadata, instance)| {
-        let backend = lister.clone();
+        let (archive, caller) = (lister.clone(), lister_caller.clone());
         async move {
-            let items = items(&backend, &instance, &metadata).await?;
+            let items = items(&archive, &caller, &instance, &metadata).await?;
             Ok(stream::iter(items.into_iter().map(move |item| Ok::<_, Error>((instance.clone(), item)))))
         }
     });
     Box::pin(items.try_flatten().and_then(move |(instance, item)| {
-        let (backend, base_url) = (backend.clone(), base_url.clone());
-        async move { open(&backend, &base_url, &instance, item).await }
+        let (archive, caller, base_url) = (archive.clone(), caller.clone(), base_url.clone());
+        async move { open(&archive, &caller, &base_url, &instance, item).await }
     }))
 }
 
 /// Lists the values of an instance.
-async fn items<B: Backend>(backend: &B, instance: &InstanceRef, metadata: &[u8]) -> Result<Vec<Item>, Error> {
+async fn items<A: Services>(
+    archive: &A,
+    caller: &Caller,
+    instance: &InstanceRef,
+    metadata: &[u8],
+) -> Result<Vec<Item>, Error> {
     let frames_apart = FrameMedia::of(instance.transfer_syntax_uid.as_str()).has_frames();
     let mut items = Vec::new();
     for path in paths(metadata) {
         if frames_apart && path.items.is_empty() && path.tag == tags::PIXEL_DATA {
-            items.extend((1..=backend.frame_count(instance).await?).map(Item::Frame));
+            items.extend((1..=archive.frame_count(caller, instance).await?).map(Item::Frame));
         } else {
             items.push(Item::Value(path));
         }
@@ -115,19 +121,25 @@ fn paths(metadata: &[u8]) -> Vec<BulkPath> {
     starts.filter_map(path).collect()
 }
 
-async fn open<B: Backend>(backend: &B, base_url: &str, instance: &InstanceRef, item: Item) -> Result<Opened, Error> {
+async fn open<A: Services>(
+    archive: &A,
+    caller: &Caller,
+    base_url: &str,
+    instance: &InstanceRef,
+    item: Item,
+) -> Result<Opened, Error> {
     let url = instance_url(base_url, instance);
     let media = FrameMedia::of(instance.transfer_syntax_uid.as_str());
     match item {
         Item::Frame(number) => {
-            let mut frames = backend.frames(instance, &[number]).await?.frames;
+            let mut frames = archive.frames(caller, instance, &[number]).await?.frames;
             let frame = frames.pop().ok_or(Error::NotFound { what: "frame" })?;
             Ok((media.content_type(), format!("{url}/frames/{number}"), frame.body))
         }
         Item::Value(path) => {
             let pixels = path.items.is_empty() && path.tag == tags::PIXEL_DATA;
             let content_type = if pixels { media.content_type() } else { OCTETS.to_owned() };
-            let body = backend.bulk_data(instance, &path).await?;
+            let body = archive.bulk_data(caller, instance, &path).await?;
             Ok((content_type, format!("{url}{FOLDER}{path}"), body))
         }
     }

@@ -14,18 +14,22 @@ use super::range::{Asked, asked, slice};
 use super::syntax::{FrameMedia, OCTETS};
 use super::{Chunks, body, find_one, frames, instance_url};
 use crate::accept::{Accept, Offer, Rank};
-use crate::backend::Backend;
-use crate::call::{App, Call};
+use crate::app::App;
+use crate::call::Call;
 use crate::multipart::{PartHead, Writer};
 use crate::problem::Problem;
+use archive::Services;
 
 /// What an Encapsulated Document usually is.
 const PDF: &str = "application/pdf";
 
 /// `GET .../bulkdata/{path}`.
-pub(crate) async fn retrieve_bulk_data<B: Backend>(State(app): State<App<B>>, call: Call) -> Result<Response, Problem> {
+pub(crate) async fn retrieve_bulk_data<A: Services>(
+    State(app): State<App<A>>,
+    call: Call,
+) -> Result<Response, Problem> {
     let path = bulk_path(&call.target.rest)?;
-    let instance = find_one(&app, &call.target).await?;
+    let instance = find_one(&app, &call).await?;
     let encapsulated = transfer_syntax(instance.transfer_syntax_uid.as_str()).is_some_and(|s| s.encapsulated);
     let location = format!("{}/bulkdata/{}", instance_url(&call.base_url, &instance), call.target.rest);
     if encapsulated && path.items.is_empty() && path.tag == tags::PIXEL_DATA {
@@ -35,7 +39,7 @@ pub(crate) async fn retrieve_bulk_data<B: Backend>(State(app): State<App<B>>, ca
         }
         // A video is one stream (WE-124).
         let multipart = frames::choose(&call.accept, &media, true)?;
-        let value = app.backend.bulk_data(&instance, &path).await?;
+        let value = app.archive.bulk_data(&call.caller, &instance, &path).await?;
         let content_type = media.content_type();
         return Ok(if multipart {
             in_a_part(value, media.media, &content_type, &location)
@@ -45,7 +49,7 @@ pub(crate) async fn retrieve_bulk_data<B: Backend>(State(app): State<App<B>>, ca
     }
     let document = path.items.is_empty() && path.tag == tags::ENCAPSULATED_DOCUMENT;
     check_acceptable(&call.accept, document)?;
-    let value = app.backend.bulk_data(&instance, &path).await?;
+    let value = app.archive.bulk_data(&call.caller, &instance, &path).await?;
     let (pdf, value) = if document { sniff(value).await? } else { (false, value) };
     let (multipart, media) = choose(&call.accept, pdf)?;
     Ok(if multipart {

@@ -1,6 +1,6 @@
 //! Frames as stored: native pixels or codestreams (PS3.18 §10.4.1.1.6).
 
-use archive::{Error, Frame, InstanceBody, InstanceRef};
+use archive::{Caller, Error, Frame, InstanceBody, InstanceRef};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -12,10 +12,11 @@ use http::{HeaderValue, StatusCode};
 use super::syntax::{FrameMedia, HINT};
 use super::{Chunks, body, find_one, instance_url};
 use crate::accept::{Accept, Offer, Rank};
-use crate::backend::Backend;
-use crate::call::{App, Call};
+use crate::app::App;
+use crate::call::Call;
 use crate::multipart::{PartHead, Writer};
 use crate::problem::Problem;
+use archive::Services;
 
 /// Frames are read in batches of about this many bytes.
 const BATCH_BYTES: u64 = 8 << 20;
@@ -23,13 +24,14 @@ const BATCH_BYTES: u64 = 8 << 20;
 const BATCH_FRAMES_MAX: u64 = 256;
 
 /// `GET .../frames/{list}`.
-pub(crate) async fn retrieve_frames<B: Backend>(State(app): State<App<B>>, call: Call) -> Result<Response, Problem> {
+pub(crate) async fn retrieve_frames<A: Services>(State(app): State<App<A>>, call: Call) -> Result<Response, Problem> {
     let numbers = frame_list(&call.target.rest, app.options.frames_max)?;
-    let instance = find_one(&app, &call.target).await?;
+    let instance = find_one(&app, &call).await?;
     let media = FrameMedia::of(instance.transfer_syntax_uid.as_str());
     let multipart = choose(&call.accept, &media, numbers.len() == 1)?;
     let answer = FrameAnswer::new(&call, &instance, media);
-    let count = if numbers.len() > 1 { Box::pin(app.backend.frame_count(&instance)).await? } else { u32::MAX };
+    let count =
+        if numbers.len() > 1 { Box::pin(app.archive.frame_count(&call.caller, &instance)).await? } else { u32::MAX };
     if numbers.iter().any(|number| *number == 0 || *number > count) {
         return Err(Problem::new(StatusCode::NOT_FOUND, "the instance has no such frame: they are numbered from 1"));
     }
@@ -37,13 +39,13 @@ pub(crate) async fn retrieve_frames<B: Backend>(State(app): State<App<B>>, call:
 }
 
 /// Answers with all frames of an instance in parts, as its Pixel Data (WE-123 is about native ones, which are not here).
-pub(super) async fn all_frames<B: Backend>(
-    app: &App<B>,
+pub(super) async fn all_frames<A: Services>(
+    app: &App<A>,
     call: &Call,
     instance: InstanceRef,
 ) -> Result<Response, Problem> {
     let media = FrameMedia::of(instance.transfer_syntax_uid.as_str());
-    let count = app.backend.frame_count(&instance).await?;
+    let count = app.archive.frame_count(&call.caller, &instance).await?;
     if usize::try_from(count).unwrap_or(usize::MAX) > app.options.frames_max {
         return Err(Problem::not_acceptable("too many frames for one answer: retrieve them as frames/{list}"));
     }
@@ -84,6 +86,7 @@ pub(super) fn choose(accept: &Accept, media: &FrameMedia, one: bool) -> Result<b
 
 /// How frames of one instance are answered.
 struct FrameAnswer {
+    caller: Caller,
     writer: Writer,
     media: FrameMedia,
     content_type: String,
@@ -93,7 +96,8 @@ struct FrameAnswer {
 impl FrameAnswer {
     fn new(call: &Call, instance: &InstanceRef, media: FrameMedia) -> Self {
         let url = instance_url(&call.base_url, instance);
-        Self { writer: Writer::new(), content_type: media.content_type(), media, url }
+        let caller = call.caller.clone();
+        Self { caller, writer: Writer::new(), content_type: media.content_type(), media, url }
     }
 
     /// Returns where one frame is.
@@ -102,16 +106,16 @@ impl FrameAnswer {
     }
 
     /// Answers; what fits one batch goes out with its length, the rest follows batch by batch (WE-127).
-    async fn respond<B: Backend>(
+    async fn respond<A: Services>(
         self,
-        app: &App<B>,
+        app: &App<A>,
         instance: InstanceRef,
         mut numbers: Vec<u32>,
         count: u32,
         multipart: bool,
     ) -> Result<Response, Problem> {
         let rest = numbers.split_off(batch_frames(&instance, count).min(numbers.len()));
-        let got = app.backend.frames(&instance, &numbers).await?;
+        let got = app.archive.frames(&self.caller, &instance, &numbers).await?;
         let first = got.frames;
         if !multipart {
             return self.single(first);
@@ -129,7 +133,7 @@ impl FrameAnswer {
             response
         } else {
             let batch = batch_frames(&instance, count);
-            let rest = self.batches(app.backend.clone(), instance, rest, batch);
+            let rest = self.batches(app.archive.clone(), instance, rest, batch);
             body(Box::pin(first.chain(rest).chain(last))).into_response()
         };
         let content_type = HeaderValue::from_str(&content_type).expect("media types are ASCII");
@@ -165,16 +169,16 @@ impl FrameAnswer {
     }
 
     /// Returns the parts of further frames, read batch by batch as the client takes them.
-    fn batches<B: Backend>(self, backend: B, instance: InstanceRef, numbers: Vec<u32>, batch: usize) -> Chunks {
-        let state = (self, backend, instance, numbers.into_iter());
-        let batches = stream::try_unfold(state, move |(answer, backend, instance, mut numbers)| async move {
+    fn batches<A: Services>(self, archive: A, instance: InstanceRef, numbers: Vec<u32>, batch: usize) -> Chunks {
+        let state = (self, archive, instance, numbers.into_iter());
+        let batches = stream::try_unfold(state, move |(answer, archive, instance, mut numbers)| async move {
             let next: Vec<u32> = numbers.by_ref().take(batch).collect();
             if next.is_empty() {
                 return Ok(None);
             }
-            let frames = backend.frames(&instance, &next).await?.frames;
+            let frames = archive.frames(&answer.caller, &instance, &next).await?.frames;
             let parts = answer.parts(frames, false);
-            Ok::<_, archive::Error>(Some((parts, (answer, backend, instance, numbers))))
+            Ok::<_, archive::Error>(Some((parts, (answer, archive, instance, numbers))))
         });
         Box::pin(batches.map_ok(|parts| stream::iter(parts).flat_map(part)).try_flatten())
     }

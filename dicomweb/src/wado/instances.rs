@@ -18,10 +18,11 @@ use http::{HeaderValue, StatusCode};
 use super::syntax::{HINT, allows_file};
 use super::{Chunks, all_bulk, body, find, instance_url};
 use crate::accept::{Accept, Offer};
-use crate::backend::{Backend, Opened};
-use crate::call::{App, Call};
+use crate::app::App;
+use crate::call::Call;
 use crate::multipart::{PartHead, Writer};
 use crate::problem::{Chain, Problem};
+use archive::{Opened, Services};
 
 /// The media type of a Part 10 file.
 const DICOM: &str = "application/dicom";
@@ -32,14 +33,17 @@ const DICOM_TYPES: &[&str] = &[DICOM, "application/dicom+json", "application/dic
 const RENDERED_TYPES: &[&str] = &["image/*", "video/*", "text/html", "text/plain", "text/xml", "application/pdf"];
 
 /// `GET` on a study, series or instance.
-pub(crate) async fn retrieve_instances<B: Backend>(State(app): State<App<B>>, call: Call) -> Result<Response, Problem> {
+pub(crate) async fn retrieve_instances<A: Services>(
+    State(app): State<App<A>>,
+    call: Call,
+) -> Result<Response, Problem> {
     if call.accept.mixes(DICOM_TYPES, RENDERED_TYPES) {
         return Err(Problem::bad_request("ask for DICOM or for rendered media types, not for both"));
     }
-    let found = find(&app, &call.target).await?;
+    let found = find(&app, &call).await?;
     let asked = found.len();
     if let Some(instances) = bulk_only(&call.accept, &found, call.target.instance.is_some()) {
-        return Box::pin(all_bulk::respond(&app.backend, &call.base_url, instances, asked)).await;
+        return Box::pin(all_bulk::respond(&app.archive, &call, instances, asked)).await;
     }
     let (multipart, mut instances) = choose(&call.accept, found, call.target.instance.is_some())?;
     if !multipart {
@@ -114,11 +118,11 @@ fn not_acceptable(accept: &Accept, one: bool) -> Problem {
 }
 
 /// Answers with one file as the body.
-async fn single<B: Backend>(app: &App<B>, call: &Call, found: Vec<InstanceRef>) -> Result<Response, Problem> {
+async fn single<A: Services>(app: &App<A>, call: &Call, found: Vec<InstanceRef>) -> Result<Response, Problem> {
     let Some(instance) = found.into_iter().next() else {
         return Err(Problem::new(StatusCode::NOT_FOUND, "no such instance"));
     };
-    let opened = app.backend.open(&instance).await?;
+    let opened = app.archive.open(&call.caller, &instance).await?;
     let meta = file_meta(&instance);
     let bytes = whole_bytes(&meta, &instance);
     let chunks: Chunks =
@@ -132,9 +136,9 @@ async fn single<B: Backend>(app: &App<B>, call: &Call, found: Vec<InstanceRef>) 
 }
 
 /// Answers with one part.
-async fn one<B: Backend>(app: &App<B>, call: &Call, instance: InstanceRef) -> Result<Response, Problem> {
+async fn one<A: Services>(app: &App<A>, call: &Call, instance: InstanceRef) -> Result<Response, Problem> {
     let parts = PartWriter { writer: Writer::new(), base_url: call.base_url.clone() };
-    let opened = app.backend.open(&instance).await?;
+    let opened = app.archive.open(&call.caller, &instance).await?;
     let content_type = parts.writer.content_type(DICOM);
     let tail_bytes = parts.writer.tail().len();
     let no_more = Box::pin(futures_util::stream::empty());
@@ -148,8 +152,8 @@ async fn one<B: Backend>(app: &App<B>, call: &Call, instance: InstanceRef) -> Re
 }
 
 /// Answers with one part an instance; 206 when some cannot be had and that is known before the first byte (WE-082).
-async fn many<B: Backend>(
-    app: &App<B>,
+async fn many<A: Services>(
+    app: &App<A>,
     call: &Call,
     instances: Vec<InstanceRef>,
     asked: usize,
@@ -161,7 +165,7 @@ async fn many<B: Backend>(
         + u64::try_from(parts.writer.tail().len()).unwrap_or(u64::MAX)
         - LINE_BREAK_BYTES;
     let mut usable = instances.len();
-    let mut opened = app.backend.open_all(instances);
+    let mut opened = app.archive.open_all(&call.caller, instances);
     let first = loop {
         match opened.next().await {
             Some((instance, Ok(body))) => break (instance, Ok(body)),

@@ -12,9 +12,10 @@ use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderValue, StatusCode};
 
 use super::{Chunks, body, find};
-use crate::backend::{Backend, Results};
-use crate::call::{App, Call};
+use crate::app::App;
+use crate::call::Call;
 use crate::problem::Problem;
+use archive::{Results, Services};
 
 /// Stands for the base URL in what the archive keeps.
 const BASE_URL_MARK: u8 = 1;
@@ -23,14 +24,14 @@ const _: () = assert!(dicom_data::BASE_URL_MARK == '\u{1}');
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// `GET .../metadata` of a study, series or instance.
-pub(crate) async fn retrieve_metadata<B: Backend>(State(app): State<App<B>>, call: Call) -> Result<Response, Problem> {
+pub(crate) async fn retrieve_metadata<A: Services>(State(app): State<App<A>>, call: Call) -> Result<Response, Problem> {
     let content_type = call.json_type()?;
-    let instances = find(&app, &call.target).await?;
+    let instances = find(&app, &call).await?;
     let etag = etag(&instances, &call.base_url);
     if call.if_none_match.as_deref().is_some_and(|known| matches_etag(known, &etag)) {
         return Ok(with_etag(StatusCode::NOT_MODIFIED.into_response(), &etag));
     }
-    let mut objects = app.backend.metadata(instances).await?;
+    let mut objects = app.archive.metadata(&call.caller, instances)?;
     // An error before the first byte is still an answer.
     let first = objects.next().await.transpose()?;
     let objects: Results<Bytes> = Box::pin(stream::iter(first.map(Ok)).chain(objects));

@@ -1,11 +1,9 @@
 //! Store requests broken in every way: each gets the status that says so, and nothing half done stays behind.
 
-use std::sync::atomic::Ordering;
-
 use axum::body::Body;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::fake::{EXPLICIT, Fake};
+use crate::server::{EXPLICIT, Server};
 use crate::sockets::connect;
 use crate::store::{TYPE, body, file_in, post, reasons};
 
@@ -34,7 +32,7 @@ async fn content_types_without_a_usable_boundary() {
         (with(";;;"), 415),
         (with(""), 415),
     ] {
-        let answer = post(&Fake::default(), "/studies", &content_type, body(&["1.2"])).await;
+        let answer = post(&Server::default(), "/studies", &content_type, body(&["1.2"])).await;
         assert_eq!(answer.status, status, "{content_type}");
     }
 }
@@ -42,7 +40,7 @@ async fn content_types_without_a_usable_boundary() {
 #[tokio::test]
 async fn bodies_that_are_no_multipart() {
     // WE-164, WE-165
-    let fake = Fake::default();
+    let server = Server::default();
     let headers = |line: String| format!("--x\r\n{line}\r\n\r\nA\r\n--x--").into_bytes();
     for (name, body, status) in [
         ("nothing", Vec::new(), 400),
@@ -60,10 +58,10 @@ async fn bodies_that_are_no_multipart() {
         ("only line feeds", b"\n".repeat(60_000), 400),
         ("a boundary in every line", b"\r\n--xy".repeat(10_000), 400),
     ] {
-        let answer = post(&fake, "/studies", TYPE, body).await;
+        let answer = post(&server, "/studies", TYPE, body).await;
         assert_eq!(answer.status, status, "{name}: {}", answer.text());
     }
-    assert!(fake.0.stored.lock().unwrap().is_empty());
+    assert!(server.0.state().stored.is_empty());
 }
 
 #[tokio::test]
@@ -75,7 +73,7 @@ async fn a_multipart_in_a_part_is_no_instance() {
     nested.extend(b"\r\n--x\r\nContent-Type: application/dicom\r\n\r\n");
     nested.extend(&inner);
     nested.extend(b"\r\n--x--");
-    let answer = post(&Fake::default(), "/studies", TYPE, nested).await;
+    let answer = post(&Server::default(), "/studies", TYPE, nested).await;
     assert_eq!((answer.status.as_u16(), reasons(&answer.json())), (409, (vec![], vec![0xC000, 0xC000])));
 }
 
@@ -83,12 +81,12 @@ async fn a_multipart_in_a_part_is_no_instance() {
 async fn parts_that_are_no_instances_are_refused_when_they_are_too_many() {
     // WE-165: 100,000 empty parts in 1 MB
     let few = [b"--x\r\n\r\n\r\n".repeat(9_000), b"--x--".to_vec()].concat();
-    assert_eq!(post(&Fake::default(), "/studies", TYPE, few).await.status, 409);
+    assert_eq!(post(&Server::default(), "/studies", TYPE, few).await.status, 409);
     let mut many = body(&["1.2"]);
     many.truncate(many.len() - 7);
     many.extend(b"--x\r\n\r\n\r\n".repeat(100_000));
     many.extend(b"--x--");
-    let answer = post(&Fake::default(), "/studies", TYPE, many).await;
+    let answer = post(&Server::default(), "/studies", TYPE, many).await;
     assert_eq!(answer.status, 413);
     assert!(answer.text().contains("1 instances that came before are stored"), "{}", answer.text());
 }
@@ -110,8 +108,8 @@ async fn requests_that_http_cannot_frame() {
         ("a length that is none", head("Content-Length: ten"), whole.clone(), "400"),
         ("two lengths", head("Content-Length: 10\r\nContent-Length: 20"), whole.clone(), "400"),
     ] {
-        let fake = Fake::default();
-        let mut connection = connect(&fake).await;
+        let server = Server::default();
+        let mut connection = connect(&server).await;
         connection.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
         connection.shutdown().await.unwrap();
         let mut answer = Vec::new();
@@ -120,7 +118,7 @@ async fn requests_that_http_cannot_frame() {
         // Who hangs up in the middle may find that nobody answers any more.
         let gone = answer.is_empty() && (name.starts_with("no last") || name.contains("too long"));
         assert!(gone || answer.starts_with(&format!("HTTP/1.1 {status}")), "{name}: {answer}");
-        assert_eq!(fake.0.filing.load(Ordering::SeqCst), 0, "{name}");
+        assert_eq!(server.0.state().filing, 0, "{name}");
     }
 }
 
@@ -134,12 +132,12 @@ async fn ih_011_damaged_bodies_have_an_answer() {
         let pieces: Vec<Result<Vec<u8>, std::io::Error>> =
             damaged.chunks(1 + usize::try_from(seed).unwrap() % 200).map(|piece| Ok(piece.to_vec())).collect();
         let body = Body::from_stream(futures_util::stream::iter(pieces));
-        let fake = Fake::default();
-        let answer = post(&fake, "/studies", TYPE, body).await;
+        let server = Server::default();
+        let answer = post(&server, "/studies", TYPE, body).await;
         assert!(ANSWERS.contains(&answer.status.as_u16()), "seed {seed}: {}", answer.status);
-        assert_eq!(fake.0.filing.load(Ordering::SeqCst), 0, "seed {seed}");
+        assert_eq!(server.0.state().filing, 0, "seed {seed}");
         if answer.status == 200 {
-            assert!(!fake.0.stored.lock().unwrap().is_empty(), "seed {seed}");
+            assert!(!server.0.state().stored.is_empty(), "seed {seed}");
         }
     }
 }

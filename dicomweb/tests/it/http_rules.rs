@@ -1,13 +1,15 @@
 //! Rules of HTTP that hold for all resources.
 
+use archive::{Caller, Identity, Right, Rights};
 use axum::body::Body;
 use dicomweb::{Cors, Options};
 
-use crate::fake::{Answer, EXPLICIT, Fake, kept, request};
+use crate::server::{Answer, EXPLICIT, Server, instance, request};
+use crate::store;
 
 async fn send(method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
-    let fake = Fake::with(vec![kept(1, 1, EXPLICIT)]);
-    Answer::of(fake.send(request(method, path, headers, Body::empty())).await).await
+    let server = Server::with(vec![instance(1, 1, EXPLICIT)]);
+    Answer::of(server.send(request(method, path, headers, Body::empty())).await).await
 }
 
 #[tokio::test]
@@ -76,11 +78,11 @@ async fn uids_in_paths() {
 #[tokio::test]
 async fn both_bases_answer() {
     // WE-001
-    let fake = Fake::default();
+    let server = Server::default();
     for base in ["/dicomweb", "/dicom-web"] {
         let mut request = request("GET", "/studies", &[], Body::empty());
         *request.uri_mut() = format!("{base}/studies").parse().unwrap();
-        assert_eq!(fake.send(request).await.status(), 200, "{base}");
+        assert_eq!(server.send(request).await.status(), 200, "{base}");
     }
 }
 
@@ -134,7 +136,7 @@ async fn pages_of_other_origins_are_told_apart() {
     assert_eq!(send("GET", "/studies", &evil[..1]).await.header("access-control-allow-origin"), "");
     let open = Options { cors: Cors::Any, ..Options::default() };
     let request = request("GET", "/studies", &evil[..1], Body::empty());
-    let answer = Fake::default().send_with(open, request).await;
+    let answer = Server::default().send_with(open, request).await;
     assert_eq!(answer.headers()["access-control-allow-origin"], "https://evil.example");
 }
 
@@ -168,12 +170,12 @@ async fn accept_as_parameter_and_character_sets() {
 #[tokio::test]
 async fn json_is_compressed_when_asked_and_pixels_are_not() {
     // WE-034
-    let fake = Fake::with((1..100).map(|n| kept(1, n, EXPLICIT)).collect());
+    let server = Server::with((1..100).map(|n| instance(1, n, EXPLICIT)).collect());
     let gzip = [("accept-encoding", "gzip, deflate, br, zstd")];
-    let answer = fake.get("/studies/1.2/metadata", &gzip).await;
+    let answer = server.get("/studies/1.2/metadata", &gzip).await;
     assert_eq!(answer.header("content-encoding"), "gzip");
     assert!(answer.bytes().starts_with(&[0x1F, 0x8B]));
-    let answer = fake.get("/studies/1.2", &gzip).await;
+    let answer = server.get("/studies/1.2", &gzip).await;
     assert_eq!(answer.header("content-encoding"), "");
 }
 
@@ -184,6 +186,41 @@ async fn base_paths_as_operators_write_them() {
         let options = Options { base_paths: vec![base.to_owned(), base.to_owned()], ..Options::default() };
         let mut request = request("GET", "", &[], Body::empty());
         *request.uri_mut() = path.parse().unwrap();
-        assert_eq!(Fake::default().send_with(options, request).await.status(), 200, "{base}");
+        assert_eq!(Server::default().send_with(options, request).await.status(), 200, "{base}");
     }
+}
+
+#[tokio::test]
+async fn clients_without_the_right_are_refused() {
+    let server = Server::with(vec![instance(1, 1, EXPLICIT)]);
+    let status = async |rights, method, path: &str, headers: &[(&str, &str)], body: Vec<u8>| {
+        let options = Options { rights, ..Options::default() };
+        server.send_with(options, request(method, path, headers, body.into())).await.status().as_u16()
+    };
+    let instance = "/studies/1.2/series/1.2.1/instances/1.2.1.1";
+    let gets = [
+        (Right::Query, "/studies".to_owned()),
+        (Right::Query, "/studies?limit=0".to_owned()),
+        (Right::Retrieve, "/studies/1.2".to_owned()),
+        (Right::Retrieve, "/studies/1.2/metadata".to_owned()),
+        (Right::Retrieve, instance.to_owned()),
+        (Right::Retrieve, format!("{instance}/frames/1")),
+        (Right::Retrieve, format!("{instance}/bulkdata/00420011")),
+    ];
+    for (right, path) in gets {
+        assert_eq!(status(Rights::ALL.without(right), "GET", &path, &[], Vec::new()).await, 403, "{path}");
+        assert_ne!(status(Rights::NONE.with(right), "GET", &path, &[], Vec::new()).await, 403, "{path}");
+    }
+    let headers = [("content-type", store::TYPE)];
+    let post = async |rights| status(rights, "POST", "/studies", &headers, store::body(&["1.2", "1.2"])).await;
+    assert_eq!(post(Rights::ALL.without(Right::Store)).await, 403);
+    assert!(server.0.state().received.is_empty());
+    assert_eq!(post(Rights::NONE.with(Right::Store)).await, 200);
+}
+
+#[tokio::test]
+async fn the_caller_of_a_connection_goes_before_the_rights_of_the_service() {
+    let mut get = request("GET", "/studies", &[], Body::empty());
+    get.extensions_mut().insert(Caller::new(Identity::default(), Rights::NONE));
+    assert_eq!(Server::default().send(get).await.status(), 403);
 }

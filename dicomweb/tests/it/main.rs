@@ -7,12 +7,12 @@
 )]
 
 mod bulk_data;
-mod fake;
 mod frames;
 mod hostile;
 mod http_rules;
 mod instances;
 mod metadata;
 mod search;
+mod server;
 mod sockets;
 mod store;

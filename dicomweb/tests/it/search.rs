@@ -1,5 +1,6 @@
 //! QIDO-RS.
 
+use archive::double::State;
 use axum::body::Body;
 use dicom_core::{Tag, VR};
 use dicom_data::query::{Level, Matching};
@@ -7,7 +8,7 @@ use dicom_data::{Attribute, Attributes, Value};
 use dicom_dictionary_std::tags;
 use dicomweb::{EmptySearch, Options};
 
-use crate::fake::{Answer, BASE, Fake, State, request};
+use crate::server::{Answer, BASE, Server, request};
 
 /// A match with attributes of all levels, as the archive gives them.
 fn found(n: usize) -> Attributes {
@@ -29,12 +30,12 @@ fn found(n: usize) -> Attributes {
     found
 }
 
-fn fake(matches: Vec<Attributes>) -> Fake {
-    Fake(State { matches, ..State::default() }.into())
+fn server(matches: Vec<Attributes>) -> Server {
+    Server::of(State { matches: Some(matches), ..State::default() })
 }
 
 async fn search(path: &str) -> Answer {
-    let answer = fake(vec![found(1)]).get(path, &[]).await;
+    let answer = server(vec![found(1)]).get(path, &[]).await;
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     answer
 }
@@ -76,9 +77,9 @@ async fn modalities_are_never_without_value() {
     let mut blank = found(3);
     blank.put_text(tags::MODALITIES_IN_STUDY, VR::CS, " ");
     blank.put_text(tags::MODALITY, VR::CS, "");
-    let fake = fake(vec![none, empty, blank]);
+    let server = server(vec![none, empty, blank]);
     for path in ["/studies?includefield=00080061", "/series?includefield=all"] {
-        let json = fake.get(path, &[]).await.json();
+        let json = server.get(path, &[]).await.json();
         assert_eq!(json.as_array().unwrap().len(), 3);
         for object in json.as_array().unwrap() {
             assert!(object.get("00080061").is_none() && object.get("00080060").is_none(), "{object}");
@@ -122,10 +123,10 @@ async fn fields_are_included() {
 #[tokio::test]
 async fn keys_and_paging_reach_the_archive() {
     // WE-050, WE-052, WE-054, WE-057
-    let fake = fake(vec![]);
+    let server = server(vec![]);
     let path = "/studies/1.2/series/1.3/instances?PatientName=TCG%2A&StudyDate=20040101-20041231&offset=5&limit=7";
-    assert_eq!(fake.get(path, &[]).await.status, 200);
-    let queries = fake.0.queries.lock().unwrap();
+    assert_eq!(server.get(path, &[]).await.status, 200);
+    let queries = server.0.state().queries.clone();
     let query = &queries[0];
     assert_eq!((query.level, query.offset, query.limit), (Level::Instance, 5, Some(8)));
     assert!(query.combined_date_time);
@@ -145,11 +146,11 @@ async fn keys_and_paging_reach_the_archive() {
 #[tokio::test]
 async fn more_results_are_announced() {
     // WE-058, WE-059, WE-070
-    let fake = fake((0..20).map(found).collect());
+    let server = server((0..20).map(found).collect());
     let more = |n| format!("299 {BASE}: There are {n} additional results that can be requested");
     let check = async |path: &str, page_max: u64, matches: usize, warning: &str| {
         let options = Options { page_max, ..Options::default() };
-        let answer = Answer::of(fake.send_with(options, request("GET", path, &[], Body::empty())).await).await;
+        let answer = Answer::of(server.send_with(options, request("GET", path, &[], Body::empty())).await).await;
         assert_eq!(answer.json().as_array().unwrap().len(), matches, "{path}");
         assert_eq!(answer.header("warning"), warning, "{path}");
     };
@@ -161,7 +162,8 @@ async fn more_results_are_announced() {
     check("/studies?limit=50", 10, 10, &more(10)).await;
     check("/studies?limit=0", 100, 0, &more(20)).await;
     check("/studies?offset=20", 100, 0, "").await;
-    let uncounted = Fake(State { matches: (0..20).map(found).collect(), uncounted: true, ..State::default() }.into());
+    let uncounted =
+        Server::of(State { matches: Some((0..20).map(found).collect()), uncounted: true, ..State::default() });
     for (path, n) in [("/studies?limit=5", 1), ("/studies?limit=0", 20)] {
         assert_eq!(uncounted.get(path, &[]).await.header("warning"), more(n), "{path}");
     }
@@ -170,10 +172,10 @@ async fn more_results_are_announced() {
 #[tokio::test]
 async fn nothing_found() {
     // WE-060
-    let answer = fake(vec![]).get("/studies", &[]).await;
+    let answer = server(vec![]).get("/studies", &[]).await;
     assert_eq!((answer.status.as_u16(), answer.text()), (200, "[]"));
     let options = Options { empty_search: EmptySearch::NoContent, ..Options::default() };
-    let answer = fake(vec![]).send_with(options, request("GET", "/studies", &[], Body::empty())).await;
+    let answer = server(vec![]).send_with(options, request("GET", "/studies", &[], Body::empty())).await;
     assert_eq!(answer.status(), 204);
 }
 
@@ -189,7 +191,7 @@ async fn fuzzy_matching_is_literal_and_said_so() {
 #[tokio::test]
 async fn refusals_do_not_repeat_values() {
     // WE-020, WE-054
-    let answer = fake(vec![]).get("/studies?StudyDate=2024*&PatientName=SECRET", &[]).await;
+    let answer = server(vec![]).get("/studies?StudyDate=2024*&PatientName=SECRET", &[]).await;
     assert_eq!(answer.status, 400);
     assert!(!answer.text().contains("2024*") && !answer.text().contains("SECRET"), "{}", answer.text());
     assert!(answer.text().contains("00080020"), "{}", answer.text());

@@ -4,20 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use archive::double::{Endless, Instance, Reading};
 use dicom_data::write_file_meta;
 use dicomweb::{Options, router};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::fake::{EXPLICIT, Endless, Fake, Kept, kept, uid};
+use crate::server::{EXPLICIT, Server, instance, uid};
 
 /// What the sockets of both sides, hyper and the kernel may hold of an answer that is not read.
 const IN_TRANSIT_BYTES_MAX: u64 = 32 << 20;
 
-pub(crate) async fn connect(fake: &Fake) -> TcpStream {
+pub(crate) async fn connect(server: &Server) -> TcpStream {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let service = router(fake.clone(), Options::default());
+    let service = router(server.0.clone(), Options::default());
     tokio::spawn(async move { axum::serve(listener, service).await });
     TcpStream::connect(address).await.unwrap()
 }
@@ -31,25 +32,25 @@ pub(crate) async fn read_until(connection: &mut TcpStream, end: &str) -> String 
     String::from_utf8(read).unwrap()
 }
 
-fn endless() -> (Fake, Arc<Endless>) {
+fn endless() -> (Server, Arc<Endless>) {
     let endless = Arc::new(Endless::default());
-    let mut instance = Kept { endless: Some(Arc::clone(&endless)), ..kept(1, 1, EXPLICIT) };
+    let mut instance = Instance { reading: Reading::Endless(Arc::clone(&endless)), ..instance(1, 1, EXPLICIT) };
     instance.instance.bytes = 1 << 40;
-    (Fake::with(vec![instance]), endless)
+    (Server::with(vec![instance]), endless)
 }
 
 #[tokio::test]
 async fn a_lost_instance_aborts_the_connection() {
     // WE-082
-    let lost = Kept { fails_at: Some(14), ..kept(1, 2, EXPLICIT) };
+    let lost = Instance { reading: Reading::BreaksAt(14), ..instance(1, 2, EXPLICIT) };
     // More than hyper gathers before it sends, so that the answer has begun when the instance is missed.
-    let mut large = kept(1, 1, EXPLICIT);
+    let mut large = instance(1, 1, EXPLICIT);
     large.data_set = vec![0; 4 << 20].into();
     large.instance.bytes = 4 << 20;
     large.metadata = format!("\"{}\"", "a".repeat(4 << 20)).into();
-    let fake = Fake::with(vec![large, lost]);
+    let server = Server::with(vec![large, lost]);
     for path in ["/studies/1.2", "/studies/1.2/metadata"] {
-        let mut connection = connect(&fake).await;
+        let mut connection = connect(&server).await;
         let request = format!("GET /dicomweb{path} HTTP/1.1\r\nHost: x\r\n\r\n");
         connection.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
@@ -67,8 +68,8 @@ async fn a_lost_instance_aborts_the_connection() {
 #[tokio::test]
 async fn a_client_that_goes_away_ends_the_reading() {
     // WE-085
-    let (fake, endless) = endless();
-    let mut connection = connect(&fake).await;
+    let (server, endless) = endless();
+    let mut connection = connect(&server).await;
     connection.write_all(b"GET /dicomweb/studies/1.2 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     read_until(&mut connection, "DICM").await;
     drop(connection);
@@ -79,8 +80,8 @@ async fn a_client_that_goes_away_ends_the_reading() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_client_slows_the_archive_down() {
     // WE-084
-    let (fake, endless) = endless();
-    let mut connection = connect(&fake).await;
+    let (server, endless) = endless();
+    let mut connection = connect(&server).await;
     connection.write_all(b"GET /dicomweb/studies/1.2 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut taken = vec![0; 1 << 20];
     for taken_bytes in (0_u64..128 << 20).step_by(taken.len()) {
@@ -93,8 +94,8 @@ async fn a_slow_client_slows_the_archive_down() {
 #[tokio::test]
 async fn chunked_bodies_and_kept_connections() {
     // WE-038
-    let fake = Fake::default();
-    let mut connection = connect(&fake).await;
+    let server = Server::default();
+    let mut connection = connect(&server).await;
     let head = "POST /dicomweb/studies HTTP/1.1\r\nHost: x\r\nContent-Type: application/dicom\r\n\
         Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n";
     connection.write_all(head.as_bytes()).await.unwrap();
@@ -112,7 +113,9 @@ async fn chunked_bodies_and_kept_connections() {
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
     let mut answer = vec![0; length.parse().unwrap()];
     connection.read_exact(&mut answer).await.unwrap();
-    connection.write_all(b"GET /dicomweb/studies HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    // Past the study that was just stored.
+    let request = b"GET /dicomweb/studies?offset=1 HTTP/1.1\r\nHost: x\r\n\r\n";
+    connection.write_all(request).await.unwrap();
     let answer = read_until(&mut connection, "\r\n\r\n[]").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 }

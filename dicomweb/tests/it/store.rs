@@ -1,16 +1,15 @@
 //! STOW-RS.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use archive::double::{Fault, State};
 use axum::body::Body;
 use bytes::Bytes;
 use dicom_data::write_file_meta;
 use dicomweb::{Options, StowLimits};
 use futures_util::stream;
 
-use crate::fake::{Answer, BASE, EXPLICIT, Fake, State, request, uid};
+use crate::server::{Answer, BASE, EXPLICIT, Server, request, uid};
 
 pub(crate) const TYPE: &str = "multipart/related; type=\"application/dicom\"; boundary=x";
 const CLASS: &str = "1.2.840.10008.5.1.4.1.1.2";
@@ -33,8 +32,8 @@ pub(crate) fn body(data_sets: &[&str]) -> Vec<u8> {
     body
 }
 
-pub(crate) async fn post(fake: &Fake, path: &str, content_type: &str, body: impl Into<Body>) -> Answer {
-    Answer::of(fake.send(request("POST", path, &[("content-type", content_type)], body.into())).await).await
+pub(crate) async fn post(server: &Server, path: &str, content_type: &str, body: impl Into<Body>) -> Answer {
+    Answer::of(server.send(request("POST", path, &[("content-type", content_type)], body.into())).await).await
 }
 
 /// Returns the failure reasons of an answer, in order: of instances and of others.
@@ -49,9 +48,9 @@ pub(crate) fn reasons(json: &serde_json::Value) -> (Vec<u64>, Vec<u64>) {
 #[tokio::test]
 async fn everything_stored() {
     // WE-166, WE-168, WE-175
-    let fake = Fake::default();
+    let server = Server::default();
     let data = "1.2 \r\n\r\n and --x and \r\n--xy";
-    let answer = post(&fake, "/studies", TYPE, body(&[data, "1.2 b"])).await;
+    let answer = post(&server, "/studies", TYPE, body(&[data, "1.2 b"])).await;
     assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/dicom+json"));
     assert_eq!(answer.header("location"), format!("{BASE}/studies/1.2"));
     let json = answer.json();
@@ -61,7 +60,7 @@ async fn everything_stored() {
     assert_eq!(item["00081155"]["Value"][0], "1.8.1");
     assert_eq!(item["00081190"]["Value"][0], format!("{BASE}/studies/1.2/series/1.9/instances/1.8.1"));
     assert!(json.get("00081198").is_none() && json.get("0008119A").is_none());
-    let stored = fake.0.stored.lock().unwrap();
+    let stored = server.0.state().stored.clone();
     let (origin, bytes) = stored.iter().find(|(o, _)| o.sop_instance_uid == Some(uid("1.8.0"))).unwrap();
     assert_eq!(bytes, data.as_bytes());
     assert_eq!(origin.transfer_syntax_uid, uid(EXPLICIT));
@@ -71,32 +70,34 @@ async fn everything_stored() {
 #[tokio::test]
 async fn several_studies_and_duplicates() {
     // WE-168, WE-171, WE-175, WE-176
-    let answer = post(&Fake::default(), "/studies", TYPE, body(&["1.2", "1.3"])).await;
+    let answer = post(&Server::default(), "/studies", TYPE, body(&["1.2", "1.3"])).await;
     assert_eq!(answer.json()["00081190"], serde_json::json!({"vr": "UR"}));
-    let answer = post(&Fake::default(), "/studies", TYPE, body(&["1.2 duplicate"])).await;
+    let server = Server::default();
+    assert_eq!(post(&server, "/studies", TYPE, body(&["1.2 sent twice"])).await.status, 200);
+    let answer = post(&server, "/studies", TYPE, body(&["1.2 sent twice"])).await;
     assert_eq!((answer.status.as_u16(), answer.header("location")), (200, ""));
 }
 
 #[tokio::test]
 async fn some_or_all_failed() {
     // WE-166, WE-167, WE-169, WE-170, WE-171
-    let fake = Fake::default();
-    let answer = post(&fake, "/studies/1.2", TYPE, body(&["1.2", "1.3", "1.2 conflict", "garbage", "", "1.2"])).await;
+    let server = Server::default();
+    let answer = post(&server, "/studies/1.2", TYPE, body(&["1.2", "1.3", "1.2 conflict", "garbage", "", "1.2"])).await;
     assert_eq!(answer.status, 202);
     assert_eq!(reasons(&answer.json()), (vec![50185, 50192, 49152, 43264], vec![]));
     assert_eq!(answer.json()["00081198"]["Value"][0]["00081155"]["Value"][0], "1.8.1");
     assert_eq!(answer.json()["00081199"]["Value"].as_array().unwrap().len(), 2);
-    let answer = post(&fake, "/studies/1.2", TYPE, body(&["1.3"])).await;
+    let answer = post(&server, "/studies/1.2", TYPE, body(&["1.3"])).await;
     assert_eq!(answer.status, 409);
     assert!(answer.json().get("00081199").is_none());
-    let answer = post(&fake, "/studies", TYPE, body(&["1.2 panic", "1.2"])).await;
+    let answer = post(&server, "/studies", TYPE, body(&["1.2 panic", "1.2"])).await;
     assert_eq!((answer.status.as_u16(), reasons(&answer.json())), (202, (vec![], vec![272])));
 }
 
 #[tokio::test]
 async fn classes_that_are_not_taken_and_what_was_deleted() {
     // WE-169, ST-046
-    let answer = post(&Fake::default(), "/studies", TYPE, body(&["1.2 class", "1.2 deleted"])).await;
+    let answer = post(&Server::default(), "/studies", TYPE, body(&["1.2 class", "1.2 deleted"])).await;
     assert_eq!((answer.status.as_u16(), reasons(&answer.json()).0), (409, vec![290, 50193]));
 }
 
@@ -110,7 +111,7 @@ async fn parts_that_are_no_files() {
     mixed.extend_from_slice(b"\r\n--x\r\n\r\n");
     mixed.extend(file_in(EXPLICIT, 8, "1.2"));
     mixed.extend_from_slice(b"\r\n--x--");
-    let answer = post(&Fake::default(), "/studies", TYPE, mixed).await;
+    let answer = post(&Server::default(), "/studies", TYPE, mixed).await;
     assert_eq!(answer.status, 202);
     assert_eq!(reasons(&answer.json()), (vec![49442], vec![49152, 49152, 49152]));
 }
@@ -118,7 +119,7 @@ async fn parts_that_are_no_files() {
 #[tokio::test]
 async fn bad_bodies_are_never_200() {
     // WE-164
-    let status = async |body: &[u8]| post(&Fake::default(), "/studies", TYPE, body.to_vec()).await.status.as_u16();
+    let status = async |body: &[u8]| post(&Server::default(), "/studies", TYPE, body.to_vec()).await.status.as_u16();
     assert_eq!(status(b"").await, 400);
     assert_eq!(status(b"--x--").await, 400);
     assert_eq!(status(b"--y\r\n\r\n").await, 400);
@@ -126,35 +127,35 @@ async fn bad_bodies_are_never_200() {
     assert_eq!(status(&whole[..whole.len() - 6]).await, 400);
     let cut_late = [&body(&["1.2", "1.2"])[..], b"x"].concat();
     let at = cut_late.len() - 8;
-    let answer = post(&Fake::default(), "/studies", TYPE, cut_late[..at].to_vec()).await;
+    let answer = post(&Server::default(), "/studies", TYPE, cut_late[..at].to_vec()).await;
     assert!(answer.text().contains("1 instances that came before are stored"), "{}", answer.text());
     let cut = stream::iter([Ok(Bytes::from(whole)), Err(std::io::Error::other("cut off"))]);
-    assert_eq!(post(&Fake::default(), "/studies", TYPE, Body::from_stream(cut)).await.status, 400);
+    assert_eq!(post(&Server::default(), "/studies", TYPE, Body::from_stream(cut)).await.status, 400);
     for content_type in ["application/json", "multipart/related; type=\"application/dicom+json\"; boundary=x"] {
-        assert_eq!(post(&Fake::default(), "/studies", content_type, Body::empty()).await.status, 415);
+        assert_eq!(post(&Server::default(), "/studies", content_type, Body::empty()).await.status, 415);
     }
     let no_boundary = "multipart/related; type=\"application/dicom\"";
-    assert_eq!(post(&Fake::default(), "/studies", no_boundary, Body::empty()).await.status, 400);
+    assert_eq!(post(&Server::default(), "/studies", no_boundary, Body::empty()).await.status, 400);
 }
 
 #[tokio::test]
 async fn one_file_as_the_body() {
     // WE-160
-    let fake = Fake::default();
+    let server = Server::default();
     let chunks: Vec<_> = file_in(EXPLICIT, 1, "1.2").chunks(3).map(|c| Ok::<_, std::io::Error>(c.to_vec())).collect();
-    let answer = post(&fake, "/studies", "application/dicom", Body::from_stream(stream::iter(chunks))).await;
+    let answer = post(&server, "/studies", "application/dicom", Body::from_stream(stream::iter(chunks))).await;
     assert_eq!(answer.status, 200);
-    assert_eq!(fake.0.stored.lock().unwrap()[0].1, b"1.2             ");
-    assert_eq!(post(&fake, "/studies", "application/dicom", Body::empty()).await.status, 400);
+    assert_eq!(server.0.state().stored[0].1[..], *b"1.2             ");
+    assert_eq!(post(&server, "/studies", "application/dicom", Body::empty()).await.status, 400);
 }
 
 #[tokio::test]
 async fn nothing_can_be_stored() {
     // WE-039, WE-166
-    let full = Fake(Arc::new(State { full: true, ..State::default() }));
+    let full = Server::of(State { fault: Fault::Full, ..State::default() });
     let answer = post(&full, "/studies", TYPE, body(&["1.2", "1.2"])).await;
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "10"));
-    let answer = post(&Fake::default(), "/studies", TYPE, body(&["1.2", "1.2 full"])).await;
+    let answer = post(&Server::default(), "/studies", TYPE, body(&["1.2", "1.2 full"])).await;
     assert_eq!((answer.status.as_u16(), reasons(&answer.json()).0), (202, vec![42752]));
 }
 
@@ -164,7 +165,7 @@ async fn bounds_of_a_request() {
     let send = async |stow: StowLimits, body: Body| {
         let options = Options { stow, ..Options::default() };
         let request = request("POST", "/studies", &[("content-type", TYPE)], body);
-        Answer::of(Fake::default().send_with(options, request).await).await
+        Answer::of(Server::default().send_with(options, request).await).await
     };
     let stow = StowLimits::default();
     let two = || Body::from(body(&["1.2", "1.2 a longer data set"]));
@@ -181,13 +182,13 @@ async fn bounds_of_a_request() {
 #[tokio::test]
 async fn instances_are_filed_together_up_to_a_bound() {
     // WE-165, WE-174
-    let fake = Fake::default();
-    let answer = post(&fake, "/studies", TYPE, body(&["1.2"; 100])).await;
+    let server = Server::default();
+    let answer = post(&server, "/studies", TYPE, body(&["1.2"; 100])).await;
     assert_eq!(answer.json()["00081199"]["Value"].as_array().unwrap().len(), 100);
     let items = answer.json()["00081199"]["Value"].clone();
     let order: Vec<String> = (0..100).map(|n| format!("1.8.{n}")).collect();
     let got: Vec<&str> = (0..100).map(|n| items[n]["00081155"]["Value"][0].as_str().unwrap()).collect();
     assert_eq!(got, order);
-    let most = fake.0.filing_most.load(Ordering::SeqCst);
+    let most = server.0.state().filing_max;
     assert!((2..=8).contains(&most), "{most}");
 }

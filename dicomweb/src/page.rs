@@ -33,7 +33,7 @@ pub(crate) struct Pages {
 }
 
 /// A page that is being made.
-pub(super) struct Page {
+pub(crate) struct Page {
     pages: Pages,
     /// What is not compressed yet.
     json: Vec<u8>,
@@ -67,18 +67,18 @@ impl Pages {
 
 impl Page {
     /// Begins a page.
-    pub(super) fn new(pages: &Pages) -> Self {
+    pub(crate) fn new(pages: &Pages) -> Self {
         let (json, packed) = (vec![b'['], Vec::new());
         Self { pages: pages.clone(), json, packed, packed_json_bytes: 0, matches: 0, turn: None }
     }
 
     /// Returns how many matches it has.
-    pub(super) fn matches(&self) -> u64 {
+    pub(crate) fn matches(&self) -> u64 {
         self.matches
     }
 
     /// Adds a match that `write` appends as a JSON object; waits for its turn when the page turns out long.
-    pub(super) async fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Problem> {
+    pub(crate) async fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Problem> {
         if self.matches > 0 {
             self.json.push(b',');
         }
@@ -99,7 +99,7 @@ impl Page {
     }
 
     /// Returns the page as a body, and its length.
-    pub(super) fn finish(mut self) -> (Body, u64) {
+    pub(crate) fn finish(mut self) -> (Body, u64) {
         self.json.push(b']');
         let bytes = self.packed_json_bytes.saturating_add(length(&self.json));
         if self.packed.is_empty() {

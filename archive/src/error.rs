@@ -71,7 +71,7 @@ pub enum Error {
     #[error("serve caller: it has no right to {right}")]
     NotAllowed {
         /// What it may not do.
-        right: crate::Right,
+        right: crate::rights::Right,
     },
     /// The frame cannot be told apart or decoded as asked (406).
     #[error("retrieve frame: {reason}")]

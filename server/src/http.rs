@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use archive::Archive;
+use archive::{Archive, Caller, Identity, Rights};
 use axum::Router;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -200,8 +200,10 @@ async fn serve(
         return;
     }
     let router = TowerToHyperService::new(router);
+    // One caller for the connection: its requests have the same id in the log.
+    let caller = Caller::new(Identity { address: Some(peer), ..Identity::default() }, Rights::default());
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(caller.clone());
         router.call(request)
     });
     let mut builder = Builder::new(TokioExecutor::new());
@@ -242,7 +244,12 @@ mod tests {
             "slow"
         };
         let router = Router::new()
-            .route("/peer", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() }))
+            .route(
+                "/peer",
+                get(|axum::Extension(caller): axum::Extension<Caller>| async move {
+                    caller.address().unwrap().ip().to_string()
+                }),
+            )
             .route("/slow", get(slow))
             .route("/large", get(|| async { vec![0_u8; LARGE_BYTES] }));
         let cancel = CancellationToken::new();
